@@ -1,0 +1,1 @@
+"""The built-in world: procedural scenes with full ground truth."""

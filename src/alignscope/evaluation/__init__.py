@@ -1,0 +1,1 @@
+"""Measures: choices, retrieval, intervals."""

@@ -1,0 +1,1 @@
+"""Text in, records out: no images, no torch."""

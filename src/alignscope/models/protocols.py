@@ -1,0 +1,82 @@
+"""What the other rooms may ask of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from jaxtyping import Float, Int
+from PIL.Image import Image
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Traits:
+    """Facts about a model that other rooms decide by; nobody looks at its name instead."""
+
+    family: Literal["dual", "cross", "captioner"]
+    unit: Literal["patch", "region"]
+    grid: tuple[int, int] | None  # rows, columns of patches; None where the unit is a region
+    context_length: int  # tokens, specials included
+    activation: str  # of the text tower: "quick_gelu", "gelu", ...
+    readout: Literal["end", "last", "first", "pooled"]  # where the text embedding is read
+    is_causal: bool  # the text tower looks to the left only
+    trims_padding: bool  # leaving padding away changes no text embedding
+    attributions: tuple[str, ...]  # methods this model can give, of its text side
+    scale: float  # score = scale * cosine + bias
+    bias: float = 0.0
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A padded batch of texts. Character offsets are into the original strings, half-open;
+    special and padding tokens have (0, 0)."""
+
+    ids: Int[Tensor, "text token"]
+    mask: Int[Tensor, "text token"]  # 1 on real tokens (specials included)
+    readout: Int[Tensor, " text"]  # position the text embedding is read from
+    offsets: tuple[tuple[tuple[int, int], ...], ...]
+    lengths: tuple[int, ...]  # tokens before truncation, specials included
+
+    def truncated(self, context_length: int) -> tuple[bool, ...]:
+        """Which texts lost words."""
+        return tuple(length > context_length for length in self.lengths)
+
+
+class PairScorer(Protocol):
+    """Anything that says how well a text fits an image."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...  # hash of weights, preprocessing and tokenizer
+    @property
+    def traits(self) -> Traits: ...
+
+    def score(self, images: Sequence[Image], texts: Sequence[str]) -> Float[Tensor, " pair"]: ...
+
+
+class DualEncoder(PairScorer, Protocol):
+    """A pair scorer with one embedding per image and one per text, compared by cosine.
+
+    Embeddings are normalised, float32, on the CPU and without a graph.
+    """
+
+    def encode_images(
+        self, images: Sequence[Image], *, batch_size: int = 64
+    ) -> Float[Tensor, "image dim"]: ...
+    def encode_texts(self, texts: Sequence[str], *, batch_size: int = 256) -> Float[Tensor, "text dim"]: ...
+    def score_grid(self, images: Sequence[Image], texts: Sequence[str]) -> Float[Tensor, "image text"]: ...
+
+    def tokens(self, texts: Sequence[str]) -> Tokens: ...
+    def embed_tokens(self, tokens: Tokens) -> Float[Tensor, "text dim"]:
+        """Normalised embeddings on the model's device, with a graph when gradients are on."""
+        ...
+
+    def text_attention(self) -> AbstractContextManager[list[Tensor]]:
+        """Within the `with`, each text-tower forward appends one map per layer, in order:
+        softmax probabilities (text, head, token, token) that are part of the graph.
+        The tower runs its eager path inside and is as it was afterwards, also after an error."""
+        ...

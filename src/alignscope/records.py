@@ -1,0 +1,321 @@
+"""Frozen records that rooms hand to each other, and how they are written.
+
+Tables of numbers go to Parquet, what people read goes to JSONL; both are written as they come and
+open in pandas, polars and duckdb. No torch here: a report is rebuilt from these on any laptop.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+from PIL.Image import Image
+
+from alignscope.errors import BadData
+
+WordClass = Literal["object", "attribute", "relation", "scene", "other"]
+WORD_CLASSES: tuple[WordClass, ...] = ("object", "attribute", "relation", "scene", "other")
+
+FoilKind = Literal[
+    "replace_object",
+    "replace_attribute",
+    "replace_relation",
+    "swap_object",
+    "swap_attribute",
+    "swap_relation",
+    "add_object",
+    "add_attribute",
+]
+"""Known kinds of foil in the order tables show them; users' files may name others."""
+FOIL_KINDS: tuple[str, ...] = FoilKind.__args__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word of a caption: `text == caption[start:end]`, with its class."""
+
+    text: str
+    start: int
+    end: int
+    word_class: WordClass
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A text whose words carry classes; `words` is empty where nobody tagged it."""
+
+    text: str
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True)
+class Foil:
+    """A wrong caption of an image and the way in which it is wrong."""
+
+    text: str
+    kind: str
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image, one right caption, any number of foils: the unit of an audit.
+
+    `image` is a key that the data set's `image(key)` opens (a file name, or a scene id).
+    """
+
+    id: str
+    image: str
+    caption: Caption
+    foils: tuple[Foil, ...] = ()
+
+
+@dataclass(frozen=True)
+class Box:
+    """Pixel corners, x to the right and y down, half-open: width is x2 - x1."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """A thing in a scene graph: its noun, its attributes, and where it is."""
+
+    noun: str
+    attributes: tuple[str, ...] = ()
+    box: Box | None = None
+    span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Relation:
+    """`subject` and `target` are positions in the scene graph's `objects`."""
+
+    subject: int
+    name: str
+    target: int
+    span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class SceneGraph:
+    """Objects with attributes, and relations between them."""
+
+    objects: tuple[SceneObject, ...]
+    relations: tuple[Relation, ...] = ()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with one item: what it was and what was done about it."""
+
+    item: str
+    subject: str  # the file, line or text concerned
+    what: str  # "missing image", "caption truncated at 77 tokens", ...
+    action: Literal["unscored", "handled"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A caption and one foil scored against the same image, in float32."""
+
+    item: str
+    image: str
+    kind: str
+    caption: str
+    foil: str
+    caption_score: float
+    foil_score: float
+
+    @property
+    def is_tie(self) -> bool:
+        return self.caption_score == self.foil_score
+
+    @property
+    def is_right(self) -> bool:
+        return self.caption_score > self.foil_score
+
+
+@dataclass(frozen=True)
+class WordHeat:
+    """The attribution of one word; `heat` is the sum over its sub-word pieces."""
+
+    item: str
+    image: str
+    position: int
+    word: str
+    start: int
+    end: int
+    word_class: WordClass
+    heat: float
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """A caption's words with their heats under one method."""
+
+    item: str
+    image: str
+    text: str
+    method: str
+    words: tuple[WordHeat, ...]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Where a number comes from; `str()` is its one-line form.
+
+    >>> print(Signature("accuracy", "world-test", "9f31c2", 500, 500, "tiny-clip", "ab12", seed=0, version="0.1.0"))
+    accuracy|data:world-test|sha:9f31c2|items:500|images:500|model:tiny-clip|weights:ab12|dtype:float32|ties:wrong|seed:0|v:0.1.0
+    """
+
+    measure: str
+    data: str
+    sha: str
+    items: int
+    images: int
+    model: str
+    weights: str
+    dtype: str = "float32"
+    ties: str = "wrong"
+    seed: int = 0
+    version: str = ""
+
+    def __str__(self) -> str:
+        parts = {
+            "data": self.data,
+            "sha": self.sha,
+            "items": self.items,
+            "images": self.images,
+            "model": self.model,
+            "weights": self.weights,
+            "dtype": self.dtype,
+            "ties": self.ties,
+            "seed": self.seed,
+            "v": self.version,
+        }
+        return "|".join([self.measure, *(f"{name}:{value}" for name, value in parts.items())])
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A number as it is reported: value, interval, how many, ties, missing, signature.
+
+    `value` is None where nothing could be measured; `reason` then says why.
+    """
+
+    measure: str  # "accuracy", "heat gap", "recall@5", ...
+    group: str  # foil kind, word class, direction, ... ; "all" for the whole
+    value: float | None
+    low: float | None
+    high: float | None
+    items: int
+    images: int
+    ties: int = 0
+    missing: int = 0
+    unit: str = "share"
+    level: float = 0.95
+    reason: str = ""
+    signature: str = ""
+
+
+class ItemSource(Protocol):
+    """What an audit reads: items, a way to open their images, and what was wrong on the way in."""
+
+    name: str
+    sha: str  # hash of everything that decides a score
+
+    @property
+    def items(self) -> Sequence[Item]: ...
+
+    @property
+    def problems(self) -> Sequence[Problem]: ...
+
+    def image(self, key: str) -> Image: ...
+
+
+Record = TypeVar("Record")
+
+
+def as_row(record: Any) -> dict[str, Any]:
+    """A dataclass as a plain dictionary, nested records included."""
+    return dataclasses.asdict(record)
+
+
+def sha_of(value: Any) -> str:
+    """Twelve hexadecimal digits that identify a JSON-able value.
+
+    >>> sha_of({"b": 1, "a": 2}) == sha_of({"a": 2, "b": 1})
+    True
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=as_row)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
+    """Write records one per line, whole or not at all; returns how many."""
+    count = 0
+    half = path.with_name(path.name + ".part")
+    with half.open("w", encoding="utf-8") as file:
+        for row in rows:
+            plain = as_row(row) if dataclasses.is_dataclass(row) else row
+            file.write(json.dumps(plain, ensure_ascii=False) + "\n")
+            count += 1
+    os.replace(half, path)
+    return count
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows of a JSONL file; a broken line is an error that names it."""
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise BadData(f"{path}:{number}: not JSON ({error.msg}): {line[:60]!r}") from None
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write one readable JSON document, whole or not at all."""
+    half = path.with_name(path.name + ".part")
+    half.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=as_row) + "\n", encoding="utf-8")
+    os.replace(half, path)
+
+
+def write_parquet(path: Path, rows: Sequence[Any], record: type) -> None:
+    """Write flat records as one Parquet file, whole or not at all; columns come from `record`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    half = path.with_name(path.name + ".part")
+    pq.write_table(pa.Table.from_pylist([as_row(row) for row in rows], schema=_schema(record)), half)
+    os.replace(half, path)
+
+
+def read_parquet(path: Path, record: type[Record]) -> list[Record]:
+    """Records of a Parquet file written by `write_parquet`."""
+    import pyarrow.parquet as pq
+
+    return [record(**row) for row in pq.read_table(path).to_pylist()]
+
+
+def _schema(record: type) -> Any:
+    import pyarrow as pa
+
+    kinds = {"float": pa.float64(), "int": pa.int64(), "bool": pa.bool_()}
+    columns = []
+    for column in dataclasses.fields(record):
+        kind = str(column.type).removesuffix(" | None")
+        columns.append(pa.field(column.name, kinds.get(kind, pa.string())))
+    return pa.schema(columns)

@@ -1,0 +1,62 @@
+"""Names to things: a table of "module:attribute" lines, imported on first use.
+
+Other packages add lines through the entry-point group `alignscope.<kind>`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
+from typing import Any, final
+
+from alignscope.errors import UnknownName
+
+
+def did_you_mean(name: str, known: Iterator[str] | list[str]) -> str:
+    """A sentence that names the nearest known name, or lists all of them.
+
+    >>> did_you_mean("tiny-clp", ["tiny-clip", "other"])
+    "did you mean 'tiny-clip'?"
+    >>> did_you_mean("zzz", ["b", "a"])
+    'known: a, b'
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names) or 'none'}"
+
+
+@final
+class Registry:
+    """A lazy table of one kind of thing.
+
+    >>> things = Registry("number", {"pi": "math:pi"})
+    >>> round(things["pi"], 2)
+    3.14
+    >>> things["pie"]
+    Traceback (most recent call last):
+    ...
+    alignscope.errors.UnknownName: no number named 'pie': did you mean 'pi'?
+    """
+
+    def __init__(self, kind: str, lines: Mapping[str, str]) -> None:
+        self.kind = kind
+        self._lines = dict(lines)
+
+    def _all(self) -> dict[str, str]:
+        plugins = {e.name: e.value for e in entry_points(group=f"alignscope.{self.kind}")}
+        return {**plugins, **self._lines}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._all()))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._all()
+
+    def __getitem__(self, name: str) -> Any:
+        lines = self._all()
+        if name not in lines:
+            raise UnknownName(f"no {self.kind} named '{name}': {did_you_mean(name, list(lines))}")
+        module, _, attribute = lines[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,1 @@
+"""Whole questions: the only room that puts rooms together."""
