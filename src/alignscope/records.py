@@ -171,11 +171,55 @@ class Attribution:
 
 
 @dataclass(frozen=True)
+class EditedScore:
+    """A caption with some words replaced, scored against its own image beside the original."""
+
+    item: str
+    image: str
+    edit: str  # "wrong nouns" or "random other words"
+    draw: int
+    caption: str
+    edited: str
+    words_replaced: int
+    caption_score: float
+    edited_score: float
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Where a query's best right answer came among all candidates; 1 is first.
+
+    `rank` counts ties against the model, `ties` says how many wrong candidates tied with it.
+    """
+
+    query: str
+    image: str
+    direction: str  # "image to text" or "text to image"
+    rank: int
+    ties: int
+    candidates: int
+
+
+@dataclass(frozen=True)
+class Example:
+    """A choice with its picture, for a report: `png` is base64 of a small PNG."""
+
+    item: str
+    image: str
+    kind: str
+    caption: str
+    foil: str
+    caption_score: float
+    foil_score: float
+    png: str
+
+
+@dataclass(frozen=True)
 class Signature:
     """Where a number comes from; `str()` is its one-line form.
 
-    >>> print(Signature("accuracy", "world-test", "9f31c2", 500, 500, "tiny-clip", "ab12", seed=0, version="0.1.0"))
-    accuracy|data:world-test|sha:9f31c2|items:500|images:500|model:tiny-clip|weights:ab12|dtype:float32|ties:wrong|seed:0|v:0.1.0
+    >>> print(Signature("accuracy", "pairs", "9f31c2", 5, 4, "tiny-clip", "ab12", version="0.1.0"))
+    accuracy|data:pairs|sha:9f31c2|items:5|images:4|model:tiny-clip|weights:ab12|dtype:float32|ties:wrong|seed:0|v:0.1.0
     """
 
     measure: str
