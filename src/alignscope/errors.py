@@ -4,6 +4,7 @@ AlignscopeError
   BadInput            what the user gave cannot be used (exit code 2 on the command line)
     UnknownName       a name no registry knows ("did you mean ...")
     BadData           a file or a line of data that cannot be read
+      BadImage        an image that is missing, broken or refused
     BadRecipe         a recipe with missing, unknown or impossible values
     OutputExists      a non-empty output that would be overwritten
     UnwritableOutput  an output that cannot be made
@@ -31,6 +32,10 @@ class UnknownName(BadInput):
 
 class BadData(BadInput):
     """A data file, or a line of one, that cannot be read."""
+
+
+class BadImage(BadData):
+    """An image that is missing, broken or refused."""
 
 
 class BadRecipe(BadInput):
