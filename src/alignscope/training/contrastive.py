@@ -1,0 +1,207 @@
+"""Contrastive training of a dual encoder from a frozen recipe: one loop, read top to bottom."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from alignscope.data.world.grammar import GRAMMAR_WORDS
+from alignscope.data.world.world import World
+from alignscope.errors import AlignscopeError
+from alignscope.models.dual import fresh
+from alignscope.records import read_jsonl, write_json, write_jsonl
+from alignscope.training import checkpoints
+from alignscope.training.batches import Batches
+from alignscope.training.checkpoints import Position
+from alignscope.training.corpus import Corpus, corpus, draw, keys, pixels, texts
+from alignscope.training.losses import contrastive_loss
+from alignscope.training.recipe import Recipe, Stage
+
+MAX_LOG_SCALE = math.log(100.0)
+Progress = Callable[[int, int, str], None]
+
+
+class Diverged(AlignscopeError):
+    """The loss is no longer a finite number."""
+
+
+@dataclass(frozen=True)
+class StageData:
+    """What one stage reads, ready for the loop."""
+
+    corpus: Corpus
+    batches: Batches
+    images: Float[Tensor, "image dim"] | UInt8[Tensor, "image channel height width"]
+    is_embedded: bool  # `images` are embeddings of a frozen tower
+
+
+def learning_rate(stage: Stage, step: int) -> float:
+    """Linear warm-up, then half a cosine to zero.
+
+    >>> stage = Stage("s", "both", None, steps=100, batch=1, learning_rate=1.0, warmup=10)
+    >>> [round(learning_rate(stage, step), 3) for step in (0, 9, 10, 55, 99)]
+    [0.1, 1.0, 1.0, 0.5, 0.0]
+    """
+    if step < stage.warmup:
+        return stage.learning_rate * (step + 1) / stage.warmup
+    done = (step - stage.warmup) / max(stage.steps - stage.warmup, 1)
+    return stage.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def trained_parameters(model: torch.nn.Module, stage: Stage) -> dict[str, torch.nn.Parameter]:
+    """The parameters that move in a stage; the others lose `requires_grad`."""
+    image_side = ("vision_model.", "visual_projection.")
+    moving = {}
+    for name, parameter in model.named_parameters():
+        is_image = name.startswith(image_side)
+        moves = stage.trains == "both" or (stage.trains == "image") == is_image
+        parameter.requires_grad_(moves)
+        if moves:
+            moving[name] = parameter
+    return moving
+
+
+def optimizer_for(model: torch.nn.Module, stage: Stage) -> torch.optim.AdamW:
+    """AdamW with the CLIP groups: no weight decay on vectors and scalars."""
+    parameters = trained_parameters(model, stage).values()
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": stage.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=stage.learning_rate,
+        betas=(0.9, 0.98),
+        eps=1e-6,
+    )
+
+
+def prepare(recipe: Recipe, number: int, world: World, model: Any, tokenizer: Any) -> StageData:
+    """Captions, token ids, batches and, where the image tower stands still, image embeddings."""
+    stage = recipe.stages[number]
+    said, wrong = texts(world, recipe.data, stage.register, foiled=stage.foils > 0)
+    batches = Batches(
+        keys(world), batch=stage.batch, grouped=stage.grouped, group=stage.group, seed=recipe.seed
+    )
+    images = pixels(world)
+    is_embedded = stage.trains == "text"
+    if is_embedded:
+        with torch.no_grad():
+            images = torch.cat([fresh.embed_pixels(model, part) for part in images.split(256)])
+    table = corpus(said, wrong, lambda t: fresh.token_ids(tokenizer, t))
+    return StageData(table, batches, images, is_embedded)
+
+
+def stage_loss(
+    model: Any,
+    data: StageData,
+    images: np.ndarray,
+    captions: Int[Tensor, " batch"],
+    foils: Int[Tensor, " foil"],
+) -> Float[Tensor, ""]:
+    """The contrastive loss of one batch; captions and foils go through the text tower together."""
+    taken = data.images[torch.from_numpy(images)]
+    image_side = taken if data.is_embedded else fresh.embed_pixels(model, taken)
+    rows = torch.cat([captions, foils])
+    longest = int(data.corpus.lengths[rows].max())
+    text_side = fresh.embed_ids(model, data.corpus.ids[rows, :longest])
+    right, wrong = text_side[: len(captions)], text_side[len(captions) :]
+    return contrastive_loss(image_side, right, model.logit_scale.exp(), wrong if len(foils) else None)
+
+
+def train(recipe: Recipe, out: Path, *, resume: bool = False, progress: Progress | None = None) -> Path:
+    """Run a recipe and save the model under `out`; `out/model` loads with `CLIPModel.from_pretrained`.
+
+    Every `save_every` steps the run is saved to `out/checkpoint.pt`; with `resume` it goes on from there
+    and ends in the same weights, bit for bit on one machine and thread count. `out/metrics.jsonl` has a
+    line per `check_every` steps. Raises `Diverged` when the loss stops being finite.
+    """
+    torch.set_num_threads(recipe.threads)
+    out.mkdir(parents=True, exist_ok=True)
+    world = World("train", size=recipe.data.images, seed=recipe.data.seed)
+    shape = recipe.architecture
+    model, tokenizer, processor = fresh.fresh_clip(
+        **{**asdict(shape), "corpus": GRAMMAR_WORDS, "seed": recipe.seed}
+    )
+    kept, start, metrics = out / "checkpoint.pt", Position(0, 0), []
+    state: dict[str, Any] | None = None
+    if resume and kept.exists():
+        start, state = checkpoints.load(kept, recipe.sha)
+        model.load_state_dict(state["weights"])
+        metrics = [
+            m
+            for m in read_jsonl(out / "metrics.jsonl")
+            if (m["stage"], m["step"]) < (start.stage, start.step)
+        ]
+    write_jsonl(out / "metrics.jsonl", metrics)
+    began = time.monotonic() - start.seconds
+    total, done = sum(s.steps for s in recipe.stages), sum(s.steps for s in recipe.stages[: start.stage])
+    for number in range(start.stage, len(recipe.stages)):
+        stage, first = recipe.stages[number], start.step if number == start.stage else 0
+        if stage.fresh_text and first == 0:
+            fresh.fresh_text_tower(model, seed=recipe.seed + 1000 * (number + 1))
+        data = prepare(recipe, number, world, model, tokenizer)
+        optimizer = optimizer_for(model, stage)
+        if state is not None and first > 0:
+            optimizer.load_state_dict(state["optimizer"])
+        model.train()
+        for step in range(first, stage.steps):
+            position = Position(number, step)
+            loss, norm = update(model, optimizer, data, stage, position, recipe.seed)
+            if not math.isfinite(loss):
+                raise Diverged(
+                    f"loss {loss} in stage '{stage.name}', step {step}: last good weights in {kept}"
+                )
+            if step % recipe.check_every == 0 or step == stage.steps - 1:
+                row = {"stage": number, "step": step, "loss": loss, "gradient_norm": norm,
+                       "learning_rate": learning_rate(stage, step),
+                       "scale": model.logit_scale.exp().item(), "seconds": time.monotonic() - began}  # fmt: skip
+                with (out / "metrics.jsonl").open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+            if (step + 1) % recipe.save_every == 0 and step + 1 < stage.steps:
+                position = Position(number, step + 1, time.monotonic() - began)
+                checkpoints.save(kept, model, optimizer, position, recipe.sha)
+            if progress:
+                progress(done + step + 1, total, f"{stage.name}: loss {loss:.3f}")
+        done += stage.steps
+    return finish(recipe, out, model, tokenizer, processor, time.monotonic() - began)
+
+
+def update(
+    model: Any, optimizer: torch.optim.Optimizer, data: StageData, stage: Stage, at: Position, seed: int
+) -> tuple[float, float]:
+    """One step: draw, loss, clip, move; returns the loss and the gradient norm before clipping."""
+    images = data.batches(at.stage, at.step)
+    rng = np.random.default_rng([seed, at.stage, at.step, 1])
+    captions, foils = draw(data.corpus, images, stage.foils, rng)
+    loss = stage_loss(model, data, images, captions, foils)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(stage, at.step)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    moving = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(moving, stage.max_norm)
+    optimizer.step()
+    with torch.no_grad():
+        model.logit_scale.clamp_(0.0, MAX_LOG_SCALE)
+    return loss.item(), norm.item()
+
+
+def finish(recipe: Recipe, out: Path, model: Any, tokenizer: Any, processor: Any, seconds: float) -> Path:
+    """Save the model in its final form, with how it was made beside it."""
+    directory = out / "model"
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    fresh.save(model.eval(), tokenizer, processor, directory)
+    made = {"recipe": asdict(recipe), "recipe_sha": recipe.sha, "seconds": round(seconds, 1)}
+    write_json(directory / "training.json", {**made, "torch": torch.__version__, "threads": recipe.threads})
+    return directory

@@ -1,0 +1,93 @@
+"""The world as tensors: pixels, token ids and which text belongs to which image."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Int, Int64, UInt8
+from torch import Tensor
+
+from alignscope.data.world.foils import foils
+from alignscope.data.world.grammar import Register as WorldRegister
+from alignscope.data.world.grammar import describe, realise
+from alignscope.data.world.world import World
+from alignscope.training.recipe import Register, WorldData
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Training pairs of one stage. Texts are rows of `ids`, shared by captions and foils."""
+
+    ids: Int64[Tensor, "text token"]
+    lengths: Int64[Tensor, " text"]
+    captions: tuple[tuple[int, ...], ...]  # per image: rows of its captions
+    foils: tuple[tuple[tuple[int, ...], ...], ...]  # per image and caption: rows of its foils
+
+
+def pixels(world: World) -> UInt8[Tensor, "image channel height width"]:
+    """All images of a world, channels first."""
+    return torch.from_numpy(rearrange(world.pixels(), "image row column channel -> image channel row column"))
+
+
+def keys(world: World) -> list[str]:
+    """Per image the two nouns of its main relation (or its nouns where it has none)."""
+    found = []
+    for scene in world.scenes:
+        ends = (scene.relations[0].subject, scene.relations[0].target) if scene.relations else (0,)
+        found.append("+".join(sorted(scene.objects[i].noun for i in ends)))
+    return found
+
+
+def texts(
+    world: World, data: WorldData, register: Register, *, foiled: bool
+) -> tuple[list[list[str]], list[list[list[str]]]]:
+    """Per image its captions in a register, and per caption its foils (none unless `foiled`)."""
+    manner = WorldRegister("training", register.attribute_rate, register.relation_rate, register.scene_rate)
+    captions: list[list[str]] = []
+    wrong: list[list[list[str]]] = []
+    for number, scene in enumerate(world.scenes):
+        rng = random.Random(f"{data.seed}/{number}/{register}")
+        said = [describe(scene, manner, rng=rng) for _ in range(data.captions_per_image)]
+        captions.append([realise(statement, rng=rng).text for statement in said])
+        wrong.append([[f.text for f in foils(scene, s, rng=rng)] if foiled else [] for s in said])
+    return captions, wrong
+
+
+def corpus(
+    captions: Sequence[Sequence[str]],
+    wrong: Sequence[Sequence[Sequence[str]]],
+    tokenize: Callable[[Sequence[str]], tuple[Int64[Tensor, "text token"], Int64[Tensor, " text"]]],
+) -> Corpus:
+    """Tokenize every distinct text once."""
+    rows: dict[str, int] = {}
+    for said, foiled in zip(captions, wrong, strict=True):
+        for text in said:
+            rows.setdefault(text, len(rows))
+        for foil in (text for some in foiled for text in some):
+            rows.setdefault(foil, len(rows))
+    ids, lengths = tokenize(list(rows))
+    return Corpus(
+        ids,
+        lengths,
+        tuple(tuple(rows[text] for text in said) for said in captions),
+        tuple(tuple(tuple(rows[text] for text in some) for some in foiled) for foiled in wrong),
+    )
+
+
+def draw(
+    corpus: Corpus, images: Int64[np.ndarray, " batch"], foils_each: int, rng: np.random.Generator
+) -> tuple[Int[Tensor, " batch"], Int[Tensor, " foil"]]:
+    """One caption per image, and up to `foils_each` of its foils, as rows of `corpus.ids`."""
+    chosen, wrong = [], []
+    for image in images.tolist():
+        place = int(rng.integers(len(corpus.captions[image])))
+        chosen.append(corpus.captions[image][place])
+        options = corpus.foils[image][place]
+        count = min(foils_each, len(options))
+        wrong += [options[i] for i in rng.choice(len(options), size=count, replace=False)] if count else []
+    return torch.tensor(chosen), torch.tensor(wrong, dtype=torch.int64)
