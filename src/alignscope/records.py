@@ -6,10 +6,12 @@ open in pandas, polars and duckdb. No torch here: a report is rebuilt from these
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
+import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from PIL.Image import Image
 
-from alignscope.errors import BadData
+from alignscope.errors import BadData, UnwritableOutput
 
 WordClass = Literal["object", "attribute", "relation", "scene", "other"]
 WORD_CLASSES: tuple[WordClass, ...] = ("object", "attribute", "relation", "scene", "other")
@@ -302,39 +304,43 @@ def sha_of(value: Any) -> str:
     True
     """
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=as_row)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:12]
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
-    """Write records one per line, whole or not at all; returns how many."""
+    """Write records one per line, whole or not at all; returns how many.
+
+    A number that is not finite is a ValueError, for no JSON reader takes it: unmeasured is None.
+    """
     count = 0
-    half = path.with_name(path.name + ".part")
-    with half.open("w", encoding="utf-8") as file:
+    # backslashreplace: half of a surrogate pair becomes the JSON escape it was read from
+    with _whole(path) as half, half.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for row in rows:
-            plain = as_row(row) if dataclasses.is_dataclass(row) else row
-            file.write(json.dumps(plain, ensure_ascii=False) + "\n")
+            file.write(json.dumps(row, ensure_ascii=False, default=as_row, allow_nan=False) + "\n")
             count += 1
-    os.replace(half, path)
     return count
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Rows of a JSONL file; a broken line is an error that names it."""
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
             try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise BadData(f"{path}:{number}: not JSON ({error.msg}): {line[:60]!r}") from None
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+                row = json.loads(text or "{}")
+            except ValueError as error:  # of the bytes or of the JSON
+                raise BadData(f"{path}:{number}: not JSON in UTF-8 ({error}): {line[:60]!r}") from None
+            if not isinstance(row, dict):
+                raise BadData(f"{path}:{number}: not an object with named fields: {text[:60]!r}")
+            if text:
+                yield row
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write one readable JSON document, whole or not at all."""
-    half = path.with_name(path.name + ".part")
-    half.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=as_row) + "\n", encoding="utf-8")
-    os.replace(half, path)
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=as_row, allow_nan=False)
+    with _whole(path) as half:
+        half.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def write_parquet(path: Path, rows: Sequence[Any], record: type) -> None:
@@ -342,24 +348,49 @@ def write_parquet(path: Path, rows: Sequence[Any], record: type) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    half = path.with_name(path.name + ".part")
-    pq.write_table(pa.Table.from_pylist([as_row(row) for row in rows], schema=_schema(record)), half)
-    os.replace(half, path)
+    table = pa.Table.from_pylist([as_row(row) for row in rows], schema=_schema(record))
+    with _whole(path) as half, half.open("wb") as file:
+        pq.write_table(table, file)
 
 
 def read_parquet(path: Path, record: type[Record]) -> list[Record]:
     """Records of a Parquet file written by `write_parquet`."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return [record(**row) for row in pq.read_table(path).to_pylist()]
+    try:
+        return [record(**row) for row in pq.read_table(path).to_pylist()]
+    except (pa.ArrowInvalid, TypeError) as error:
+        raise BadData(f"{path}: not a Parquet file of {record.__name__} records: {error}") from None
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A temporary neighbour of `path` that takes its place at the end and is gone after an error."""
+    half = path.with_name(path.name + ".part")
+    try:
+        yield half
+        os.replace(half, path)
+    except OSError as error:
+        if error.filename not in (None, str(half)):  # another file's trouble
+            raise
+        raise UnwritableOutput(f"{path} cannot be written ({error.strerror}): name another place") from error
+    finally:
+        with contextlib.suppress(OSError):
+            half.unlink()
 
 
 def _schema(record: type) -> Any:
     import pyarrow as pa
 
-    kinds = {"float": pa.float64(), "int": pa.int64(), "bool": pa.bool_()}
+    kinds = {float: pa.float64(), int: pa.int64(), bool: pa.bool_(), str: pa.string()}
     columns = []
-    for column in dataclasses.fields(record):
-        kind = str(column.type).removesuffix(" | None")
-        columns.append(pa.field(column.name, kinds.get(kind, pa.string())))
+    for name, hint in typing.get_type_hints(record).items():
+        plain = str if typing.get_origin(hint) is Literal else hint
+        kind = next((kinds[each] for each in kinds if plain in (each, each | None)), None)
+        if kind is None:
+            raise TypeError(
+                f"{record.__name__}.{name} is {hint}: Parquet takes flat records, JSONL the others"
+            )
+        columns.append(pa.field(name, kind))
     return pa.schema(columns)

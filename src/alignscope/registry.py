@@ -1,30 +1,30 @@
 """Names to things: a table of "module:attribute" lines, imported on first use.
 
-Other packages add lines through the entry-point group `alignscope.<kind>`.
+Other packages add lines through the entry-point group `alignscope.<kind>`; a name that the table
+has already keeps its meaning.
 """
 
 from __future__ import annotations
 
 import difflib
-import importlib
-from collections.abc import Iterator, Mapping
-from importlib.metadata import entry_points
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, final
 
 from alignscope.errors import UnknownName
 
 
-def did_you_mean(name: str, known: Iterator[str] | list[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A sentence that names the nearest known name, or lists all of them.
 
-    >>> did_you_mean("tiny-clp", ["tiny-clip", "other"])
+    >>> did_you_mean("Tiny_CLIP", ["tiny-clip", "other"])
     "did you mean 'tiny-clip'?"
     >>> did_you_mean("zzz", ["b", "a"])
     'known: a, b'
     """
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names) or 'none'}"
+    folded = {each.casefold(): each for each in sorted(known)}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1)
+    return f"did you mean '{folded[near[0]]}'?" if near else f"known: {', '.join(folded.values()) or 'none'}"
 
 
 @final
@@ -57,6 +57,9 @@ class Registry:
     def __getitem__(self, name: str) -> Any:
         lines = self._all()
         if name not in lines:
-            raise UnknownName(f"no {self.kind} named '{name}': {did_you_mean(name, list(lines))}")
-        module, _, attribute = lines[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)
+            raise UnknownName(f"no {self.kind} named '{name}': {did_you_mean(name, lines)}")
+        try:
+            return EntryPoint(name, lines[name], f"alignscope.{self.kind}").load()
+        except Exception as error:
+            error.add_note(f"while importing the {self.kind} '{name}' from {lines[name]}")
+            raise
