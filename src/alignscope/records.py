@@ -70,12 +70,14 @@ class Item:
     """One image, one right caption, any number of foils: the unit of an audit.
 
     `image` is a key that the data set's `image(key)` opens (a file name, or a scene id).
+    `present_nouns` are nouns true of the image beyond those its caption names, where that is known.
     """
 
     id: str
     image: str
     caption: Caption
     foils: tuple[Foil, ...] = ()
+    present_nouns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

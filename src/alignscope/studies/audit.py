@@ -1,0 +1,296 @@
+"""The audit: does a model align images with whole meaning, or only with nouns?
+
+Four questions on one data set: (a) does it prefer the caption to each kind of foil, (b) which classes of
+words does its score listen to (relevance on the text tower, Chefer et al. 2021), (c) does wrong nouns
+or other random words hurt the score more (Ma et al. 2022, section 4.4), (d) does it retrieve.
+Everything measured goes to records in one directory; the report is made from these alone.
+"""
+
+from __future__ import annotations
+
+import datetime
+import random
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import alignscope
+from alignscope.attribution.words import attribute
+from alignscope.errors import BadData
+from alignscope.evaluation.choices import accuracy
+from alignscope.evaluation.heats import heat_by_class
+from alignscope.evaluation.retrieval import ranks, recall
+from alignscope.evaluation.sensitivity import score_drops
+from alignscope.language.edits import random_other_words, wrong_nouns
+from alignscope.models.protocols import DualEncoder
+from alignscope.records import (
+    Choice,
+    EditedScore,
+    Example,
+    Item,
+    ItemSource,
+    Measurement,
+    Problem,
+    Rank,
+    Signature,
+    WordHeat,
+    read_parquet,
+    write_json,
+    write_jsonl,
+    write_parquet,
+)
+from alignscope.reporting.page import audit_page
+from alignscope.studies.embeddings import Embedded, Progress, embed_images, embed_texts
+from alignscope.studies.examples import examples
+from alignscope.studies.output import RUN, claim
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an audit does beyond its model and data; all of it is in the run's identity."""
+
+    seed: int = 0
+    draws: int = 2000  # bootstrap draws
+    edit_draws: int = 5  # edited captions of each sort per caption
+    layers: Literal["all", "last"] = "all"  # of the relevance propagation
+    ties: Literal["wrong", "half", "right"] = "wrong"
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A finished audit: where it lies and what it measured."""
+
+    directory: Path
+    report: Path
+    measurements: tuple[Measurement, ...]
+    problems: tuple[Problem, ...]
+
+
+def audit(
+    model: DualEncoder,
+    source: ItemSource,
+    out: Path,
+    *,
+    settings: Settings = Settings(),  # noqa: B008  (frozen)
+    dtype: str = "float32",
+    parser: str | None = None,
+    batch_size: int = 64,
+    resume: bool = False,
+    overwrite: bool = False,
+    command: str = "",
+    progress: Progress = lambda stage, done, total: None,
+) -> Audit:
+    """Measure `model` on `source` and write run.json, records and report.html under `out`."""
+    identity = {
+        "kind": "audit",
+        "version": alignscope.__version__,
+        "model": {"name": model.name, "fingerprint": model.fingerprint},
+        "data": {"name": source.name, "sha": source.sha},
+        "dtype": dtype,
+        "parser": parser,
+        "settings": asdict(settings),
+    }
+    claim(out, identity, resume=resume, overwrite=overwrite)
+    work = out / "work"
+    work.mkdir(exist_ok=True)
+    started, clock = datetime.datetime.now(datetime.UTC), _Clock()
+    problems = list(source.problems)
+    images = embed_images(model, source, work, batch_size=batch_size, progress=progress)
+    problems += images.problems
+    items = [item for item in source.items if item.image in images.row]
+    if not items:
+        raise BadData(f"no item of {source.name} can be scored; first problem: {problems[:1]}")
+    clock.lap("images")
+    texts = [text for item in items for text in (item.caption.text, *(f.text for f in item.foils))]
+    problems += _truncated(model, items)
+    embedded = embed_texts(model, texts, work, batch_size=batch_size, name="texts", progress=progress)
+    clock.lap("texts")
+    choices = list(_choices(model, items, images, embedded))
+    heats, unheard = _heats(model, items, images, settings, batch_size, work, progress)
+    problems += unheard
+    clock.lap("attribution")
+    edits = _edits(model, items, images, embedded, settings, batch_size, work, progress)
+    clock.lap("sensitivity")
+    ranked = _ranks(items, images, embedded)
+    clock.lap("retrieval")
+    measurements = _measure(model, source, items, choices, heats, edits, ranked, problems, settings, dtype)
+    clock.lap("intervals")
+    write_parquet(out / "choices.parquet", choices, Choice)
+    write_parquet(out / "heats.parquet", heats, WordHeat)
+    write_parquet(out / "edits.parquet", edits, EditedScore)
+    write_parquet(out / "ranks.parquet", ranked, Rank)
+    write_parquet(out / "measurements.parquet", measurements, Measurement)
+    write_jsonl(out / "problems.jsonl", problems)
+    write_jsonl(out / "examples.jsonl", examples(choices, source))
+    counts = {"items": len(source.items), "images": len({i.image for i in source.items})}
+    counts |= {"foils": sum(len(i.foils) for i in source.items)}
+    run: dict[str, Any] = {**identity, "identity": identity, "finished": True, "command": command}
+    run["model"] = {**identity["model"], "traits": asdict(model.traits)}  # type: ignore[dict-item]
+    run["data"] = {**identity["data"], **counts}  # type: ignore[dict-item]
+    run |= {"started": started.isoformat(timespec="seconds"), "seconds": clock.laps}
+    run |= {"seed": settings.seed, "ties": settings.ties}
+    write_json(out / RUN, run)
+    shutil.rmtree(work)
+    return Audit(out, audit_page(out), tuple(measurements), tuple(problems))
+
+
+class _Clock:
+    """Seconds per stage."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, stage: str) -> None:
+        now = time.monotonic()
+        self.laps[stage] = round(now - self._last, 2)
+        self._last = now
+
+
+def _truncated(model: DualEncoder, items: Sequence[Item]) -> Iterator[Problem]:
+    """A problem for every caption or foil that does not fit the model's context."""
+    said = [(item.id, text) for item in items for text in (item.caption.text, *(f.text for f in item.foils))]
+    length = model.traits.context_length
+    tokens = model.tokens([text for _, text in said])
+    for (item, text), count in zip(said, tokens.lengths, strict=True):
+        if count > length:
+            yield Problem(item, text, f"text of {count} tokens truncated at {length}", "handled")
+
+
+def _choices(
+    model: DualEncoder, items: Sequence[Item], images: Embedded, texts: Embedded
+) -> Iterator[Choice]:
+    """Caption against each foil, in float32: scale x cosine + bias."""
+    scale, bias = model.traits.scale, model.traits.bias
+    for item in items:
+        said = [item.caption.text, *(foil.text for foil in item.foils)]
+        scores = (texts[said] @ images[[item.image]][0] * scale + bias).tolist()
+        for foil, score in zip(item.foils, scores[1:], strict=True):
+            yield Choice(item.id, item.image, foil.kind, item.caption.text, foil.text, scores[0], score)
+
+
+def _heats(
+    model: DualEncoder,
+    items: Sequence[Item],
+    images: Embedded,
+    settings: Settings,
+    batch_size: int,
+    work: Path,
+    progress: Progress,
+) -> tuple[list[WordHeat], list[Problem]]:
+    """Relevance of every caption's words, batch by batch, kept as it comes."""
+    if "gradcam" not in model.traits.attributions:
+        return [], [Problem("", model.name, "gradcam is unsupported by this model", "unscored")]
+    tagged = [item for item in items if item.caption.words]
+    problems = [
+        Problem(item.id, item.caption.text, "no word classes: not in the attribution", "unscored")
+        for item in items
+        if not item.caption.words
+    ]
+    heats: list[WordHeat] = []
+    for start in range(0, len(tagged), batch_size):
+        part = tagged[start : start + batch_size]
+        kept = work / f"heats-{start:08d}.parquet"
+        if not kept.exists():
+            vectors = images[[item.image for item in part]]
+            found, _ = attribute(model, part, vectors, layers=settings.layers)
+            write_parquet(kept, [word for heat in found for word in heat.words], WordHeat)
+        heats += read_parquet(kept, WordHeat)
+        progress("attribution", min(start + batch_size, len(tagged)), len(tagged))
+    return heats, problems
+
+
+def _edits(
+    model: DualEncoder,
+    items: Sequence[Item],
+    images: Embedded,
+    texts: Embedded,
+    settings: Settings,
+    batch_size: int,
+    work: Path,
+    progress: Progress,
+) -> list[EditedScore]:
+    """Each caption with wrong nouns, and with other random words but its own nouns, against its image."""
+    nouns: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    present: dict[str, set[str]] = {}
+    for item in items:
+        own = present.setdefault(item.image, set(item.present_nouns))
+        for word in item.caption.words:
+            (nouns if word.word_class == "object" else others)[word.text.lower()] += 1
+            if word.word_class == "object":
+                own.add(word.text.lower())
+    vocabulary, fillers = sorted(nouns), sorted(set(others) - set(nouns))
+    if not vocabulary or not fillers:
+        return []
+    planned = []
+    for item in items:
+        rng = random.Random(f"{settings.seed}/{item.id}")
+        for draw in range(settings.edit_draws):
+            edited, count = wrong_nouns(item.caption, vocabulary, present[item.image], rng)
+            planned.append((item, "wrong nouns", draw, edited, count))
+            edited, count = random_other_words(item.caption, fillers, rng)
+            planned.append((item, "random other words", draw, edited, count))
+    planned = [plan for plan in planned if plan[4] > 0]
+    new = embed_texts(
+        model, [p[3] for p in planned], work, batch_size=batch_size, name="edited texts", progress=progress
+    )
+    scale, bias = model.traits.scale, model.traits.bias
+    rows = [item.image for item, *_ in planned]
+    after = (new[[p[3] for p in planned]] * images[rows]).sum(-1) * scale + bias
+    before = (texts[[p[0].caption.text for p in planned]] * images[rows]).sum(-1) * scale + bias
+    return [
+        EditedScore(item.id, item.image, edit, draw, item.caption.text, edited, count, old, now)
+        for (item, edit, draw, edited, count), old, now in zip(
+            planned, before.tolist(), after.tolist(), strict=True
+        )
+    ]
+
+
+def _ranks(items: Sequence[Item], images: Embedded, texts: Embedded) -> list[Rank]:
+    """Retrieval among the audit's own images and captions."""
+    keys = list(images.row)
+    place = {key: i for i, key in enumerate(keys)}
+    pairs = list(dict.fromkeys((item.image, item.caption.text) for item in items))
+    return ranks(images[keys], texts[[t for _, t in pairs]], [place[key] for key, _ in pairs], keys)
+
+
+def _measure(
+    model: DualEncoder,
+    source: ItemSource,
+    items: Sequence[Item],
+    choices: Sequence[Choice],
+    heats: Sequence[WordHeat],
+    edits: Sequence[EditedScore],
+    ranked: Sequence[Rank],
+    problems: Sequence[Problem],
+    settings: Settings,
+    dtype: str,
+) -> list[Measurement]:
+    """Records to measurements, each with its interval and signature."""
+    signature = Signature(
+        "audit",
+        source.name,
+        source.sha,
+        len(items),
+        len({item.image for item in items}),
+        model.name,
+        model.fingerprint[:12],
+        dtype=dtype,
+        ties=settings.ties,
+        seed=settings.seed,
+        version=alignscope.__version__,
+    )
+    scored = {item.id for item in items}
+    missing = Counter(f.kind for item in source.items if item.id not in scored for f in item.foils)
+    how: dict[str, Any] = {"signature": signature, "draws": settings.draws, "seed": settings.seed}
+    return [
+        *accuracy(choices, missing=missing, ties=settings.ties, **how),
+        *heat_by_class(heats, **how),
+        *score_drops(edits, **how),
+        *recall(ranked, **how),
+    ]

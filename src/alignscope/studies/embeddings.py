@@ -1,0 +1,111 @@
+"""Embeddings of a data set, kept chunk by chunk so that a stopped audit goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from alignscope.errors import BadData
+from alignscope.models.protocols import DualEncoder
+from alignscope.records import ItemSource, Problem
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Rows of `vectors` by key; a key that could not be embedded is absent and has a problem."""
+
+    vectors: Float[Tensor, "row dim"]
+    row: Mapping[str, int]
+    problems: tuple[Problem, ...]
+
+    def __getitem__(self, keys: Sequence[str]) -> Float[Tensor, "key dim"]:
+        return self.vectors[[self.row[key] for key in keys]]
+
+
+def embed_images(
+    model: DualEncoder, source: ItemSource, work: Path, *, batch_size: int, progress: Progress
+) -> Embedded:
+    """Every image of the items once; images that do not open become problems of their items."""
+    keys = list(dict.fromkeys(item.image for item in source.items))
+    users: dict[str, list[str]] = {}
+    for item in source.items:
+        users.setdefault(item.image, []).append(item.id)
+
+    def encode(part: Sequence[str]) -> Embedded:
+        images, row, problems = [], {}, []
+        before = len(source.problems)
+        for key in part:
+            try:
+                images.append(source.image(key))
+            except BadData as error:
+                problems += [Problem(item, key, f"image: {error}", "unscored") for item in users[key]]
+            else:
+                row[key] = len(row)
+        vectors = model.encode_images(images, batch_size=batch_size) if images else torch.empty(0, 0)
+        return Embedded(vectors, row, (*problems, *source.problems[before:]))
+
+    return _in_chunks("images", keys, encode, work, chunk=batch_size, progress=progress)
+
+
+def embed_texts(
+    model: DualEncoder, texts: Sequence[str], work: Path, *, batch_size: int, name: str, progress: Progress
+) -> Embedded:
+    """Every distinct text once."""
+    distinct = list(dict.fromkeys(texts))
+
+    def encode(part: Sequence[str]) -> Embedded:
+        vectors = model.encode_texts(part, batch_size=batch_size)
+        return Embedded(vectors, {text: i for i, text in enumerate(part)}, ())
+
+    return _in_chunks(name, distinct, encode, work, chunk=8 * batch_size, progress=progress)
+
+
+def _in_chunks(
+    name: str,
+    keys: Sequence[str],
+    encode: Callable[[Sequence[str]], Embedded],
+    work: Path,
+    *,
+    chunk: int,
+    progress: Progress,
+) -> Embedded:
+    parts: list[Tensor] = []
+    row: dict[str, int] = {}
+    problems: list[Problem] = []
+    for start in range(0, len(keys), chunk):
+        path = work / f"{name}-{start:08d}.safetensors"
+        if not path.exists():
+            _save(path, encode(keys[start : start + chunk]))
+        part = _load(path)
+        row |= {key: len(row) + i for i, key in enumerate(part.row)}
+        problems += part.problems
+        if len(part.row):
+            parts.append(part.vectors)
+        progress(name, min(start + chunk, len(keys)), len(keys))
+    return Embedded(torch.cat(parts) if parts else torch.empty(0, 0), row, tuple(problems))
+
+
+def _save(path: Path, part: Embedded) -> None:
+    half = path.with_name(path.name + ".part")
+    facts = {"keys": json.dumps(list(part.row)), "problems": json.dumps([asdict(p) for p in part.problems])}
+    save_file({"vectors": part.vectors.contiguous()}, half, metadata=facts)
+    os.replace(half, path)
+
+
+def _load(path: Path) -> Embedded:
+    with safe_open(path, framework="pt") as file:
+        facts, vectors = file.metadata(), file.get_tensor("vectors")
+    keys = json.loads(facts["keys"])
+    problems = tuple(Problem(**p) for p in json.loads(facts["problems"]))
+    return Embedded(vectors, {key: i for i, key in enumerate(keys)}, problems)
