@@ -176,9 +176,7 @@ def describe(scene: WorldScene, register: Register, *, rng: random.Random) -> St
     )
 
 
-def captions(
-    scene: WorldScene, register: Register, *, rng: random.Random, n: int = 5
-) -> tuple[Caption, ...]:
+def captions(scene: WorldScene, register: Register, *, rng: random.Random, n: int = 5) -> tuple[Caption, ...]:
     """`n` captions of a scene in one register, worded on their own."""
     return tuple(realise(describe(scene, register, rng=rng)) for _ in range(n))
 

@@ -106,10 +106,11 @@ def _glossy(
 ) -> Float[np.ndarray, "height width 3"]:
     """Light falling from the upper left: a near-white spot that fades, and a shaded lower right."""
     rows, columns = np.indices(mask.shape)
-    inner_rows, inner_columns = np.nonzero(_eroded(mask, 1))
+    depth = max(d for d in (1, 2, 3, 4) if d == 1 or _eroded(mask, d).any())
+    inner_rows, inner_columns = np.nonzero(_eroded(mask, depth))
     spot = np.argmin(inner_rows * 1.0 + inner_columns)
-    reach = 0.22 * sum(mask.shape) / 2
-    distance = np.hypot(rows - inner_rows[spot] - 1, columns - inner_columns[spot] - 1)
+    reach = 0.17 * sum(mask.shape) / 2
+    distance = np.hypot(rows - inner_rows[spot], columns - inner_columns[spot])
     light = np.clip(1.6 - distance / reach, 0, 1)[..., None]
     slope = ((rows + columns) / (sum(mask.shape) - 2))[..., None]
     shaded = pixels * (1.12 - 0.5 * slope)
@@ -176,8 +177,8 @@ def _snow(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def _night(canvas: Canvas, rng: np.random.Generator) -> None:
-    canvas[:] = (40, 44, 62)
-    canvas[int(rng.integers(50, 58)) :] = (28, 30, 38)
+    canvas[:] = (82, 88, 114)
+    canvas[int(rng.integers(50, 58)) :] = (58, 60, 72)
     for row, column in rng.integers(0, 50, (30, 2)) * (1, 1.28):
         canvas[int(row), int(column)] = (232, 232, 214)
 

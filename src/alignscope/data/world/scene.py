@@ -192,7 +192,9 @@ def _thing(rng: random.Random, noun: str, kind: str) -> WorldObject:
     width, height = extent(noun, size_px)
     size = "small" if kind in ("small", "inner") else "large"
     finish = FINISHES[int(rng.random() * len(FINISHES))]
-    return WorldObject(noun, finish, size, Box(0.0, 0.0, float(width), float(height)), size_px, kind == "hollow")
+    return WorldObject(
+        noun, finish, size, Box(0.0, 0.0, float(width), float(height)), size_px, kind == "hollow"
+    )
 
 
 def _at(thing: WorldObject, x: int, y: int) -> WorldObject:
@@ -271,9 +273,7 @@ def _is_clear(x: int, y: int, width: float, height: float, other: WorldObject) -
     dy = abs(y + height / 2 - (box.y1 + box.y2) / 2)
     if ALIGNED_PX < dx < APART_PX or ALIGNED_PX < dy < APART_PX:
         return False
-    return (
-        x >= box.x2 + gap or x + width + gap <= box.x1 or y >= box.y2 + gap or y + height + gap <= box.y1
-    )
+    return x >= box.x2 + gap or x + width + gap <= box.x1 or y >= box.y2 + gap or y + height + gap <= box.y1
 
 
 def _related(

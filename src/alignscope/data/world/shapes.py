@@ -57,13 +57,13 @@ def _star(x: Plane, y: Plane) -> Plane:
     angle = np.arctan2(x, -y)
     sector = np.abs((angle + np.pi / 5) % (2 * np.pi / 5) - np.pi / 5)
     tip, valley = 1.05, 0.55
-    edge = (
-        tip
-        * valley
-        * np.sin(np.pi / 5)
-        / (valley * np.sin(np.pi / 5 - sector) + tip * np.sin(sector))
-    )
+    edge = tip * valley * np.sin(np.pi / 5) / (valley * np.sin(np.pi / 5 - sector) + tip * np.sin(sector))
     return np.hypot(x, y) <= edge
+
+
+def _heart(x: Plane, y: Plane) -> Plane:
+    lobes = (np.abs(x) - 0.5) ** 2 + (y + 0.42) ** 2 <= 0.5**2
+    return lobes | ((y >= -0.42) & (np.abs(x) <= 0.69 * (0.96 - y)) & (np.abs(x) <= 1))
 
 
 def _boat(x: Plane, y: Plane) -> Plane:
@@ -79,14 +79,10 @@ _SHAPES: dict[str, Callable[[Plane, Plane], Plane]] = {
     "tent": lambda x, y: np.abs(x) <= (y + 1) / 2,
     "star": _star,
     "cross": lambda x, y: np.minimum(np.abs(x), np.abs(y)) <= 0.36,
-    "heart": lambda x, y: (
-        (1.15 * x) ** 2 + (-1.15 * y + 0.15 - 0.75 * np.sqrt(np.abs(1.15 * x))) ** 2 <= 1.12
-    ),
+    "heart": _heart,
     "moon": lambda x, y: (x**2 + y**2 <= 1) & ((x - 0.72) ** 2 + y**2 >= 0.56),
     "ring": lambda x, y: (x**2 + y**2 <= 1) & (x**2 + y**2 >= 0.24),
-    "tree": lambda x, y: (
-        (x**2 / 0.72 + (y + 0.3) ** 2 / 0.49 <= 1) | ((np.abs(x) <= 0.2) & (y >= 0.2))
-    ),
+    "tree": lambda x, y: (x**2 / 0.72 + (y + 0.3) ** 2 / 0.49 <= 1) | ((np.abs(x) <= 0.2) & (y >= 0.2)),
     "house": lambda x, y: (
         ((np.abs(x) <= 0.78) & (y >= -0.15)) | ((np.abs(x) <= (y + 1) * 1.2) & (y < -0.15) & (np.abs(x) <= 1))
     ),

@@ -74,7 +74,9 @@ class World:
     def scene(self, key: str) -> WorldScene:
         """The scene with this id."""
         if key not in self._by_id:
-            raise UnknownName(f"no scene '{key}' in {self.name}: {did_you_mean(key, list(self._by_id)[:200])}")
+            raise UnknownName(
+                f"no scene '{key}' in {self.name}: {did_you_mean(key, list(self._by_id)[:200])}"
+            )
         return self._by_id[key]
 
     def image(self, key: str) -> Image.Image:
