@@ -1,3 +1,29 @@
-"""alignscope: does a vision-language model hear whole meaning, or only nouns?"""
+"""alignscope: does a vision-language model hear whole meaning, or only nouns?
+
+Names are loaded on first use: importing the package is light and brings no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
+
+_PUBLIC = {
+    "audit": "alignscope.studies.public:audit",
+    "model": "alignscope.models.zoo:open_model",
+    "World": "alignscope.data.world.world:World",
+}
+__all__ = ["audit", "model", "World"]  # noqa: RUF022  (sorted without regard to case)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'alignscope' has no attribute '{name}'")
+    module, _, attribute = _PUBLIC[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

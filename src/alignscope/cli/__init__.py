@@ -1,1 +1,40 @@
-"""The command line: one file per verb."""
+"""The command line: one file per verb; a command parses, calls one function and writes."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from alignscope.cli.audit import audit
+from alignscope.cli.pairs import pairs
+from alignscope.cli.report import report
+from alignscope.cli.train import train
+from alignscope.cli.world import app as world
+from alignscope.errors import AlignscopeError
+
+app = typer.Typer(
+    name="alignscope",
+    help="Does a vision-language model hear whole meaning, or only nouns?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(audit)
+app.command()(train)
+app.command()(pairs)
+app.command()(report)
+app.add_typer(world, name="world", help="The built-in world.")
+
+
+def main() -> None:
+    """Run a command; an error raised on purpose is one line on stderr and exit code 2."""
+    try:
+        app()
+    except AlignscopeError as error:
+        typer.echo(f"alignscope: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("alignscope: interrupted; --resume goes on from what was saved", err=True)
+        sys.exit(130)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -12,9 +12,8 @@ from einops import rearrange
 from jaxtyping import Int, Int64, UInt8
 from torch import Tensor
 
+from alignscope.data.world import grammar
 from alignscope.data.world.foils import foils
-from alignscope.data.world.grammar import Register as WorldRegister
-from alignscope.data.world.grammar import describe, realise
 from alignscope.data.world.world import World
 from alignscope.training.recipe import Register, WorldData
 
@@ -35,11 +34,11 @@ def pixels(world: World) -> UInt8[Tensor, "image channel height width"]:
 
 
 def keys(world: World) -> list[str]:
-    """Per image the two nouns of its main relation (or its nouns where it has none)."""
+    """Per image the two nouns of its main relation, or all its nouns where it has none."""
     found = []
     for scene in world.scenes:
-        ends = (scene.relations[0].subject, scene.relations[0].target) if scene.relations else (0,)
-        found.append("+".join(sorted(scene.objects[i].noun for i in ends)))
+        places = (scene.main[0].subject, scene.main[0].target) if scene.main else range(len(scene.objects))
+        found.append("+".join(sorted(scene.objects[place].noun for place in places)))
     return found
 
 
@@ -47,13 +46,13 @@ def texts(
     world: World, data: WorldData, register: Register, *, foiled: bool
 ) -> tuple[list[list[str]], list[list[list[str]]]]:
     """Per image its captions in a register, and per caption its foils (none unless `foiled`)."""
-    manner = WorldRegister("training", register.attribute_rate, register.relation_rate, register.scene_rate)
+    manner = grammar.Register("training", **asdict(register))
     captions: list[list[str]] = []
     wrong: list[list[list[str]]] = []
     for number, scene in enumerate(world.scenes):
         rng = random.Random(f"{data.seed}/{number}/{register}")
-        said = [describe(scene, manner, rng=rng) for _ in range(data.captions_per_image)]
-        captions.append([realise(statement, rng=rng).text for statement in said])
+        said = [grammar.describe(scene, manner, rng=rng) for _ in range(data.captions_per_image)]
+        captions.append([grammar.realise(statement).text for statement in said])
         wrong.append([[f.text for f in foils(scene, s, rng=rng)] if foiled else [] for s in said])
     return captions, wrong
 

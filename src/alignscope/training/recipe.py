@@ -53,6 +53,8 @@ class Register:
     attribute_rate: float
     relation_rate: float
     scene_rate: float
+    size_rate: float
+    object_rate: float
 
 
 @dataclass(frozen=True)

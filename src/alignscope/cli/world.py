@@ -1,0 +1,31 @@
+"""`alignscope world`: the built-in world as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def world() -> None:
+    """The built-in world."""
+
+
+@app.command()
+def export(
+    directory: Annotated[Path, typer.Argument(help="where to write")],
+    split: Annotated[str, typer.Option(help="train, val or test")] = "test",
+    size: Annotated[int, typer.Option(help="number of scenes", min=1)] = 500,
+    seed: Annotated[int, typer.Option()] = 0,
+    overwrite: Annotated[bool, typer.Option(help="write into a non-empty directory")] = False,
+) -> None:
+    """Write images, COCO-style JSON, audit pairs and region TSV to DIRECTORY."""
+    from alignscope.data.world.export import export as write
+    from alignscope.data.world.world import World
+
+    write(World(split, size=size, seed=seed), directory, overwrite=overwrite)  # type: ignore[arg-type]
+    typer.echo(f"{size} scenes: {directory.resolve()}")
