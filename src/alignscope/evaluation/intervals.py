@@ -1,0 +1,248 @@
+"""Percentile bootstrap intervals that resample images, because values of one image hang together.
+
+Clusters are drawn with replacement and every mean is a ratio of sums, so that clusters may differ in
+size (Field and Welsh 2007, the randomised cluster bootstrap). Where all clusters say the same, the
+interval has no width; the record's `reason` then says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from alignscope.errors import BadData, LengthMismatch
+from alignscope.records import Measurement, Signature
+
+CELLS_PER_CHUNK = 2_000_000  # draws x clusters held at once: about 50 MB
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its interval; `low` and `high` are None where `reason` says why.
+
+    A reason beside an interval is a remark: no width, or draws in which the value is undefined.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Values and the cluster (image) each belongs to."""
+
+    values: Float[np.ndarray, " value"]
+    clusters: Sequence[str]
+
+
+def clustered_bootstrap(
+    values: Float[np.ndarray, " value"],
+    clusters: Sequence[str],
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """The mean of `values` with an interval from resampled clusters.
+
+    >>> clustered_bootstrap(np.array([1.0, 1.0, 0.0]), ["a", "a", "b"]).value == 2 / 3
+    True
+    >>> clustered_bootstrap(np.array([1.0, 0.0]), ["a", "a"])
+    Interval(value=0.5, low=None, high=None, reason='one image: no interval')
+    """
+    return clustered_statistic([Sample(values, clusters)], _only, draws=draws, seed=seed, level=level)
+
+
+def clustered_difference(
+    first: Sample, second: Sample, *, draws: int = 2000, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """Mean of `first` minus mean of `second`, clusters of both drawn together."""
+    return clustered_statistic([first, second], _difference, draws=draws, seed=seed, level=level)
+
+
+def clustered_ratio(
+    first: Sample, second: Sample, *, draws: int = 2000, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """Mean of `first` over mean of `second`; undefined where the latter is not positive."""
+    return clustered_statistic([first, second], _ratio, draws=draws, seed=seed, level=level)
+
+
+def clustered_average(
+    samples: Sequence[Sample], *, draws: int = 2000, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """The plain average of several means (macro average), clusters of all drawn together."""
+    return clustered_statistic(samples, _average, draws=draws, seed=seed, level=level)
+
+
+def clustered_statistic(
+    samples: Sequence[Sample],
+    combine: Callable[[Float[np.ndarray, "draw sample"]], Float[np.ndarray, " draw"]],
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """A statistic of the samples' means; the same draw of clusters serves all samples.
+
+    Draws in which the statistic is undefined (a sample has no value in it) are left out and
+    mentioned; where they outnumber one tail of the interval, there is none.
+    """
+    if draws < 1 or not 0 < level < 1:
+        raise BadData(f"{draws} draws at level {level}: give at least one draw and a level between 0 and 1")
+    for sample in samples:
+        _check(sample)
+    if not samples or any(len(sample.values) == 0 for sample in samples):
+        return Interval(None, None, None, "nothing scored")
+    names, totals, centres = _totals(samples)
+    value = float(combine(_means(totals.sum(axis=0, keepdims=True), centres))[0])
+    if np.isnan(value):
+        return Interval(None, None, None, "undefined: the mean divided by is not positive")
+    if len(names) == 1:
+        return Interval(value, None, None, "one image: no interval")
+    redrawn = np.concatenate(
+        [combine(_means(sums, centres)) for sums in _resampled(totals, draws=draws, seed=seed)]
+    )
+    defined = redrawn[~np.isnan(redrawn)]
+    undefined = draws - len(defined)
+    if undefined / draws > (1 - level) / 2:
+        return Interval(value, None, None, f"no interval: undefined in {undefined} of {draws} draws")
+    low, high = (float(edge) for edge in np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]))
+    remarks = [
+        f"undefined in {undefined} of {draws} draws" if undefined else "",
+        "all draws equal: the interval has no width" if low == high else "",
+    ]
+    return Interval(value, low, high, "; ".join(filter(None, remarks)))
+
+
+def measured(
+    interval: Interval,
+    samples: Sequence[Sample],
+    *,
+    measure: str,
+    group: str,
+    signature: Signature,
+    unit: str = "share",
+    items: int | None = None,
+    ties: int = 0,
+    missing: int = 0,
+    level: float = 0.95,
+    reason: str = "",
+) -> Measurement:
+    """An interval as a reported number; `items` defaults to the number of values.
+
+    The signature keeps its data and model and says how many items and images this number rests on.
+    """
+    images = len({cluster for sample in samples for cluster in sample.clusters})
+    count = sum(len(sample.values) for sample in samples) if items is None else items
+    return Measurement(
+        measure=measure,
+        group=group,
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
+        items=count,
+        images=images,
+        ties=ties,
+        missing=missing,
+        unit=unit,
+        level=level,
+        reason=reason or interval.reason,
+        signature=str(replace(signature, measure=measure, items=count, images=images)),
+    )
+
+
+def sample_of(pairs: Sequence[tuple[float, str]]) -> Sample:
+    """A sample from (value, cluster) pairs."""
+    return Sample(
+        np.array([value for value, _ in pairs], dtype=np.float64), [cluster for _, cluster in pairs]
+    )
+
+
+def _check(sample: Sample) -> None:
+    if len(sample.values) != len(sample.clusters):
+        raise LengthMismatch(
+            f"{len(sample.values)} values for {len(sample.clusters)} clusters: give one cluster per value"
+        )
+    broken = int((~np.isfinite(sample.values)).sum())
+    if broken:
+        raise BadData(f"{broken} values are not finite: leave them out and count them as missing")
+
+
+def _totals(
+    samples: Sequence[Sample],
+) -> tuple[list[str], Float[np.ndarray, "cluster sums"], Float[np.ndarray, " sample"]]:
+    """Per cluster the sums and the counts of each sample, and each sample's smallest value.
+
+    Sums are of distances from the smallest value: exact where all are equal. Values are sorted
+    first, so that the order of the input leaves no trace in the rounding.
+    """
+    names = sorted({cluster for sample in samples for cluster in sample.clusters})
+    place = {name: index for index, name in enumerate(names)}
+    sums: list[np.ndarray] = []
+    counts: list[np.ndarray] = []
+    centres: list[float] = []
+    for sample in samples:
+        index = np.array([place[cluster] for cluster in sample.clusters], dtype=np.int64)
+        values = np.asarray(sample.values, dtype=np.float64)
+        order = np.lexsort((values, index))
+        centre = values.min()
+        sums.append(np.bincount(index[order], values[order] - centre, minlength=len(names)))
+        counts.append(np.bincount(index, minlength=len(names)).astype(np.float64))
+        centres.append(float(centre))
+    return names, np.stack([*sums, *counts], axis=1), np.array(centres, dtype=np.float64)
+
+
+def _resampled(
+    totals: Float[np.ndarray, "cluster sums"], *, draws: int, seed: int
+) -> Iterator[Float[np.ndarray, "draw sums"]]:
+    """Sums over clusters drawn with replacement, chunk by chunk.
+
+    How often a cluster is drawn is multinomial; counting drawn positions gives the same law as
+    `Generator.multinomial` about six times faster at 5,000 clusters.
+    """
+    generator = np.random.default_rng(seed)
+    clusters = len(totals)
+    chunk = max(1, CELLS_PER_CHUNK // clusters)
+    for start in range(0, draws, chunk):
+        rows = min(chunk, draws - start)
+        drawn = generator.integers(clusters, size=(rows, clusters))
+        yield _times_drawn(drawn).astype(np.float64) @ totals
+
+
+def _times_drawn(drawn: Int[np.ndarray, "draw cluster"]) -> Int[np.ndarray, "draw cluster"]:
+    rows, clusters = drawn.shape
+    cells = drawn + clusters * np.arange(rows)[:, None]
+    return np.bincount(cells.ravel(), minlength=rows * clusters).reshape(rows, clusters)
+
+
+def _means(
+    sums: Float[np.ndarray, "draw sums"], centres: Float[np.ndarray, " sample"]
+) -> Float[np.ndarray, "draw sample"]:
+    """Ratio of sums per draw and sample; NaN where a draw holds no value of a sample."""
+    above, counts = sums[:, : len(centres)], sums[:, len(centres) :]
+    means = np.full_like(above, np.nan)
+    np.divide(above, counts, out=means, where=counts > 0)
+    return means + centres
+
+
+def _only(means: Float[np.ndarray, "draw sample"]) -> Float[np.ndarray, " draw"]:
+    return means[:, 0]
+
+
+def _difference(means: Float[np.ndarray, "draw sample"]) -> Float[np.ndarray, " draw"]:
+    return means[:, 0] - means[:, 1]
+
+
+def _average(means: Float[np.ndarray, "draw sample"]) -> Float[np.ndarray, " draw"]:
+    return means.mean(axis=1)
+
+
+def _ratio(means: Float[np.ndarray, "draw sample"]) -> Float[np.ndarray, " draw"]:
+    ratios = np.full(len(means), np.nan)
+    np.divide(means[:, 0], means[:, 1], out=ratios, where=means[:, 1] > 0)
+    return ratios
