@@ -19,15 +19,14 @@ is_new_enough := import sys, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for candidate in python3.11 /usr/bin/python3.11 python3 python3.13 python3.12 python; do \
 	"$$candidate" -c "$(is_new_enough)" >/dev/null 2>&1 && echo "$$candidate" && break; done)
 
-# One thread per process: the tests run side by side, and what is measured does not depend on the machine.
-export OMP_NUM_THREADS ?= 1
-export OMP_WAIT_POLICY ?= PASSIVE
 # Nothing here downloads a model; a hub name that slips in fails at once instead of after 20 s.
-export HF_HUB_OFFLINE ?= 1
+export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-demo: export OMP_NUM_THREADS := 2
+# The tests run side by side: one thread each.
+test: export OMP_NUM_THREADS := 1
+test: export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help demo test install format clean
+.PHONY: help demo test install format docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -47,6 +46,9 @@ install: $(STAMP) ## make .venv and install the package with everything for deve
 format: $(STAMP) ## write the format and the lint fixes that are safe
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
+
+docs: $(STAMP) ## write docs/cli.md again from the program's own help
+	$(VENV)/bin/python tools/cli_help.py
 
 $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with the venv module was found." \
