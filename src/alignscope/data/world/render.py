@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Int16, UInt8
@@ -44,7 +44,7 @@ def _hsv(hue_degrees: float, saturation: float, value: float) -> tuple[float, fl
     return 255 * red, 255 * green, 255 * blue
 
 
-@lru_cache(maxsize=None)
+@cache
 def _noise(grain: int) -> Int16[np.ndarray, "64 64 3"]:
     plane = np.random.default_rng(grain % GRAINS).integers(-_NOISE_PX, _NOISE_PX + 1, (SIDE, SIDE, 3))
     return plane.astype(np.int16)
@@ -62,7 +62,7 @@ def _draw_rope(canvas: Int16[np.ndarray, "64 64 3"], puller: WorldObject, pulled
 # --- objects
 
 
-@lru_cache(maxsize=None)
+@cache
 def _sprite(
     noun: str, finish: str, size_px: int, is_hollow: bool
 ) -> tuple[Int16[np.ndarray, "height width 3"], Bool[np.ndarray, "height width 1"]]:
@@ -111,7 +111,7 @@ def _glossy(
     spot = np.argmin(inner_rows * 1.0 + inner_columns)
     reach = 0.17 * sum(mask.shape) / 2
     distance = np.hypot(rows - inner_rows[spot], columns - inner_columns[spot])
-    light = np.clip(1.6 - distance / reach, 0, 1)[..., None]
+    light = (1.6 - distance / reach).clip(0, 1)[..., None]
     slope = ((rows + columns) / (sum(mask.shape) - 2))[..., None]
     shaded = pixels * (1.12 - 0.5 * slope)
     return np.clip(shaded * (1 - light) + 252 * light, 0, 255)
@@ -120,7 +120,7 @@ def _glossy(
 # --- backgrounds: pale and greyish, so that a noun keeps its hue
 
 
-@lru_cache(maxsize=None)
+@cache
 def _backdrop(scene: str, variant: int) -> Int16[np.ndarray, "64 64 3"]:
     """The background cue of a scene type in one of its variants; grey where there is no cue."""
     canvas = np.full((SIDE, SIDE, 3), 178.0)
@@ -200,7 +200,7 @@ def _garden(canvas: Canvas, rng: np.random.Generator) -> None:
     for left in range(int(rng.integers(0, 4)), SIDE, 6):
         canvas[fence - 8 : fence + 6, left : left + 3] = (246, 244, 238)
     canvas[fence : fence + 2] = (246, 244, 238)
-    for row, column in rng.integers(fence + 8, SIDE - 3, (16, 2)) + (0, 0):
+    for row, column in rng.integers(fence + 8, SIDE - 3, (16, 2)):
         canvas[row, column - 1 : column + 2] = (240, 220, 232)
         canvas[row - 1 : row + 2, column] = (240, 220, 232)
         canvas[row, column] = (236, 200, 90)

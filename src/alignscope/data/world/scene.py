@@ -12,7 +12,7 @@ import random
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from itertools import accumulate, islice
 from typing import Literal
 
@@ -88,6 +88,7 @@ def holds(scene: WorldScene, subject: int, relation: str, target: int) -> bool:
     return (subject, relation, target) in scene.facts
 
 
+@cache
 def noun_order(scene: str) -> tuple[str, ...]:
     """Nouns of a scene type, most frequent first; the r-th has weight 1/r.
 
@@ -124,13 +125,17 @@ def sample_scenes(n: int, *, seed: int, split: Split) -> list[WorldScene]:
     return list(islice(stream_scenes(seed=seed, split=split), n))
 
 
+Links = dict[tuple[int, int], str]
+
+
 def _draw_scene(rng: random.Random, name: str, split: Split) -> WorldScene | None:
     """One scene, moved about until it falls into the split; None where it would not."""
     label = SCENES[int(rng.random() * len(SCENES))]
     count = 1 + _weighted(rng, OBJECT_COUNT_WEIGHTS)
     nouns = _draw_nouns(rng, label, count)
+    links: Links = {}
     if count == 1:
-        objects, links = [_placed(rng, nouns[0], _draw_kind(rng, 0.5))], {}
+        objects = [_placed(rng, nouns[0], _draw_kind(rng, 0.5))]
     else:
         objects, links = _draw_pair(rng, nouns[0], nouns[1])
         for noun in nouns[2:]:
@@ -156,14 +161,14 @@ def _weighted(rng: random.Random, weights: tuple[float, ...]) -> int:
     return len(weights) - 1
 
 
-@lru_cache(maxsize=None)
+@cache
 def _zipf_ends(places: int) -> tuple[float, ...]:
     return tuple(accumulate(1 / (rank + 1) for rank in range(places)))
 
 
 def _draw_nouns(rng: random.Random, label: str, count: int) -> list[str]:
     """Different nouns, by Zipf(1) over the scene's own order."""
-    order, ends = noun_order_cached(label), _zipf_ends(len(NOUNS))
+    order, ends = noun_order(label), _zipf_ends(len(NOUNS))
     chosen: list[str] = []
     while len(chosen) < count:
         point = rng.random() * ends[-1]
@@ -173,9 +178,6 @@ def _draw_nouns(rng: random.Random, label: str, count: int) -> list[str]:
     if rng.random() < 0.5:
         chosen[:2] = chosen[1::-1]
     return chosen
-
-
-noun_order_cached = lru_cache(maxsize=None)(noun_order)
 
 
 def _draw_kind(rng: random.Random, small_share: float) -> str:
@@ -207,9 +209,6 @@ def _placed(rng: random.Random, noun: str, kind: str) -> WorldObject:
     thing = _thing(rng, noun, kind)
     right, bottom = SIDE - 1 - int(thing.box.x2), SIDE - 1 - int(thing.box.y2)
     return _at(thing, _between(rng, 1, right), _between(rng, 1, bottom))
-
-
-Links = dict[tuple[int, int], str]
 
 
 def _draw_pair(rng: random.Random, first: str, second: str) -> tuple[list[WorldObject], Links]:

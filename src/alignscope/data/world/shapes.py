@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
+from einops import reduce
 from jaxtyping import Bool
 
 NOUNS: tuple[str, ...] = (
@@ -93,13 +94,13 @@ _SHAPES: dict[str, Callable[[Plane, Plane], Plane]] = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def _drawn(noun: str, size_px: int) -> tuple[Bool[np.ndarray, "height width"], int, int]:
     """The mask cropped to its box, and how much was cropped at the left and the top."""
     steps = (np.arange(size_px * _OVERSAMPLE) + 0.5) / (size_px * _OVERSAMPLE) * 2 - 1
     inside = _SHAPES[noun](steps[None, :], steps[:, None])
-    shares = inside.reshape(size_px, _OVERSAMPLE, size_px, _OVERSAMPLE).mean((1, 3))
-    full = shares >= 0.5
+    cells = "(row down) (column across) -> row column"
+    full = reduce(inside.astype(float), cells, "mean", down=_OVERSAMPLE, across=_OVERSAMPLE) >= 0.5
     rows, columns = np.flatnonzero(full.any(1)), np.flatnonzero(full.any(0))
     mask = full[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return mask, int(columns[0]), int(rows[0])
@@ -110,14 +111,14 @@ def shape_mask(noun: str, size_px: int) -> Bool[np.ndarray, "height width"]:
     return _drawn(noun, size_px)[0]
 
 
-@lru_cache(maxsize=None)
+@cache
 def extent(noun: str, size_px: int) -> tuple[int, int]:
     """Width and height of the bounding box in pixels."""
     height, width = shape_mask(noun, size_px).shape
     return width, height
 
 
-@lru_cache(maxsize=None)
+@cache
 def hole_centre(noun: str, size_px: int) -> tuple[float, float]:
     """Where the hole of a hollow noun lies, in pixels from the corner of its box."""
     x, y = HOLE_CENTRES.get(noun, (0.0, 0.0))
@@ -125,7 +126,7 @@ def hole_centre(noun: str, size_px: int) -> tuple[float, float]:
     return (x + 1) / 2 * size_px - left, (y + 1) / 2 * size_px - top
 
 
-@lru_cache(maxsize=None)
+@cache
 def contact_shift(first: str, first_px: int, second: str, second_px: int, is_vertical: bool) -> int:
     """How far the second box must start after the first for the shapes to meet, centres aligned.
 
