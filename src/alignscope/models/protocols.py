@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -10,6 +10,9 @@ from typing import Literal, Protocol
 from jaxtyping import Float, Int
 from PIL.Image import Image
 from torch import Tensor
+
+Progress = Callable[[int, int], None]
+"""Told after every batch: how many are done, of how many."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,14 @@ class DualEncoder(PairScorer, Protocol):
     """
 
     def encode_images(
-        self, images: Sequence[Image], *, batch_size: int = 64
+        self, images: Sequence[Image], *, batch_size: int = 64, progress: Progress | None = None
     ) -> Float[Tensor, "image dim"]: ...
-    def encode_texts(self, texts: Sequence[str], *, batch_size: int = 256) -> Float[Tensor, "text dim"]: ...
+    def encode_texts(
+        self, texts: Sequence[str], *, batch_size: int = 256, progress: Progress | None = None
+    ) -> Float[Tensor, "text dim"]: ...
     def score_grid(self, images: Sequence[Image], texts: Sequence[str]) -> Float[Tensor, "image text"]: ...
 
+    def pixels(self, images: Sequence[Image]) -> Float[Tensor, "image channel height width"]: ...
     def tokens(self, texts: Sequence[str]) -> Tokens: ...
     def embed_tokens(self, tokens: Tokens) -> Float[Tensor, "text dim"]:
         """Normalised embeddings on the model's device, with a graph when gradients are on."""

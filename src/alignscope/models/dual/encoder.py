@@ -1,0 +1,206 @@
+"""Dual encoders of transformers (CLIP, SigLIP, vision-text pairs) behind the `DualEncoder` protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar, final
+
+import torch
+import torch.nn.functional as F
+from einops import einsum
+from jaxtyping import Float
+from PIL.Image import Image
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from alignscope.errors import LengthMismatch, Unsupported
+from alignscope.models import taps
+from alignscope.models.dual.texts import TEXT_SIDES, check_texts, token_rules, tokenise
+from alignscope.models.fingerprint import fingerprint
+from alignscope.models.protocols import Progress, Tokens, Traits
+
+Thing = TypeVar("Thing")
+
+
+@final
+class TransformersDualEncoder:
+    """A transformers model with one embedding per image and per text, a tokenizer and an image processor.
+
+    The model is kept as its authors wrote it: train it outside, this wrapper follows its weights.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        image_processor: Any,
+        *,
+        name: str,
+    ) -> None:
+        text_type = model.config.text_config.model_type
+        if text_type not in TEXT_SIDES:
+            raise Unsupported(
+                f"no text tower of type '{text_type}' is known, only {', '.join(TEXT_SIDES)}: "
+                "add a line to TEXT_SIDES in models/dual/texts.py"
+            )
+        self.model = model
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+        self._name = name
+        self._rules = token_rules(TEXT_SIDES[text_type], model.config.text_config, tokenizer)
+        self._width = embedding_width(model)
+        self._fingerprint: tuple[tuple[tuple[int, int], ...], str] | None = None
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.logit_scale.device
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of weights, preprocessing and tokenizer; computed again only after the weights changed."""
+        version = tuple((tensor.data_ptr(), tensor._version) for tensor in self.model.state_dict().values())
+        if self._fingerprint is None or self._fingerprint[0] != version:
+            self._fingerprint = (version, fingerprint(self.model, self.tokenizer, self.image_processor))
+        return self._fingerprint[1]
+
+    @property
+    def traits(self) -> Traits:
+        side, text = self._rules.side, self.model.config.text_config
+        bias = getattr(self.model, "logit_bias", None)
+        return Traits(
+            family="dual",
+            unit="patch",
+            grid=patch_grid(self.model.config.vision_config),
+            context_length=self._rules.context_length,
+            activation=text.hidden_act,
+            readout=side.readout,
+            is_causal=side.is_causal,
+            trims_padding=not side.reads_padding,
+            attributions=("gradcam",),
+            scale=self.model.logit_scale.detach().float().exp().item(),
+            bias=0.0 if bias is None else bias.detach().float().item(),
+        )
+
+    def score(self, images: Sequence[Image], texts: Sequence[str]) -> Float[Tensor, " pair"]:
+        """How well each text fits the image at the same place: scale * cosine + bias, in float32."""
+        if len(images) != len(texts):
+            raise LengthMismatch(
+                f"{len(texts)} texts for {len(images)} images: `score` takes them one to one; "
+                "for every combination call `score_grid`"
+            )
+        traits = self.traits
+        pairs = einsum(self.encode_images(images), self.encode_texts(texts), "pair dim, pair dim -> pair")
+        return traits.scale * pairs + traits.bias
+
+    def score_grid(self, images: Sequence[Image], texts: Sequence[str]) -> Float[Tensor, "image text"]:
+        """Every image against every text, in float32."""
+        traits = self.traits
+        return traits.scale * (self.encode_images(images) @ self.encode_texts(texts).mT) + traits.bias
+
+    def encode_images(
+        self, images: Sequence[Image], *, batch_size: int = 64, progress: Progress | None = None
+    ) -> Float[Tensor, "image dim"]:
+        """Normalised embeddings; an image object that comes again is computed once."""
+        first = {id(image): image for image in images}
+        rows = {key: row for row, key in enumerate(first)}
+
+        def embed(batch: Sequence[Image]) -> Float[Tensor, "image dim"]:
+            return self.embed_pixels(self.pixels(batch))
+
+        unique = self._in_batches(list(first.values()), embed, batch_size, progress)
+        return unique[[rows[id(image)] for image in images]]
+
+    def encode_texts(
+        self, texts: Sequence[str], *, batch_size: int = 256, progress: Progress | None = None
+    ) -> Float[Tensor, "text dim"]:
+        """Normalised embeddings; equal texts are computed once, texts of like length go together."""
+        check_texts(texts)
+        unique = sorted(set(texts), key=lambda text: (len(text), text))
+        rows = {text: row for row, text in enumerate(unique)}
+
+        def embed(batch: Sequence[str]) -> Float[Tensor, "text dim"]:
+            return self.embed_tokens(self.tokens(batch))
+
+        embeddings = self._in_batches(unique, embed, batch_size, progress)
+        return embeddings[[rows[text] for text in texts]]
+
+    def pixels(self, images: Sequence[Image]) -> Float[Tensor, "image channel height width"]:
+        """Images as the vision tower takes them, by the model's own processor; any mode, any size."""
+        rgb = [image if image.mode == "RGB" else image.convert("RGB") for image in images]
+        # Said, not guessed: an image three pixels high would pass for channels-first.
+        batch = self.image_processor(images=rgb, return_tensors="pt", input_data_format="channels_last")
+        return batch["pixel_values"]
+
+    def embed_pixels(self, pixels: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image dim"]:
+        """Normalised embeddings on the model's device, with a graph when gradients are on."""
+        pixels = pixels.to(self.device, next(self.model.vision_model.parameters()).dtype)
+        return F.normalize(self.model.get_image_features(pixel_values=pixels).pooler_output.float(), dim=-1)
+
+    def tokens(self, texts: Sequence[str]) -> Tokens:
+        """A padded batch; texts longer than the context are cut, `Tokens.lengths` says which."""
+        return tokenise(texts, self.tokenizer, self._rules)
+
+    def embed_tokens(self, tokens: Tokens) -> Float[Tensor, "text dim"]:
+        """Normalised embeddings on the model's device, with a graph when gradients are on."""
+        ids = tokens.ids.to(self.device)
+        mask = None if self._rules.side.reads_padding else tokens.mask.to(self.device)
+        features = self.model.get_text_features(input_ids=ids, attention_mask=mask)
+        return F.normalize(features.pooler_output.float(), dim=-1)
+
+    @contextmanager
+    def text_attention(self) -> Iterator[list[Tensor]]:
+        """Within the `with`, each text-tower forward appends one map (text, head, token, token) per layer."""
+        tower = self.model.text_model
+        path, layers = self._rules.side.attention, tower.config.num_hidden_layers
+        modules = [tower.get_submodule(path.format(i=i)) for i in range(layers)]
+        with taps.eager(tower), taps.attention(modules) as maps:
+            yield maps
+
+    def _in_batches(
+        self,
+        things: Sequence[Thing],
+        embed: Callable[[Sequence[Thing]], Tensor],
+        batch_size: int,
+        progress: Progress | None,
+    ) -> Float[Tensor, "thing dim"]:
+        """Embeddings of all things, on the CPU, without a graph, in evaluation mode."""
+        rows, done = [torch.zeros(0, self._width)], 0
+        with torch.no_grad(), evaluating(self.model):
+            for start in range(0, len(things), batch_size):
+                batch = things[start : start + batch_size]
+                rows.append(embed(batch).cpu())
+                done += len(batch)
+                if progress is not None:
+                    progress(done, len(things))
+        return torch.cat(rows[1:] or rows)
+
+
+@contextmanager
+def evaluating(model: PreTrainedModel) -> Iterator[None]:
+    """Dropout is off while the `with` lasts."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def embedding_width(model: PreTrainedModel) -> int:
+    """Numbers per embedding."""
+    if hasattr(model, "text_projection"):
+        return model.text_projection.out_features
+    return model.text_model.head.out_features  # SigLIP
+
+
+def patch_grid(vision: Any) -> tuple[int, int] | None:
+    """Rows and columns of patches; None for towers without fixed square patches."""
+    size, patch = getattr(vision, "image_size", None), getattr(vision, "patch_size", None)
+    if not isinstance(size, int) or not isinstance(patch, int):
+        return None
+    return size // patch, size // patch

@@ -1,0 +1,196 @@
+"""Dual encoders from a directory or a hub id: every key checked, nothing initialised at random, no pickles."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from alignscope.errors import BadInput, CheckpointError, CheckpointMismatch, UnknownName, Unsupported
+from alignscope.models.dual.encoder import TransformersDualEncoder
+from alignscope.registry import did_you_mean
+
+CLASSES = {
+    "clip": "CLIPModel",
+    "siglip": "SiglipModel",
+    "vision-text-dual-encoder": "VisionTextDualEncoderModel",
+}
+"""Class of each `model_type`; the architecture a checkpoint names must be the same."""
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+FAILURES = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    SafetensorError,
+    pickle.UnpicklingError,
+)
+"""What transformers raises on broken files."""
+SHOWN = 8
+
+
+def load(
+    path_or_hub_id: str | Path, *, device: str = "cpu", dtype: str = "float32"
+) -> TransformersDualEncoder:
+    """A dual encoder ready to score, in evaluation mode; `dtype` is what it computes in."""
+    place, number = compute_device(device), compute_dtype(dtype)
+    source = str(path_or_hub_id)
+    is_local = Path(source).is_dir()
+    if is_local and not (Path(source) / "config.json").is_file():
+        raise CheckpointError(
+            f"{source} is no model directory: it has no config.json; give a directory written by save_pretrained"
+        )
+    with quiet():
+        config = _part("config.json", source, is_local, AutoConfig)
+        model = _model(config, source, is_local)
+        tokenizer = _tokenizer(source, is_local)
+        image_processor = _part("image processor", source, is_local, AutoImageProcessor)
+    scale = model.logit_scale.detach().clone()
+    model.to(place, number).eval()
+    model.logit_scale.data = scale.to(place)  # the score is computed in float32: its scale stays exact
+    name = Path(source).resolve().name if is_local else source
+    return TransformersDualEncoder(model, tokenizer, image_processor, name=name)
+
+
+def compute_device(device: str) -> torch.device:
+    """The device of that name, if this machine has it."""
+    try:
+        torch.zeros(1, device=device)
+        return torch.device(device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(
+            f"no device '{device}' here ({reason}): use cpu, or cuda where there is a GPU"
+        ) from None
+
+
+def compute_dtype(dtype: str) -> torch.dtype:
+    """The number format of that name.
+
+    >>> compute_dtype("bfloat16")
+    torch.bfloat16
+    >>> compute_dtype("bfloat61")
+    Traceback (most recent call last):
+    ...
+    alignscope.errors.UnknownName: no dtype named 'bfloat61': did you mean 'bfloat16'?
+    """
+    if dtype not in DTYPES:
+        raise UnknownName(f"no dtype named '{dtype}': {did_you_mean(dtype, list(DTYPES))}")
+    return DTYPES[dtype]
+
+
+def _model(config: Any, source: str, is_local: bool) -> PreTrainedModel:
+    """The model of the class the configuration names, filled key by key."""
+    kind = config.model_type
+    if kind == "siglip2":
+        raise Unsupported(
+            f"{source} is a Siglip2Model of variable resolution (NaFlex): use a fixed-resolution SigLIP 2 "
+            "checkpoint, whose model_type is 'siglip'"
+        )
+    named = (config.architectures or [None])[0]
+    if kind not in CLASSES or named not in (None, CLASSES[kind]):
+        raise CheckpointError(
+            f"{source} is a {named or kind}, wanted a dual encoder: {', '.join(CLASSES.values())}"
+        )
+    try:
+        model, report = getattr(transformers, CLASSES[kind]).from_pretrained(
+            source,
+            config=config,
+            local_files_only=is_local,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            weights_only=True,
+        )
+    except FAILURES as error:
+        raise _broken("weights", source, is_local, error) from None
+    check_keys(source, report["missing_keys"], report["unexpected_keys"], report["mismatched_keys"])
+    return model
+
+
+def check_keys(
+    source: str, missing: Iterable[str], left_over: Iterable[str], misshapen: Iterable[Any]
+) -> None:
+    """Every weight of the architecture is in the checkpoint, in its shape, and nothing else is.
+
+    >>> check_keys("m", ["a.weight"], [], [])
+    Traceback (most recent call last):
+    ...
+    alignscope.errors.CheckpointMismatch: m does not fit its config.json: 1 missing (a.weight); 0 left over; 0 of a wrong shape
+    """
+    wrong_shapes = [
+        f"{name}: got {tuple(got)}, wanted {tuple(want)}" for name, got, want in sorted(misshapen)
+    ]
+    lists = {"missing": sorted(missing), "left over": sorted(left_over), "of a wrong shape": wrong_shapes}
+    if any(lists.values()):
+        parts = [f"{len(names)} {what}{_shown(names)}" for what, names in lists.items()]
+        raise CheckpointMismatch(f"{source} does not fit its config.json: {'; '.join(parts)}")
+
+
+def _shown(names: list[str]) -> str:
+    if not names:
+        return ""
+    more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f" ({', '.join(names[:SHOWN])}{more})"
+
+
+def _tokenizer(source: str, is_local: bool) -> Any:
+    """The model's tokenizer; where its class needs a library that is absent, its tokenizer.json."""
+    if is_local and not any(
+        (Path(source) / f).is_file() for f in ("tokenizer.json", "vocab.json", "vocab.txt")
+    ):
+        raise CheckpointError(f"{source} has no tokenizer.json: save the model's tokenizer beside it")
+    try:
+        return AutoTokenizer.from_pretrained(source, local_files_only=is_local, trust_remote_code=False)
+    except ImportError:
+        return _part("tokenizer.json", source, is_local, PreTrainedTokenizerFast)
+    except FAILURES as error:
+        raise _broken("tokenizer", source, is_local, error) from None
+
+
+def _part(what: str, source: str, is_local: bool, loader: Any) -> Any:
+    try:
+        return loader.from_pretrained(source, local_files_only=is_local, trust_remote_code=False)
+    except FAILURES as error:
+        raise _broken(what, source, is_local, error) from None
+
+
+def _broken(what: str, source: str, is_local: bool, error: BaseException) -> CheckpointError:
+    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    remedy = (
+        "is the directory complete?"
+        if is_local
+        else f"fetch it where there is a network (hf download {source} --local-dir DIR) and give the directory"
+    )
+    return CheckpointError(f"{source}: its {what} cannot be loaded ({reason[:300]}): {remedy}")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """transformers prints no bars and no hints while the `with` lasts: what matters is raised."""
+    logs = transformers.utils.logging
+    level, had_bars = logs.get_verbosity(), logs.is_progress_bar_enabled()
+    logs.set_verbosity(logs.CRITICAL)
+    logs.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logs.set_verbosity(level)
+        if had_bars:
+            logs.enable_progress_bar()

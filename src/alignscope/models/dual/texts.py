@@ -1,0 +1,141 @@
+"""Texts to padded token batches with character offsets, and where a text embedding is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from alignscope.errors import BadData, CheckpointMismatch, Unsupported
+from alignscope.models.protocols import Tokens
+
+
+@dataclass(frozen=True)
+class TextSide:
+    """Facts about the text tower of one `model_type`: where attention runs and where it is read.
+
+    `attention` is the path of layer i's attention module inside the tower.
+    """
+
+    attention: str
+    readout: Literal["end", "last", "first"]
+    is_causal: bool
+    reads_padding: bool  # padding is attended to as in training: always pad to the full context
+
+
+TEXT_SIDES = {
+    "clip_text_model": TextSide("encoder.layers.{i}.self_attn", "end", is_causal=True, reads_padding=False),
+    "siglip_text_model": TextSide(
+        "encoder.layers.{i}.self_attn", "last", is_causal=False, reads_padding=True
+    ),
+    "bert": TextSide("encoder.layer.{i}.attention.self", "first", is_causal=False, reads_padding=False),
+}
+
+
+@dataclass(frozen=True)
+class TokenRules:
+    """What turns strings into the ids a text tower was trained on."""
+
+    side: TextSide
+    context_length: int
+    pad_id: int
+    end_id: int | None  # None: the legacy CLIP rule, the highest id ends the text
+
+
+def token_rules(side: TextSide, config: Any, tokenizer: PreTrainedTokenizerBase) -> TokenRules:
+    """The rules for this text tower; a tokenizer that does not fit it is an error, not a silent readout at 0.
+
+    CLIP configurations written before transformers' pull request 24773 say `eos_token_id = 2`; the
+    tower then reads at the highest id, later ones at the first end token.
+    """
+    if not tokenizer.is_fast:
+        raise Unsupported(
+            f"{type(tokenizer).__name__} knows no character offsets: save a `tokenizer.json` beside the model "
+            "(a fast tokenizer)"
+        )
+    if len(tokenizer) > config.vocab_size:
+        raise CheckpointMismatch(
+            f"the tokenizer has {len(tokenizer)} tokens, the text tower {config.vocab_size} embeddings: "
+            "they are of different models"
+        )
+    end_id = None
+    if side.readout == "end":
+        legacy = config.eos_token_id == 2
+        wanted = max(tokenizer.get_vocab().values()) if legacy else config.eos_token_id
+        if tokenizer.eos_token_id != wanted:
+            raise CheckpointMismatch(
+                f"the text embedding is read at token {wanted} (config.json: text_config.eos_token_id = "
+                f"{config.eos_token_id}), the tokenizer ends texts with {tokenizer.eos_token_id}: "
+                "set eos_token_id in config.json to the tokenizer's"
+            )
+        end_id = None if legacy else config.eos_token_id
+    context_length = min(config.max_position_embeddings, tokenizer.model_max_length)
+    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    return TokenRules(side, context_length, pad_id, end_id)
+
+
+def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, rules: TokenRules) -> Tokens:
+    """Token ids padded on the right to the longest text, or to the context where padding is read.
+
+    Offsets count characters of the strings as given, not of what the tokenizer makes of them
+    (CLIP lowercases and composes accents first). A letter that becomes several tokens has its span
+    in each; a combining accent may lie outside its letter's span, so words are found by overlap.
+    """
+    check_texts(texts)
+    whole = tokenizer(list(texts), truncation=False, return_attention_mask=False, verbose=False)["input_ids"]
+    lengths = tuple(len(ids) for ids in whole)
+    kept = tokenizer(
+        list(texts),
+        truncation=True,
+        max_length=rules.context_length,
+        return_attention_mask=False,
+        return_offsets_mapping=True,
+        return_special_tokens_mask=True,
+        verbose=False,
+    )
+    width = rules.context_length if rules.side.reads_padding else max(map(len, kept["input_ids"]), default=0)
+    ids = torch.full((len(texts), width), rules.pad_id)
+    mask = torch.zeros(len(texts), width, dtype=torch.long)
+    offsets = []
+    rows = zip(kept["input_ids"], kept["offset_mapping"], kept["special_tokens_mask"], strict=True)
+    for row, (row_ids, spans, specials) in enumerate(rows):
+        ids[row, : len(row_ids)] = torch.tensor(row_ids)
+        mask[row, : len(row_ids)] = 1
+        known = [(0, 0) if special else span for span, special in zip(spans, specials, strict=True)]
+        offsets.append(tuple([*known, *[(0, 0)] * (width - len(row_ids))]))
+    return Tokens(ids, mask, readout_positions(ids, rules), tuple(offsets), lengths)
+
+
+def readout_positions(ids: Int[Tensor, "text token"], rules: TokenRules) -> Int[Tensor, " text"]:
+    """Where the tower reads each text's embedding.
+
+    >>> rules = TokenRules(TEXT_SIDES["clip_text_model"], context_length=5, pad_id=9, end_id=9)
+    >>> readout_positions(torch.tensor([[8, 1, 9, 9, 9], [8, 1, 2, 3, 9]]), rules).tolist()
+    [2, 4]
+    """
+    if ids.shape[1] == 0 or rules.side.readout == "first":
+        return torch.zeros(len(ids), dtype=torch.long)
+    if rules.side.readout == "last":
+        return torch.full((len(ids),), ids.shape[1] - 1)
+    ends = ids if rules.end_id is None else (ids == rules.end_id).int()
+    return ends.argmax(dim=-1)
+
+
+def check_texts(texts: Sequence[str]) -> None:
+    """Refuse what no tokenizer takes, by its position."""
+    if isinstance(texts, str):
+        raise BadData(f"got one string, wanted a sequence of them: pass [{texts[:40]!r}]")
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise BadData(f"text {position} is {type(text).__name__}, not a string: {text!r:.60}")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise BadData(
+                f"text {position} holds half a character at {error.start} (a lone surrogate): {text!r:.60}"
+            ) from None

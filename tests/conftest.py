@@ -1,0 +1,128 @@
+"""Tiny random twins of published models, saved once per run; no test reaches for a network."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before huggingface_hub is imported
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CORPUS = [
+    "a red dog to the left of a small cat",
+    "two spotted cats in the kitchen, above a striped box",
+    "The picture shows a café near the straße; it's large & green.",
+    "a blue ball inside a bowl under the wooden table",
+]
+TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
+VISION = {**TOWER, "image_size": 32, "patch_size": 8}
+
+
+@pytest.fixture(scope="session")
+def tiny_clip_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a tiny random CLIP: 32x32 images, 24 tokens of context, its own tokenizer."""
+    import transformers
+
+    tokenizer = clip_tokenizer()
+    text = {**TOWER, "vocab_size": len(tokenizer), "max_position_embeddings": 24}
+    text |= {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    config = transformers.CLIPConfig(text_config=text, vision_config=VISION, projection_dim=16)
+    directory = tmp_path_factory.mktemp("models") / "tiny-random-clip"
+    return save(directory, transformers.CLIPModel, config, tokenizer, clip_processor())
+
+
+@pytest.fixture(scope="session")
+def tiny_siglip_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a tiny random SigLIP: 32x32 images, 16 tokens of context, a unigram tokenizer."""
+    import transformers
+
+    tokenizer = unigram_tokenizer(context_length=16)
+    text = {**TOWER, "vocab_size": len(tokenizer), "max_position_embeddings": 16}
+    config = transformers.SiglipConfig(text_config=text, vision_config=VISION)
+    processor = transformers.SiglipImageProcessorPil(size={"height": 32, "width": 32})
+    directory = tmp_path_factory.mktemp("models") / "tiny-random-siglip"
+    return save(directory, transformers.SiglipModel, config, tokenizer, processor)
+
+
+@pytest.fixture(scope="session")
+def tiny_pair_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a tiny random ViT + BERT as `VisionTextDualEncoderModel`."""
+    import transformers
+
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *sorted({w for c in CORPUS for w in c.lower().split()}),
+    ]
+    tokenizer = transformers.BertTokenizer(vocab={word: row for row, word in enumerate(words)})
+    config = transformers.VisionTextDualEncoderConfig.from_vision_text_configs(
+        transformers.ViTConfig(**VISION),
+        transformers.BertConfig(**TOWER, vocab_size=len(words), max_position_embeddings=24),
+        projection_dim=16,
+    )
+    directory = tmp_path_factory.mktemp("models") / "tiny-random-pair"
+    return save(directory, transformers.VisionTextDualEncoderModel, config, tokenizer, clip_processor())
+
+
+def clip_tokenizer() -> Any:
+    """Byte pairs learnt from a few captions, in the manner of CLIP."""
+    import transformers
+
+    return transformers.CLIPTokenizer().train_new_from_iterator(CORPUS, vocab_size=400)
+
+
+def clip_processor() -> Any:
+    """CLIP's preprocessing for 32x32."""
+    import transformers
+
+    return transformers.CLIPImageProcessorPil(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
+
+
+def unigram_tokenizer(*, context_length: int) -> Any:
+    """Word pieces in the manner of SigLIP: lower case, an end token, no start token."""
+    import tokenizers
+    import transformers
+    from tokenizers import normalizers, pre_tokenizers, processors, trainers
+
+    core = tokenizers.Tokenizer(tokenizers.models.Unigram())
+    core.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    core.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=120, special_tokens=["<unk>", "</s>"], unk_token="<unk>", show_progress=False
+    )
+    core.train_from_iterator(CORPUS, trainer)
+    core.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", core.token_to_id("</s>"))]
+    )
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        unk_token="<unk>",
+        eos_token="</s>",
+        pad_token="</s>",
+        model_max_length=context_length,
+        model_input_names=["input_ids"],
+    )
+
+
+def save(directory: Path, model_class: Any, config: Any, tokenizer: Any, processor: Any) -> Path:
+    """Draw weights with a fixed seed, a little larger than usual so that attention is not flat, and save."""
+    import torch
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        model = model_class(config)
+        for name, parameter in model.named_parameters():
+            if name.startswith("text_") and parameter.ndim > 1:
+                parameter.normal_(std=0.3)
+    for part in (model, tokenizer, processor):
+        part.save_pretrained(directory)
+    return directory
