@@ -34,8 +34,8 @@ def _sections(command: Any, path: str) -> Iterator[str]:
     if shown or not children:
         usage = [path, *("[OPTIONS]" for _ in options[:1]), *map(_place, arguments)]
         usage += ["COMMAND ..."] if children else []
-        lines = [f"- `{_place(each)}`: {_sentence(each)}" for each in arguments]
-        lines += [f"- `{_flags(each, hints.get(each.name))}`: {_sentence(each)}" for each in options]
+        lines = [f"- `{_place(each)}`: {_told(each)}" for each in arguments]
+        lines += [f"- `{_flags(each, hints.get(each.name))}`: {_told(each)}" for each in options]
         yield f"## `{path}`\n"
         yield f"{inspect.cleandoc(command.help or '')}\n"
         yield f"```\n{' '.join(usage)}\n```\n"
@@ -74,14 +74,15 @@ def _kind(hint: Any) -> str:
     )
 
 
-def _sentence(parameter: Any) -> str:
+def _told(parameter: Any) -> str:
+    """The help of a parameter with its default, in one line."""
     text = " ".join((parameter.help or "").split())
     value = parameter.default
     if parameter.required:
-        return f"{text} Required." if parameter.param_type_name == "option" else text
+        return f"{text} (required)" if parameter.param_type_name == "option" else text
     if value in (None, "", (), []) or callable(value) or isinstance(value, bool):
         return text
-    return f"{text} Default: {getattr(value, 'value', value)}."
+    return f"{text} (default: {getattr(value, 'value', value)})"
 
 
 if __name__ == "__main__":

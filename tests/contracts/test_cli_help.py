@@ -30,7 +30,7 @@ def test_the_documentation_is_the_help():
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == told, "run: make docs"
 
 
-def test_every_parameter_has_a_sentence():
+def test_every_parameter_is_explained():
     from alignscope.cli import app
 
     lines = [line for line in _generator().pages(app, "alignscope").splitlines() if line.startswith("- `")]
@@ -50,9 +50,9 @@ def test_a_small_command_line_worked_by_hand():
         model: Annotated[str, typer.Argument(help="A name.")],
         files: Annotated[list[Path] | None, typer.Argument(help="Any number.")] = None,
         *,
-        out: Annotated[Path, typer.Option("--out", "-o", help="Where to.")],
-        count: Annotated[int, typer.Option(help="How\n many.")] = 3,
-        dtype: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Of weights.")] = "float32",
+        out: Annotated[Path, typer.Option("--out", "-o", help="where to")],
+        count: Annotated[int, typer.Option(help="how\n many")] = 3,
+        dtype: Annotated[Literal["float32", "bfloat16"], typer.Option(help="of weights")] = "float32",
         overwrite: Annotated[bool, typer.Option("--overwrite", help="Also when there.")] = False,
         seed: Annotated[int, typer.Option(hidden=True)] = 0,
     ) -> None:
@@ -85,9 +85,9 @@ scale weigh [OPTIONS] MODEL [FILES...]
 
 - `MODEL`: A name.
 - `[FILES...]`: Any number.
-- `--out, -o PATH`: Where to. Required.
-- `--count INT`: How many. Default: 3.
-- `--dtype float32|bfloat16`: Of weights. Default: float32.
+- `--out, -o PATH`: where to (required)
+- `--count INT`: how many (default: 3)
+- `--dtype float32|bfloat16`: of weights (default: float32)
 - `--overwrite`: Also when there.
 
 ## `scale world export`
