@@ -279,15 +279,14 @@ class Measurement:
 class ItemSource(Protocol):
     """What an audit reads: items, a way to open their images, and what was wrong on the way in."""
 
-    name: str
-    sha: str  # hash of everything that decides a score
-
+    @property
+    def name(self) -> str: ...
+    @property
+    def sha(self) -> str: ...  # hash of everything that decides a score
     @property
     def items(self) -> Sequence[Item]: ...
-
     @property
     def problems(self) -> Sequence[Problem]: ...
-
     def image(self, key: str) -> Image: ...
 
 

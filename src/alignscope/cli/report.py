@@ -10,6 +10,6 @@ import typer
 
 def report(directory: Annotated[Path, typer.Argument(help="the --out of an audit")]) -> None:
     """Rebuild report.html from the records in DIRECTORY; needs no model and no torch."""
-    from alignscope.reporting.page import audit_page
+    from alignscope.reporting.audit import audit_page
 
     typer.echo(f"report: {audit_page(directory).resolve()}")

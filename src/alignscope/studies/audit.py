@@ -30,7 +30,6 @@ from alignscope.models.protocols import DualEncoder
 from alignscope.records import (
     Choice,
     EditedScore,
-    Example,
     Item,
     ItemSource,
     Measurement,
@@ -38,12 +37,13 @@ from alignscope.records import (
     Rank,
     Signature,
     WordHeat,
+    read_jsonl,
     read_parquet,
     write_json,
     write_jsonl,
     write_parquet,
 )
-from alignscope.reporting.page import audit_page
+from alignscope.reporting.audit import audit_page
 from alignscope.studies.embeddings import Embedded, Progress, embed_images, embed_texts
 from alignscope.studies.examples import examples
 from alignscope.studies.output import RUN, claim
@@ -75,7 +75,7 @@ def audit(
     source: ItemSource,
     out: Path,
     *,
-    settings: Settings = Settings(),  # noqa: B008  (frozen)
+    settings: Settings = Settings(),
     dtype: str = "float32",
     parser: str | None = None,
     batch_size: int = 64,
@@ -185,22 +185,19 @@ def _heats(
     """Relevance of every caption's words, batch by batch, kept as it comes."""
     if "gradcam" not in model.traits.attributions:
         return [], [Problem("", model.name, "gradcam is unsupported by this model", "unscored")]
-    tagged = [item for item in items if item.caption.words]
-    problems = [
-        Problem(item.id, item.caption.text, "no word classes: not in the attribution", "unscored")
-        for item in items
-        if not item.caption.words
-    ]
     heats: list[WordHeat] = []
-    for start in range(0, len(tagged), batch_size):
-        part = tagged[start : start + batch_size]
-        kept = work / f"heats-{start:08d}.parquet"
+    problems: list[Problem] = []
+    for start in range(0, len(items), batch_size):
+        part = items[start : start + batch_size]
+        kept, unheard = work / f"heats-{start:08d}.parquet", work / f"unheard-{start:08d}.jsonl"
         if not kept.exists():
             vectors = images[[item.image for item in part]]
-            found, _ = attribute(model, part, vectors, layers=settings.layers)
-            write_parquet(kept, [word for heat in found for word in heat.words], WordHeat)
+            for found in attribute(model, part, vectors, batch_size=batch_size, layers=settings.layers):
+                write_jsonl(unheard, found.problems)
+                write_parquet(kept, [word for heat in found.attributions for word in heat.words], WordHeat)
         heats += read_parquet(kept, WordHeat)
-        progress("attribution", min(start + batch_size, len(tagged)), len(tagged))
+        problems += [Problem(**row) for row in read_jsonl(unheard)]
+        progress("attribution", min(start + batch_size, len(items)), len(items))
     return heats, problems
 
 

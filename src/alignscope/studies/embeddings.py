@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
+from PIL.Image import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -43,7 +44,9 @@ def embed_images(
         users.setdefault(item.image, []).append(item.id)
 
     def encode(part: Sequence[str]) -> Embedded:
-        images, row, problems = [], {}, []
+        images: list[Image] = []
+        row: dict[str, int] = {}
+        problems: list[Problem] = []
         before = len(source.problems)
         for key in part:
             try:

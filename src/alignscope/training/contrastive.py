@@ -28,7 +28,7 @@ from alignscope.training.losses import contrastive_loss
 from alignscope.training.recipe import Recipe, Stage
 
 MAX_LOG_SCALE = math.log(100.0)
-Progress = Callable[[int, int, str], None]
+Progress = Callable[[str, int, int], None]
 
 
 class Diverged(AlignscopeError):
@@ -130,7 +130,7 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, progress: Progress
     world = World("train", size=recipe.data.images, seed=recipe.data.seed)
     shape = recipe.architecture
     model, tokenizer, processor = fresh.fresh_clip(
-        **{**asdict(shape), "corpus": GRAMMAR_WORDS, "seed": recipe.seed}
+        **{**asdict(shape), "corpus": GRAMMAR_WORDS * 100, "seed": recipe.seed}
     )
     kept, start, metrics = out / "checkpoint.pt", Position(0, 0), []
     state: dict[str, Any] | None = None
@@ -144,7 +144,6 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, progress: Progress
         ]
     write_jsonl(out / "metrics.jsonl", metrics)
     began = time.monotonic() - start.seconds
-    total, done = sum(s.steps for s in recipe.stages), sum(s.steps for s in recipe.stages[: start.stage])
     for number in range(start.stage, len(recipe.stages)):
         stage, first = recipe.stages[number], start.step if number == start.stage else 0
         if stage.fresh_text and first == 0:
@@ -171,8 +170,7 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, progress: Progress
                 position = Position(number, step + 1, time.monotonic() - began)
                 checkpoints.save(kept, model, optimizer, position, recipe.sha)
             if progress:
-                progress(done + step + 1, total, f"{stage.name}: loss {loss:.3f}")
-        done += stage.steps
+                progress(stage.name, step + 1, stage.steps)
     return finish(recipe, out, model, tokenizer, processor, time.monotonic() - began)
 
 
