@@ -111,8 +111,8 @@ def _glossy(
     spot = np.argmin(inner_rows * 1.0 + inner_columns)
     reach = 0.17 * sum(mask.shape) / 2
     distance = np.hypot(rows - inner_rows[spot], columns - inner_columns[spot])
-    light = (1.6 - distance / reach).clip(0, 1)[..., None]
-    slope = ((rows + columns) / (sum(mask.shape) - 2))[..., None]
+    light = np.expand_dims((1.6 - distance / reach).clip(0, 1), -1)
+    slope = np.expand_dims((rows + columns) / (sum(mask.shape) - 2), -1)
     shaded = pixels * (1.12 - 0.5 * slope)
     return np.clip(shaded * (1 - light) + 252 * light, 0, 255)
 

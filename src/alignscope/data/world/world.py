@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from functools import cached_property
 from typing import final
@@ -102,7 +103,7 @@ class World:
 
 
 def _digest(pixels: UInt8[np.ndarray, "scene 64 64 3"]) -> str:
-    return sha_of([len(pixels), pixels.tobytes().hex()])
+    return hashlib.sha256(pixels.tobytes()).hexdigest()
 
 
 def _item(scene: WorldScene, register: Register, rng: random.Random) -> Item:
