@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from alignscope.errors import BadData, LengthMismatch
 from alignscope.records import Measurement, Signature
 
-CELLS_PER_CHUNK = 250_000  # draws x clusters held at once: 2 MB per array stays in the cache
+CELLS_PER_CHUNK = 60_000  # draws x clusters held at once; larger arrays cost fresh memory each time
 
 
 @dataclass(frozen=True)
