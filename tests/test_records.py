@@ -113,13 +113,20 @@ def test_a_column_of_nothing_keeps_its_kind(tmp_path: Path):
 
 
 def test_a_nested_record_is_refused_by_parquet_and_taken_by_jsonl(tmp_path: Path):
-    item = records.Item("1", "a.png", records.Caption("a dog", (records.Word("dog", 2, 5, "object"),)))
-    with pytest.raises(TypeError, match=r"Item.caption is .*JSONL"):
-        records.write_parquet(tmp_path / "rows.parquet", [item], records.Item)
-    records.write_jsonl(tmp_path / "rows.jsonl", [item])
+    caption = records.Caption("a dog", (records.Word("dog", 2, 5, "object"),))
+    with pytest.raises(TypeError, match=r"Caption.words is .*JSONL"):
+        records.write_parquet(tmp_path / "rows.parquet", [caption], records.Caption)
+    records.write_jsonl(tmp_path / "rows.jsonl", [caption])
     (row,) = records.read_jsonl(tmp_path / "rows.jsonl")
     word = {"text": "dog", "start": 2, "end": 5, "word_class": "object"}
-    assert row == {"id": "1", "image": "a.png", "caption": {"text": "a dog", "words": [word]}, "foils": []}
+    assert row == {"text": "a dog", "words": [word]}
+
+
+def test_a_file_of_an_older_record_is_read_with_defaults(tmp_path: Path):
+    older = dataclasses.make_dataclass("Older", [("name", str)])
+    newer = dataclasses.make_dataclass("Newer", [("name", str), ("count", int, 7)])
+    records.write_parquet(tmp_path / "rows.parquet", [older("a")], older)
+    assert records.read_parquet(tmp_path / "rows.parquet", newer) == [newer("a", 7)]
 
 
 @pytest.mark.parametrize(
