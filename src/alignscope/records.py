@@ -15,7 +15,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from PIL.Image import Image
 
@@ -276,6 +276,7 @@ class Measurement:
     signature: str = ""
 
 
+@runtime_checkable
 class ItemSource(Protocol):
     """What an audit reads: items, a way to open their images, and what was wrong on the way in."""
 
