@@ -69,10 +69,15 @@ def tiny_pair_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def clip_tokenizer() -> Any:
-    """Byte pairs learnt from a few captions, in the manner of CLIP."""
+    """Byte pairs learnt from a few captions, in the manner of CLIP: every byte is known, inside and at the
+    end of a word (64 Chinese characters end in the 64 continuation bytes)."""
     import transformers
+    from tokenizers.pre_tokenizers import ByteLevel
 
-    return transformers.CLIPTokenizer().train_new_from_iterator(CORPUS, vocab_size=400)
+    bytes_at_the_end = " ".join([*map(chr, range(33, 127)), *map(chr, range(0x4E00, 0x4E40))])
+    return transformers.CLIPTokenizer().train_new_from_iterator(
+        [*CORPUS, bytes_at_the_end], vocab_size=560, initial_alphabet=ByteLevel.alphabet()
+    )
 
 
 def clip_processor() -> Any:
@@ -120,6 +125,9 @@ def save(directory: Path, model_class: Any, config: Any, tokenizer: Any, process
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         model = model_class(config)
+        model.logit_scale.fill_(2.3)
+        if hasattr(model, "logit_bias"):
+            model.logit_bias.fill_(-1.5)
         for name, parameter in model.named_parameters():
             if name.startswith("text_") and parameter.ndim > 1:
                 parameter.normal_(std=0.3)

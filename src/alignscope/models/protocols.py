@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from PIL.Image import Image
@@ -42,12 +42,14 @@ class Tokens:
     readout: Int[Tensor, " text"]  # position the text embedding is read from
     offsets: tuple[tuple[tuple[int, int], ...], ...]
     lengths: tuple[int, ...]  # tokens before truncation, specials included
+    unheard: tuple[int, ...] = ()  # tokens a causal tower never hears: an unknown one ended the text early
 
     def truncated(self, context_length: int) -> tuple[bool, ...]:
         """Which texts lost words."""
         return tuple(length > context_length for length in self.lengths)
 
 
+@runtime_checkable
 class PairScorer(Protocol):
     """Anything that says how well a text fits an image."""
 
@@ -61,6 +63,7 @@ class PairScorer(Protocol):
     def score(self, images: Sequence[Image], texts: Sequence[str]) -> Float[Tensor, " pair"]: ...
 
 
+@runtime_checkable
 class DualEncoder(PairScorer, Protocol):
     """A pair scorer with one embedding per image and one per text, compared by cosine.
 

@@ -85,8 +85,13 @@ def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, rules: To
     Offsets count characters of the strings as given, not of what the tokenizer makes of them
     (CLIP lowercases and composes accents first). A letter that becomes several tokens has its span
     in each; a combining accent may lie outside its letter's span, so words are found by overlap.
+    CLIP's unknown token is its end token: where the vocabulary lacks a byte, the text ends there for
+    the model, and `Tokens.unheard` counts what follows.
     """
     check_texts(texts)
+    if not texts:
+        nothing = torch.zeros(0, 0, dtype=torch.long)
+        return Tokens(nothing, nothing, nothing.sum(dim=-1), (), ())
     whole = tokenizer(list(texts), truncation=False, return_attention_mask=False, verbose=False)["input_ids"]
     lengths = tuple(len(ids) for ids in whole)
     kept = tokenizer(
@@ -98,7 +103,7 @@ def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, rules: To
         return_special_tokens_mask=True,
         verbose=False,
     )
-    width = rules.context_length if rules.side.reads_padding else max(map(len, kept["input_ids"]), default=0)
+    width = rules.context_length if rules.side.reads_padding else max(map(len, kept["input_ids"]))
     ids = torch.full((len(texts), width), rules.pad_id)
     mask = torch.zeros(len(texts), width, dtype=torch.long)
     offsets = []
@@ -108,7 +113,9 @@ def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, rules: To
         mask[row, : len(row_ids)] = 1
         known = [(0, 0) if special else span for span, special in zip(spans, specials, strict=True)]
         offsets.append(tuple([*known, *[(0, 0)] * (width - len(row_ids))]))
-    return Tokens(ids, mask, readout_positions(ids, rules), tuple(offsets), lengths)
+    readout = readout_positions(ids, rules)
+    after = mask.sum(dim=-1) - 1 - readout if rules.side.is_causal else torch.zeros_like(readout)
+    return Tokens(ids, mask, readout, tuple(offsets), lengths, tuple(after.tolist()))
 
 
 def readout_positions(ids: Int[Tensor, "text token"], rules: TokenRules) -> Int[Tensor, " text"]:
@@ -118,7 +125,7 @@ def readout_positions(ids: Int[Tensor, "text token"], rules: TokenRules) -> Int[
     >>> readout_positions(torch.tensor([[8, 1, 9, 9, 9], [8, 1, 2, 3, 9]]), rules).tolist()
     [2, 4]
     """
-    if ids.shape[1] == 0 or rules.side.readout == "first":
+    if rules.side.readout == "first":
         return torch.zeros(len(ids), dtype=torch.long)
     if rules.side.readout == "last":
         return torch.full((len(ids),), ids.shape[1] - 1)
