@@ -164,7 +164,7 @@ def _street(canvas: Canvas, rng: np.random.Generator) -> None:
 
 def _kitchen(canvas: Canvas, rng: np.random.Generator) -> None:
     tile = int(rng.integers(8, 11))
-    rows, columns = np.indices((SIDE, SIDE))
+    rows, columns = np.indices((SIDE, SIDE)) + rng.integers(0, tile, (2, 1, 1))
     canvas[:] = (240, 236, 228)
     canvas[((rows // tile + columns // tile) % 2).astype(bool)] = (206, 204, 200)
 

@@ -102,7 +102,9 @@ def noun_order(scene: str) -> tuple[str, ...]:
 
 def split_of(scene: WorldScene) -> Split:
     """The one split a picture may belong to: a hash of all that decides its pixels, noise left out."""
-    things = sorted((o.noun, o.finish, o.size_px, o.box.x1, o.box.y1, o.is_hollow) for o in scene.objects)
+    things = sorted(
+        (o.noun, o.finish, o.is_hollow, o.box.x1, o.box.y1, o.box.x2, o.box.y2) for o in scene.objects
+    )
     ropes = sorted(fact for fact in scene.facts if fact[1] == "pulling")
     ends = [(scene.objects[i].noun, scene.objects[j].noun) for i, _, j in ropes]
     cue = (scene.scene, scene.variant) if scene.has_background else None
