@@ -80,13 +80,19 @@ def _sprite(
     elif finish == "glossy":
         pixels = _glossy(pixels, mask, paint)
     elif finish == "framed":
-        pixels[mask & ~_eroded(mask, 2 if size_px < 20 else 3)] = paint["deep"]
+        pixels[mask & ~_core(mask)] = paint["deep"]
     if is_hollow:
         x, y = hole_centre(noun, size_px)
         distance = np.hypot(columns + 0.5 - x, rows + 0.5 - y)
         mask = mask | (distance <= HOLE_RADIUS)
         pixels[distance <= HOLE_RADIUS] = (250, 250, 250)
     return np.rint(pixels).astype(np.int16), mask[..., None]
+
+
+def _core(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
+    """What a frame leaves free: as thick a frame as leaves a third of the shape."""
+    cores = (_eroded(mask, depth_px) for depth_px in (3, 2))
+    return next((core for core in cores if 3 * core.sum() >= mask.sum()), _eroded(mask, 1))
 
 
 def _eroded(mask: Bool[np.ndarray, "height width"], depth_px: int) -> Bool[np.ndarray, "height width"]:
@@ -147,7 +153,7 @@ def _forest(canvas: Canvas, rng: np.random.Generator) -> None:
     canvas[:] = (142, 160, 140)
     for left in range(int(rng.integers(0, 8)), SIDE, 12):
         canvas[:, left : left + 5] = (108, 104, 92)
-    canvas[-8:] = (112, 126, 104)
+    canvas[-int(rng.integers(5, 13)) :] = (112, 126, 104)
 
 
 def _street(canvas: Canvas, rng: np.random.Generator) -> None:

@@ -141,7 +141,7 @@ def _draw_scene(rng: random.Random, name: str, split: Split) -> WorldScene | Non
     else:
         objects, links = _draw_pair(rng, nouns[0], nouns[1])
         for noun in nouns[2:]:
-            _try_to_add(rng, objects, noun)
+            _try_to_add(rng, objects, noun, has_rope="pulling" in links.values())
     order = list(range(len(objects)))
     rng.shuffle(order)
     place = {old: new for new, old in enumerate(order)}
@@ -249,8 +249,11 @@ def _nested(rng: random.Random, inner: str, outer: str) -> list[WorldObject]:
     return [_at(thing, left, top), holder]
 
 
-def _try_to_add(rng: random.Random, objects: list[WorldObject], noun: str) -> None:
-    """Append one more object where it is clearly apart and clearly aligned or not; or give up."""
+def _try_to_add(rng: random.Random, objects: list[WorldObject], noun: str, *, has_rope: bool) -> None:
+    """Append one more object where it is clearly apart and clearly aligned or not; or give up.
+
+    With a rope between the first two objects, their whole span stays free.
+    """
     thing = _thing(rng, noun, _draw_kind(rng, 0.7))
     width, height = thing.box.x2, thing.box.y2
     for _ in range(30):
@@ -263,18 +266,29 @@ def _try_to_add(rng: random.Random, objects: list[WorldObject], noun: str) -> No
             y = int(other.centre[1] - height / 2)
         if min(x, y) < 1 or x + width > SIDE - 1 or y + height > SIDE - 1:
             continue
+        if has_rope and not _is_beside(x, y, width, height, _span(objects[0].box, objects[1].box)):
+            continue
         if all(_is_clear(x, y, width, height, o) for o in objects):
             objects.append(_at(thing, x, y))
             return
 
 
 def _is_clear(x: int, y: int, width: float, height: float, other: WorldObject) -> bool:
-    box, gap = other.box, 3
-    dx = abs(x + width / 2 - (box.x1 + box.x2) / 2)
-    dy = abs(y + height / 2 - (box.y1 + box.y2) / 2)
+    across, down = other.centre
+    dx, dy = abs(x + width / 2 - across), abs(y + height / 2 - down)
     if ALIGNED_PX < dx < APART_PX or ALIGNED_PX < dy < APART_PX:
         return False
+    return _is_beside(x, y, width, height, other.box)
+
+
+def _is_beside(x: int, y: int, width: float, height: float, box: Box) -> bool:
+    """Whether at least 3 pixels lie between a box at (x, y) and another."""
+    gap = 3
     return x >= box.x2 + gap or x + width + gap <= box.x1 or y >= box.y2 + gap or y + height + gap <= box.y1
+
+
+def _span(a: Box, b: Box) -> Box:
+    return Box(min(a.x1, b.x1), min(a.y1, b.y1), max(a.x2, b.x2), max(a.y2, b.y2))
 
 
 def _related(

@@ -82,7 +82,7 @@ _SHAPES: dict[str, Callable[[Plane, Plane], Plane]] = {
     "cross": lambda x, y: np.minimum(np.abs(x), np.abs(y)) <= 0.36,
     "heart": _heart,
     "moon": lambda x, y: (x**2 + y**2 <= 1) & ((x - 0.72) ** 2 + y**2 >= 0.56),
-    "ring": lambda x, y: (x**2 + y**2 <= 1) & (x**2 + y**2 >= 0.24),
+    "ring": lambda x, y: (x**2 + y**2 <= 1) & (x**2 + y**2 >= 0.15),
     "tree": lambda x, y: (x**2 / 0.72 + (y + 0.3) ** 2 / 0.49 <= 1) | ((np.abs(x) <= 0.2) & (y >= 0.2)),
     "house": lambda x, y: (
         ((np.abs(x) <= 0.78) & (y >= -0.15)) | ((np.abs(x) <= (y + 1) * 1.2) & (y < -0.15) & (np.abs(x) <= 1))
