@@ -1,0 +1,132 @@
+"""Captions cut into pieces: words shaded by heat with their class, and the words two captions differ in."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from alignscope.records import WordHeat
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of caption; `word_class` is empty between words, `shade` runs from 0 to 1."""
+
+    text: str
+    word_class: str = ""
+    shade: float = 0.0
+    heat: float = 0.0
+
+
+@dataclass(frozen=True)
+class ShadedCaption:
+    """A caption whose hottest word has shade 1."""
+
+    item: str
+    text: str
+    pieces: tuple[Piece, ...]
+    hottest: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of one of two captions; whether the other caption says something else here."""
+
+    text: str
+    differs: bool
+
+
+def shaded_caption(words: Sequence[WordHeat], text: str | None) -> ShadedCaption:
+    """One caption's pieces in reading order.
+
+    Without a text that fits the words' offsets, the words are set at their offsets between spaces.
+    """
+    words = sorted(words, key=lambda word: (word.start, word.position))
+    if text is None or any(text[word.start : word.end] != word.word for word in words):
+        text = _rebuilt(words)
+    top = max([word.heat for word in words], default=0.0)
+    pieces, at = [], 0
+    for word in words:
+        if word.start > at:
+            pieces.append(Piece(text[at : word.start]))
+        shade = max(word.heat, 0.0) / top if top > 0 else 0.0
+        pieces.append(Piece(word.word, word.word_class, round(shade, 3), word.heat))
+        at = max(at, word.end)
+    if text[at:]:
+        pieces.append(Piece(text[at:]))
+    hottest = max(words, key=lambda word: word.heat).word if top > 0 else ""
+    return ShadedCaption(words[0].item, text, tuple(pieces), hottest)
+
+
+def _rebuilt(words: Sequence[WordHeat]) -> str:
+    text = ""
+    for word in words:
+        text = text.ljust(word.start) + word.word
+    return text
+
+
+def shaded_captions(
+    heats: Sequence[WordHeat], texts: Mapping[str, str], first: Sequence[str], *, limit: int
+) -> list[ShadedCaption]:
+    """At most `limit` captions: those of items in `first`, then ones with objects and relations, spread evenly."""
+    by_item = {
+        item: list(words)
+        for item, words in groupby(
+            sorted(heats, key=lambda h: h.item), lambda h: h.item
+        )  # stable within an item
+    }
+    order = list(dict.fromkeys(heat.item for heat in heats))
+    chosen = [item for item in dict.fromkeys(first) if item in by_item][:limit]
+    rest = [item for item in order if item not in chosen]
+    telling = [item for item in rest if {"object", "relation"} <= {h.word_class for h in by_item[item]}]
+    pool = telling or rest
+    step = max(1, len(pool) // max(1, limit - len(chosen)))
+    chosen += pool[::step][: limit - len(chosen)]
+    return [shaded_caption(by_item[item], texts.get(item)) for item in chosen]
+
+
+def differences(caption: str, foil: str) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+    """Both captions in parts, those marked that the other one does not have in this place.
+
+    >>> right, wrong = differences("a red ball", "a blue ball")
+    >>> [part.text for part in right if part.differs], [part.text for part in wrong if part.differs]
+    (['red'], ['blue'])
+    >>> [part.text for part in differences("ball on cup", "cup on ball")[0] if part.differs]
+    ['ball', 'cup']
+    """
+    ours, theirs = (re.findall(r"\w+(?:['’-]\w+)*|\s+|[^\w\s]", text) for text in (caption, foil))
+    ours_words, theirs_words = ([t for t in tokens if not t.isspace()] for tokens in (ours, theirs))
+    same_ours, same_theirs = _same([w.lower() for w in ours_words], [w.lower() for w in theirs_words])
+    return _parts(ours, same_ours), _parts(theirs, same_theirs)
+
+
+def _same(ours: Sequence[str], theirs: Sequence[str]) -> tuple[set[int], set[int]]:
+    """Positions that agree, word by word where that leaves no more over than the best alignment."""
+    blocks = difflib.SequenceMatcher(a=ours, b=theirs, autojunk=False).get_matching_blocks()
+    aligned = {(block.a + i, block.b + i) for block in blocks for i in range(block.size)}
+    in_place = {(i, i) for i, (our, their) in enumerate(zip(ours, theirs, strict=False)) if our == their}
+    if len(ours) == len(theirs) and len(in_place) >= len(aligned):
+        aligned = in_place
+    return {our for our, _ in aligned}, {their for _, their in aligned}
+
+
+def _parts(tokens: Sequence[str], same: set[int]) -> tuple[Part, ...]:
+    flags: list[bool | None] = []
+    position = 0
+    for token in tokens:
+        if token.isspace():
+            flags.append(None)
+        else:
+            flags.append(position not in same)
+            position += 1
+    for i, flag in enumerate(flags):  # a space belongs to a mark only inside it
+        if flag is None:
+            flags[i] = bool(0 < i < len(flags) - 1 and flags[i - 1] and flags[i + 1])
+    pairs = zip(tokens, flags, strict=True)
+    return tuple(
+        Part("".join(token for token, _ in run), bool(differs))
+        for differs, run in groupby(pairs, lambda p: p[1])
+    )

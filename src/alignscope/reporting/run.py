@@ -1,0 +1,103 @@
+"""An audit's directory read back into records; files that are absent are remembered, not guessed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from alignscope.errors import BadData
+from alignscope.records import (
+    Choice,
+    EditedScore,
+    Example,
+    Measurement,
+    Problem,
+    Rank,
+    WordHeat,
+    read_jsonl,
+    read_parquet,
+)
+
+Record = TypeVar("Record")
+
+MEASUREMENTS = "measurements.parquet"
+CHOICES = "choices.parquet"
+HEATS = "heats.parquet"
+EDITS = "edits.parquet"
+RANKS = "ranks.parquet"
+PROBLEMS = "problems.jsonl"
+EXAMPLES = "examples.jsonl"
+FILES = (MEASUREMENTS, CHOICES, HEATS, EDITS, RANKS, PROBLEMS, EXAMPLES)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `alignscope audit` wrote: run.json as it is, the records, and which files were absent."""
+
+    settings: Mapping[str, Any]
+    measurements: list[Measurement]
+    choices: list[Choice]
+    heats: list[WordHeat]
+    edits: list[EditedScore]
+    ranks: list[Rank]
+    problems: list[Problem]
+    examples: list[Example]
+    absent: tuple[str, ...]
+
+    def setting(self, *path: str) -> Any:
+        """A value of run.json by its path, None where it is not there."""
+        value: Any = self.settings
+        for name in path:
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return value
+
+
+def read_run(directory: Path) -> Run:
+    """Read an audit's directory; only run.json must be there."""
+    settings = _settings(directory / "run.json")
+    return Run(
+        settings,
+        measurements=_rows(directory / MEASUREMENTS, Measurement),
+        choices=_rows(directory / CHOICES, Choice),
+        heats=_rows(directory / HEATS, WordHeat),
+        edits=_rows(directory / EDITS, EditedScore),
+        ranks=_rows(directory / RANKS, Rank),
+        problems=_rows(directory / PROBLEMS, Problem),
+        examples=_rows(directory / EXAMPLES, Example),
+        absent=tuple(name for name in FILES if not (directory / name).exists()),
+    )
+
+
+def _settings(path: Path) -> Mapping[str, Any]:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadData(
+            f"no {path.name} in {path.parent}: a report is made from a directory that `alignscope audit` wrote"
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BadData(f"{path}: not JSON ({error}); run the audit again") from None
+    if not isinstance(settings, dict):
+        raise BadData(f"{path}: got {type(settings).__name__}, wanted an object; run the audit again")
+    return settings
+
+
+def _rows(path: Path, record: type[Record]) -> list[Record]:
+    if not path.exists():
+        return []
+    import pyarrow as pa
+
+    names = {column.name for column in dataclasses.fields(record)}  # type: ignore[arg-type]
+    try:
+        if path.suffix == ".parquet":
+            return read_parquet(path, record)
+        return [
+            record(**{name: value for name, value in row.items() if name in names})
+            for row in read_jsonl(path)
+        ]
+    except (pa.ArrowException, TypeError, AttributeError) as error:
+        raise BadData(f"{path}: not rows of {record.__name__} ({error}); run the audit again") from None

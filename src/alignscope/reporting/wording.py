@@ -1,0 +1,127 @@
+"""Numbers and names as a reader meets them: plain words for kinds, percent that never rounds to certainty."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from alignscope.records import FOIL_KINDS, Measurement
+
+SUMMARY_GROUPS = ("all", "all kinds (macro)")
+
+KINDS = {
+    "replace_object": "wrong objects",
+    "replace_attribute": "wrong attributes",
+    "replace_relation": "wrong relations",
+    "swap_object": "swapped objects",
+    "swap_attribute": "swapped attributes",
+    "swap_relation": "who-does-what",
+    "add_object": "added objects",
+    "add_attribute": "added attributes",
+    "all": "all choices together",
+    "all kinds (macro)": "mean over kinds",
+}
+
+CLASS_LABELS = {
+    "object": "object",
+    "attribute": "attr.",
+    "relation": "relation",
+    "scene": "scene",
+    "other": "",
+}
+
+
+def kind_in_words(kind: str) -> str:
+    """A foil kind as a reader would say it; unknown kinds lose their underscores.
+
+    >>> kind_in_words("swap_relation"), kind_in_words("negated_verb")
+    ('who-does-what', 'negated verb')
+    """
+    return KINDS.get(kind, kind.replace("_", " "))
+
+
+def kind_order(kind: str) -> tuple[int, str]:
+    """Sort key: known kinds in their order, then others by name, then the summaries.
+
+    >>> sorted(["all", "zebra", "swap_object", "replace_object"], key=kind_order)
+    ['replace_object', 'swap_object', 'zebra', 'all']
+    """
+    if kind in FOIL_KINDS:
+        return FOIL_KINDS.index(kind), kind
+    if kind in SUMMARY_GROUPS:
+        return len(FOIL_KINDS) + 1 + SUMMARY_GROUPS.index(kind), kind
+    return len(FOIL_KINDS), kind
+
+
+def is_number(value: float | None) -> bool:
+    """Whether there is a finite value to show."""
+    return value is not None and math.isfinite(value)
+
+
+def percent(share: float, *, digits: int = 0) -> str:
+    """A share in percent; 0 and 100 are kept for shares that are exactly that.
+
+    >>> percent(0.968), percent(0.996), percent(1.0), percent(0.99996), percent(0.0004)
+    ('97 %', '99.6 %', '100 %', 'over 99.9 %', 'under 0.1 %')
+    >>> percent(-0.0312, digits=1)
+    '-3.1 %'
+    """
+    text = f"{100 * share:.{digits}f}"
+    if float(text) in (0.0, 100.0) and share not in (0.0, 1.0):
+        text = f"{100 * share:.1f}"
+        if float(text) == 100.0:
+            return "over 99.9 %" if share < 1 else "100.0 %"
+        if float(text) == 0.0:
+            return "under 0.1 %" if share > 0 else "-0.0 %"
+    return f"{text} %"
+
+
+def percent_range(shares: Sequence[float]) -> str:
+    """Smallest to largest of several shares.
+
+    >>> percent_range([0.52, 0.49, 0.5]), percent_range([0.521, 0.519])
+    ('49 to 52 %', '52 %')
+    """
+    low, high = percent(min(shares)), percent(max(shares))
+    return low if low == high else f"{low.removesuffix(' %')} to {high}"
+
+
+def number(value: float, unit: str) -> str:
+    """A value in its unit: shares in percent, anything else as a plain number.
+
+    >>> number(0.5123, "share"), number(0.0712, "score"), number(27.3149, "score")
+    ('51.2 %', '0.071', '27.31')
+    >>> number(6.7, "score"), number(0.00012, "heat"), number(0.0, "heat")
+    ('6.70', '0.00012', '0.000')
+    """
+    if unit == "share":
+        return percent(value, digits=1)
+    if abs(value) >= 1:
+        return f"{value:.2f}"
+    return f"{value:.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"
+
+
+def value_in_words(measurement: Measurement) -> str:
+    """The value, or "unscored" with its reason: never a zero in its place."""
+    if is_number(measurement.value):
+        return number(measurement.value, measurement.unit)  # type: ignore[arg-type]
+    return f"unscored: {measurement.reason or 'no reason was recorded'}"
+
+
+def interval_in_words(measurement: Measurement) -> str:
+    """The interval's two ends, or nothing where there is none."""
+    if not (is_number(measurement.value) and is_number(measurement.low) and is_number(measurement.high)):
+        return ""
+    low, high = (number(end, measurement.unit) for end in (measurement.low, measurement.high))  # type: ignore[arg-type]
+    if low.endswith(" %") and high.endswith(" %"):
+        low = low.removesuffix(" %")
+    return f"{low} to {high}"
+
+
+def enumerated(parts: Sequence[str]) -> str:
+    """Several things in one sentence.
+
+    >>> enumerated(["a", "b", "c"]), enumerated(["a"])
+    ('a, b and c', 'a')
+    """
+    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))

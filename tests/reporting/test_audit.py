@@ -1,0 +1,296 @@
+"""The page is made from records alone, says what is absent, and lets nothing of the user's become markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from alignscope import records
+from alignscope.errors import BadData, UnwritableOutput
+from alignscope.records import Choice, Example, Measurement, Problem, WordHeat
+from alignscope.reporting.audit import audit_page
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+INLINE = {"span", "b", "code", "mark", "a"}
+ATTACKS = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onload='alert(1)",
+    "</style><b>",
+    "{{ 7*7 }}",
+)
+
+
+class Reader(HTMLParser):
+    """Collects tags, attributes and text; a tag closed out of turn is an error."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len({name for name, _ in attrs}) == len(attrs), f"an attribute twice in <{tag}>: {attrs}"
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open[-1:] == [tag], f"</{tag}> inside {self.open}"
+        self.open.pop()
+        if tag not in INLINE:
+            self.text.append(" ")
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.text.append(data)
+
+    @property
+    def words(self) -> str:
+        return " ".join("".join(self.text).split())
+
+
+def read(directory: Path) -> Reader:
+    return Reader(audit_page(directory).read_text(encoding="utf-8"))
+
+
+def test_the_reader_notices_unbalanced_tags() -> None:
+    with pytest.raises(AssertionError, match="inside"):
+        Reader("<p><b>x</p></b>")
+    with pytest.raises(AssertionError, match="never closed"):
+        Reader("<p><b>x</b>")
+
+
+def test_the_page_shows_what_was_recorded(run_directory: Path) -> None:
+    target = audit_page(run_directory)
+    assert target == run_directory / "report.html"
+    assert not list(run_directory.glob("*.part"))
+    page = Reader(target.read_text(encoding="utf-8"))
+    words = page.words.replace("\N{NARROW NO-BREAK SPACE}", " ")
+    for wanted in (
+        "tiny-clip stops at nouns: it catches 97 % of wrong objects",
+        "Not scored: swapped attributes (no caption names two attributes).",
+        "97.1 % 95.1 to 98.6 % 400 380 1 0 above chance",
+        "52.0 % 47.1 to 56.9 % 400 380 3 2 at chance",
+        "unscored: no caption names two attributes 0 0 0 12 unscored",
+        "mean over kinds average of 6 of 7 kinds 67.6 %",
+        "(difference 0.364, 95 % interval 0.349 to 0.379)",
+        "(difference 5.58, 95 % interval 5.23 to 5.93)",
+        "pointing game left half 77.0 %",
+        "missing image unscored 5",
+        "caption truncated at 77 tokens handled 1",
+        "Ties (counted as wrong): 1 of 1 choices for who-does-what.",
+        "✗ chose the wrong caption",
+        "✓ chose the right caption",
+        "= tied: both score the same",
+        "difference -0.277",
+        "data:world-test|sha:9f31c2aa01bd|items:1200|images:400|model:tiny-clip|weights:ab12cd34ef56",
+        "alignscope audit tiny-clip --out runs/tiny-clip",
+        "together 49.5 s",
+        "Word classes: given by the data.",
+        "attributions gradcam",
+    ):
+        assert wanted in words, wanted
+
+
+def test_nothing_is_fetched_and_nothing_runs(run_directory: Path) -> None:
+    html = audit_page(run_directory).read_text(encoding="utf-8")
+    page = Reader(html)
+    names = [tag for tag, _ in page.tags]
+    assert not {"script", "link", "iframe", "object", "base", "form"} & set(names)
+    sources = [
+        a[name] or "" for _, a in page.tags for name in ("src", "href", "srcset", "action") if name in a
+    ]
+    assert len(sources) >= 10
+    assert all(source.startswith(("data:image/png;base64,", "#")) for source in sources)
+    assert "url(" not in html
+    assert "@import" not in html
+    assert not re.search(r"https?://", html)
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    assert any("default-src 'none'" in (a.get("content") or "") for tag, a in page.tags if tag == "meta")
+
+
+def test_links_within_the_page_lead_somewhere_and_ids_are_unique(run_directory: Path) -> None:
+    tags = read(run_directory).tags
+    ids = [a["id"] for _, a in tags if "id" in a]
+    assert len(ids) == len(set(ids))
+    targets = {(a.get("href") or "#").removeprefix("#") for tag, a in tags if tag == "a"}
+    targets |= {a["aria-labelledby"] for _, a in tags if a.get("aria-labelledby")}  # type: ignore[misc]
+    assert len(targets) >= 16
+    assert targets <= set(ids)
+
+
+def test_it_can_be_heard(run_directory: Path) -> None:
+    tags = read(run_directory).tags
+    assert ("html", {"lang": "en"}) in tags
+    images = [a for tag, a in tags if tag == "img"]
+    charts = [a for tag, a in tags if tag == "svg"]
+    assert len(images) == 3
+    assert all("described as: " in (a["alt"] or "") for a in images)
+    assert len(charts) >= 20
+    assert all(a["role"] == "img" for a in charts)
+    assert all("interval" in (a["aria-label"] or "") for a in charts)
+    heads = [a for tag, a in tags if tag == "th"]
+    assert len(heads) >= 40
+    assert all(a.get("scope") in ("row", "col") for a in heads)
+
+
+def test_the_interval_is_drawn_where_it_lies(run_directory: Path) -> None:
+    html = audit_page(run_directory).read_text(encoding="utf-8")
+    chart = re.search(r'<svg[^>]*aria-label="97\.1 %.*?</svg>', html)
+    assert chart is not None
+    place = lambda share: round(3 + 94 * share, 2)  # noqa: E731
+    assert f'x1="{place(0.951)}%" x2="{place(0.9861)}%"' in chart[0]
+    assert f'cx="{place(0.9712)}%"' in chart[0]
+    assert 'class="reference" x1="50.0%"' in chart[0]
+
+
+def test_words_carry_shade_and_class(run_directory: Path) -> None:
+    tags = read(run_directory).tags
+    shades = [a["style"] for tag, a in tags if tag == "span" and "--shade" in (a.get("style") or "")]
+    assert len(shades) == 19  # every word of the three captions
+    assert shades[2] == "--shade:1.0"  # cup
+    assert [a["class"] for tag, a in tags if "heat 0.04" in (a.get("title") or "")] == ["w c-relation"]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_nothing_of_the_users_becomes_markup(run_directory: Path, attack: str) -> None:
+    shown = next(records.read_jsonl(run_directory / "examples.jsonl"))
+    example = Example(attack, attack, attack, attack, attack + " foil", 2.0, 1.0, shown["png"])
+    records.write_jsonl(run_directory / "examples.jsonl", [example, replace(example, png=attack)])
+    records.write_jsonl(run_directory / "problems.jsonl", [Problem(attack, attack, attack, "handled")])
+    choice = Choice(attack, attack, attack, attack, attack, 1.0, 1.0)
+    records.write_parquet(run_directory / "choices.parquet", [choice], Choice)
+    heat = WordHeat(attack, attack, 0, attack, 0, len(attack), "object", 1.0)
+    records.write_parquet(run_directory / "heats.parquet", [heat], WordHeat)
+    odd = [
+        Measurement("accuracy", attack, 0.9, 0.8, 0.95, 50, 50, reason=attack, signature=attack),
+        Measurement("accuracy", "swap_object", None, None, None, 0, 0, reason=attack),
+        Measurement(attack, attack, 0.5, 0.4, 0.6, 50, 50, unit=attack),
+    ]
+    records.write_parquet(run_directory / "measurements.parquet", odd, Measurement)
+    settings = {"model": {"name": attack, "traits": {attack: attack}}, "command": attack, "parser": attack}
+    records.write_json(
+        run_directory / "run.json",
+        {**settings, "data": {"name": attack}, "settings": {attack: [attack]}, "seconds": {attack: 1}},
+    )
+    page = read(run_directory)
+    assert page.words.count(" ".join(attack.split())) >= 15, "the attack is not shown as text"
+    assert "49" not in page.words
+    assert not {"script", "base", "link"} & {tag for tag, _ in page.tags}
+    assert {name for _, a in page.tags for name in a}.isdisjoint({"onerror", "onload"})
+    assert [a["src"] for tag, a in page.tags if tag == "img"] == [f"data:image/png;base64,{shown['png']}"]
+    assert any(attack in (a.get("alt") or "") for tag, a in page.tags if tag == "img")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "measurements.parquet",
+        "choices.parquet",
+        "heats.parquet",
+        "edits.parquet",
+        "ranks.parquet",
+        "problems.jsonl",
+        "examples.jsonl",
+    ],
+)
+def test_an_absent_file_is_said_to_be_absent(run_directory: Path, name: str) -> None:
+    assert f"The run holds no {name}" not in read(run_directory).words
+    (run_directory / name).unlink()
+    assert f"The run holds no {name}" in read(run_directory).words
+
+
+def test_a_run_with_nothing_in_it_claims_nothing(tmp_path: Path) -> None:
+    records.write_json(tmp_path / "run.json", {"kind": "audit"})
+    records.write_parquet(tmp_path / "measurements.parquet", [], Measurement)
+    words = read(tmp_path).words
+    assert "Nothing can be said about what the model hears" in words
+    assert "measurements.parquet is empty: no accuracy can be shown" in words
+    assert "whether anything was missing is not known" in words
+    assert "Nothing was missing" not in words
+
+
+def test_no_problems_is_said_only_of_an_empty_list(run_directory: Path) -> None:
+    records.write_jsonl(run_directory / "problems.jsonl", [])
+    assert "Nothing was missing" in read(run_directory).words
+
+
+def test_long_lists_are_cut_with_a_count(run_directory: Path) -> None:
+    problems = [Problem(f"i{n}", "s", "missing image", "unscored") for n in range(1234)]
+    records.write_jsonl(run_directory / "problems.jsonl", problems)
+    ties = [Choice(f"t{n}", "i", "swap_object", "a", "b", 1.0, 1.0) for n in range(77)]
+    records.write_parquet(run_directory / "choices.parquet", ties, Choice)
+    words = read(run_directory).words
+    assert "missing image unscored 1234" in words
+    assert "and 1034 more in problems.jsonl" in words
+    assert "and 27 more in choices.parquet" in words
+
+
+def test_scores_that_are_not_numbers_are_unscored(run_directory: Path) -> None:
+    shown = next(records.read_jsonl(run_directory / "examples.jsonl"))
+    odd_scores = [{**shown, "foil_score": float("nan")}, {**shown, "caption_score": float("inf")}]
+    (run_directory / "examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in odd_scores))
+    odd = [Measurement("accuracy", "swap_object", float("nan"), None, None, 0, 0)]
+    records.write_parquet(run_directory / "measurements.parquet", odd, Measurement)
+    words = read(run_directory).words
+    assert words.count("unscored: a score is not a finite number") == 2
+    assert "nan" not in words.split()
+    assert "unscored: no reason was recorded" in words
+
+
+def test_directories_that_are_no_runs_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"no run\.json in .*alignscope audit"):
+        audit_page(tmp_path)
+    (tmp_path / "run.json").write_text("[1]")
+    with pytest.raises(BadData, match="got list, wanted an object"):
+        audit_page(tmp_path)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(BadData, match="not JSON"):
+        audit_page(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "choices.parquet").write_bytes(b"no parquet")
+    with pytest.raises(BadData, match=r"choices\.parquet: not a Parquet file of Choice"):
+        audit_page(tmp_path)
+    (tmp_path / "choices.parquet").unlink()
+    (tmp_path / "problems.jsonl").write_text('{"item": "a"}\n')
+    with pytest.raises(BadData, match=r"problems\.jsonl: not rows of Problem"):
+        audit_page(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_place_that_cannot_be_written_is_said(run_directory: Path) -> None:
+    (run_directory / "report.html").mkdir()
+    with pytest.raises(UnwritableOutput, match=r"report\.html cannot be written"):
+        audit_page(run_directory)
+    assert not list(run_directory.glob("*.part"))
+
+
+def test_half_a_surrogate_pair_does_not_stop_the_page(run_directory: Path) -> None:
+    records.write_jsonl(
+        run_directory / "problems.jsonl", [Problem("a", "half \ud83d a pair", "odd text", "handled")]
+    )
+    assert "half ? a pair" in read(run_directory).words
+
+
+def test_the_page_needs_no_torch(run_directory: Path) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from pathlib import Path; from alignscope.reporting.audit import audit_page; "
+        f"audit_page(Path({str(run_directory)!r})); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

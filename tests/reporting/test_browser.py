@@ -1,0 +1,137 @@
+"""A real browser lays the page out: nothing wider than the screen, on a desk and on a phone."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from alignscope import records
+from alignscope.records import Choice, Example, Problem
+from alignscope.reporting.audit import audit_page
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
+QUIET = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+]
+
+
+def browse(profile: Path, *arguments: str) -> str:
+    assert BROWSER is not None
+    done = subprocess.run(
+        [BROWSER, *QUIET, f"--user-data-dir={profile}", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout
+
+
+def widths(folder: Path, pages: dict[str, tuple[str, int]]) -> dict[str, int]:
+    """How wide each page's contents are in a frame of the width beside it."""
+    frames = "".join(
+        f'<iframe id="{name}" width="{width}" height="900" style="border:0" srcdoc="{html.escape(page)}"></iframe>'
+        for name, (page, width) in pages.items()
+    )
+    script = (
+        "addEventListener('load', () => { const found = {}; for (const f of document.querySelectorAll('iframe'))"
+        " found[f.id] = f.contentDocument.documentElement.scrollWidth;"
+        " document.body.innerHTML = '<pre>' + JSON.stringify(found) + '</pre>'; });"
+    )
+    wrapper = folder / "wrapper.html"
+    wrapper.write_text(f"<!doctype html><script>{script}</script><body>{frames}</body>", encoding="utf-8")
+    dom = browse(folder / "profile-widths", "--dump-dom", wrapper.as_uri())
+    found = re.search(r"<pre>(\{.*?\})</pre>", dom)
+    assert found is not None, dom[:2000]
+    return json.loads(found[1])
+
+
+def with_unbreakable_contents(run_directory: Path) -> None:
+    long = "x" * 400
+    shown = next(records.read_jsonl(run_directory / "examples.jsonl"))
+    records.write_jsonl(
+        run_directory / "examples.jsonl",
+        [Example(long, long, long, long, long + "y", 1.0, 2.0, shown["png"])],
+    )
+    records.write_jsonl(run_directory / "problems.jsonl", [Problem(long, long, long, "handled")])
+    records.write_parquet(
+        run_directory / "choices.parquet", [Choice(long, long, long, long, long, 1.0, 1.0)], Choice
+    )
+    settings = json.loads((run_directory / "run.json").read_text())
+    records.write_json(
+        run_directory / "run.json", {**settings, "command": long, "model": {"name": "/m/" + long}}
+    )
+
+
+def test_no_page_is_wider_than_its_screen(run_directory: Path, tmp_path: Path) -> None:
+    usual = audit_page(run_directory).read_text(encoding="utf-8").replace("<details>", "<details open>")
+    with_unbreakable_contents(run_directory)
+    hard = audit_page(run_directory).read_text(encoding="utf-8").replace("<details>", "<details open>")
+    assert "<details open>" in hard
+    too_wide = "<!doctype html><body style='margin:0'><div style='width:800px'>x</div>"
+    found = widths(
+        tmp_path,
+        {
+            "desk": (usual, 1200),
+            "tablet": (usual, 760),
+            "phone": (usual, 390),
+            "hard-desk": (hard, 1200),
+            "hard-tablet": (hard, 760),
+            "hard-phone": (hard, 390),
+            "small": (usual, 320),
+            "meta": (too_wide, 390),
+        },
+    )
+    assert found.pop("meta") == 800, "the measurement does not notice a page that is too wide"
+    assert found == {
+        "desk": 1200,
+        "tablet": 760,
+        "phone": 390,
+        "hard-desk": 1200,
+        "hard-tablet": 760,
+        "hard-phone": 390,
+        "small": 320,
+    }
+
+
+@pytest.mark.parametrize(("scheme", "is_dark"), [("1", False), ("0", True)])
+def test_the_page_is_drawn_in_light_and_dark(
+    run_directory: Path, tmp_path: Path, scheme: str, is_dark: bool
+) -> None:
+    page, picture = audit_page(run_directory), tmp_path / "page.png"
+    browse(
+        tmp_path / "profile",
+        f"--blink-settings=preferredColorScheme={scheme}",
+        "--window-size=1200,1400",
+        f"--screenshot={picture}",
+        page.as_uri(),
+    )
+    with Image.open(picture) as image:
+        shot = image.convert("L")
+    assert shot.size == (1200, 1400)
+    assert (shot.getpixel((5, 700)) < 60) == is_dark
+    low, high = shot.getextrema()
+    assert high - low > 150, "nothing legible was drawn"
+
+
+def test_it_prints(run_directory: Path, tmp_path: Path) -> None:
+    printed = tmp_path / "page.pdf"
+    browse(tmp_path / "profile", f"--print-to-pdf={printed}", audit_page(run_directory).as_uri())
+    assert printed.read_bytes().startswith(b"%PDF")
+    assert len(printed.read_bytes()) > 20_000

@@ -1,0 +1,63 @@
+"""Shading and comparing captions, by hand."""
+
+from __future__ import annotations
+
+from alignscope.records import WordClass, WordHeat
+from alignscope.reporting.captions import differences, shaded_caption, shaded_captions
+
+
+def word(text: str, start: int, word_class: WordClass, heat: float, item: str = "a") -> WordHeat:
+    return WordHeat(item, "image", start, text, start, start + len(text), word_class, heat)
+
+
+def test_pieces_join_to_the_caption_and_shade_by_its_hottest_word() -> None:
+    text = "A red ball, rolling."
+    words = [
+        word("ball", 6, "object", 0.4),
+        word("red", 2, "attribute", 0.1),
+        word("rolling", 12, "relation", -0.2),
+    ]
+    caption = shaded_caption(words, text)
+    assert "".join(piece.text for piece in caption.pieces) == text
+    assert [(p.text, p.shade) for p in caption.pieces if p.word_class] == [
+        ("red", 0.25),
+        ("ball", 1.0),
+        ("rolling", 0.0),  # less than nothing is not shaded
+    ]
+
+
+def test_a_text_that_does_not_fit_the_offsets_is_not_used() -> None:
+    caption = shaded_caption(
+        [word("red", 2, "attribute", 1.0), word("ball", 6, "object", 0.5)], "some other caption"
+    )
+    assert caption.text == "  red ball"
+
+
+def test_no_heat_at_all_shades_nothing() -> None:
+    assert [p.shade for p in shaded_caption([word("red", 0, "attribute", 0.0)], "red").pieces] == [0.0]
+
+
+def test_examples_come_first_then_captions_with_relations() -> None:
+    heats = [word("ball", 0, "object", 1.0, item=f"plain-{n}") for n in range(5)]
+    for n in range(4):
+        heats += [
+            word("ball", 0, "object", 1.0, item=f"full-{n}"),
+            word("on", 5, "relation", 1.0, item=f"full-{n}"),
+        ]
+    chosen = [c.item for c in shaded_captions(heats, {}, ["plain-3", "unknown"], limit=3)]
+    assert chosen == ["plain-3", "full-0", "full-2"]
+
+
+def marked(caption: str, foil: str) -> tuple[list[str], list[str]]:
+    ours, theirs = differences(caption, foil)
+    assert "".join(p.text for p in ours) == caption
+    assert "".join(p.text for p in theirs) == foil
+    return [p.text for p in ours if p.differs], [p.text for p in theirs if p.differs]
+
+
+def test_differing_words_are_marked() -> None:
+    assert marked("A cup left of a lamp.", "a cup right of a lamp.") == (["left"], ["right"])
+    assert marked("a ball touching a cup", "a cup touching a ball") == (["ball", "cup"], ["cup", "ball"])
+    assert marked("a dog", "a big brown dog") == ([], ["big brown"])
+    assert marked("", "x") == ([], ["x"])
+    assert marked("same", "same") == ([], [])
