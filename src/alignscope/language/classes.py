@@ -33,8 +33,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from alignscope.errors import BadInput
 from alignscope.language import cache as cached
 from alignscope.language.lexicon import (
+    BE,
     COLOURS,
     LIGHT_BEFORE_TO,
     NAMES,
@@ -44,7 +46,7 @@ from alignscope.language.lexicon import (
     QUANTITIES,
     RELATIVE,
 )
-from alignscope.language.pipeline import parsed, parser_signature
+from alignscope.language.pipeline import parsed, parser_name
 from alignscope.language.prepositions import multiword_prepositions
 from alignscope.records import Caption, Word, WordClass
 
@@ -68,7 +70,9 @@ def word_classes(texts: Sequence[str], *, cache: Path | None = None, numerals: b
     [('A', 'oth'), ('brown', 'att'), ('dog', 'obj'), ('is', 'oth'), ('sitting', 'rel'), ('in', 'rel'),
      ('front', 'rel'), ('of', 'rel'), ('two', 'oth'), ('doors', 'obj')]
     """
-    signature = f"{parser_signature()}|rules-{RULES_VERSION}|numerals-{numerals}"
+    if isinstance(texts, str):
+        raise BadInput(f"got one text ({texts[:40]!r}), wanted a sequence of them: word_classes([text])")
+    signature = f"{parser_name()}|rules-{RULES_VERSION}|numerals-{numerals}"
     known = cached.read(cache, signature, texts) if cache is not None else {}
     missing = list(dict.fromkeys(text for text in texts if text not in known))
     fresh = {
@@ -101,10 +105,17 @@ def _words(text: str, document: Any, *, numerals: bool) -> tuple[Word, ...]:
     return tuple(words)
 
 
+def preposition_ranges(document: Any) -> list[tuple[int, int]]:
+    """Half-open ranges of the tokens that make one preposition; tokens of mere space do not interrupt it."""
+    kept = [token for token in document if not token.is_space]
+    found = multiword_prepositions([token.text for token in kept])
+    return [(kept[start].i, kept[end - 1].i + 1) for start, end in found]
+
+
 def token_classes(document: Any, *, numerals: bool = False) -> list[WordClass]:
     """The class of each token of a parsed document, by the rules above."""
     words = [token.text for token in document]
-    in_preposition = {i for start, end in multiword_prepositions(words) for i in range(start, end)}
+    in_preposition = {i for start, end in preposition_ranges(document) for i in range(start, end)}
     named = {
         i + offset
         for i in range(len(words) - 1)
@@ -145,7 +156,7 @@ def _class(token: Any, in_preposition: set[int], numerals: bool) -> WordClass:
 def _is_idle(token: Any) -> bool:
     """Words without content of their own whatever their tag: R12."""
     word = token.lower_
-    if word in QUANTITIES or token.lemma_ == "be" or token.dep_ in ("aux", "auxpass"):
+    if word in QUANTITIES or word in BE or token.dep_ in ("aux", "auxpass"):
         return True
     following = token.nbor().lower_ if token.i + 1 < len(token.doc) else ""
     if word in LIGHT_BEFORE_TO and following == "to" and token.nbor().pos_ == "PART":

@@ -51,6 +51,9 @@ POSTURES = _words(
 LIGHT_BEFORE_TO = _words("going about seems seem seemed appears appear able")
 """Words that only lead to the infinitive after them."""
 
+BE = _words("be am is are was were been being 's 're 'm ’s ’re ’m")
+"""Forms of the copula as tokens."""
+
 RELATIVE = _words("that which who whom")
 """Relative pronouns."""
 

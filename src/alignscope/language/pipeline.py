@@ -1,4 +1,4 @@
-"""The dependency parser, loaded with the first text: spaCy and a small English model without NER.
+"""The dependency parser, loaded with the first text: spaCy and a small English model, without entities and lemmas.
 
 The official `en_core_web_sm` is taken where it is installed, else the same model as packaged on PyPI.
 """
@@ -29,10 +29,10 @@ def model_name() -> str:
 
 
 @cache
-def parser_signature() -> str:
-    """Parser with versions, for signatures and cache keys; nothing is loaded.
+def parser_name() -> str:
+    """Parser and model with their versions, for signatures and cache keys; nothing is loaded.
 
-    >>> parser_signature().startswith("spacy-3.8")
+    >>> parser_name().startswith("spacy-3.8")
     True
     """
     name = model_name()
@@ -46,18 +46,20 @@ def _parser() -> Any:
         import spacy
     except ImportError as error:
         raise MissingExtra(*_MISSING) from error
-    return spacy.load(name, exclude=["ner"])
+    return spacy.load(name, exclude=["ner", "lemmatizer"])
 
 
 def parsed(texts: Sequence[str]) -> Iterator[Any]:
     """One spaCy document per text, in order.
 
-    Texts all in capitals are parsed in lower case: the parser takes capitals for names. Character
-    positions are those of the text given (lower-casing that would move them is not done).
+    Texts all in capitals are parsed in lower case (the parser takes capitals for names), halves of
+    surrogate pairs as question marks. Character positions are those of the text given: lower-casing
+    that would move them is not done.
     """
     yield from _parser().pipe((_calm(text) for text in texts), batch_size=BATCH)
 
 
 def _calm(text: str) -> str:
+    text = text.encode("utf-8", "replace").decode("utf-8")
     lower = text.lower()
     return lower if text.isupper() and len(lower) == len(text) else text
