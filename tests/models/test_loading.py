@@ -1,0 +1,180 @@
+"""Checkpoints: every key accounted for, broken files named, fingerprints that notice."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from alignscope.errors import CheckpointError, CheckpointMismatch, Unsupported
+from alignscope.models.dual.encoder import TransformersDualEncoder
+from alignscope.models.dual.loading import load
+
+
+@pytest.fixture
+def copy_of_clip(tiny_clip_dir: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_clip_dir, tmp_path / "copy"))
+
+
+def change_weights(directory: Path, change: Any) -> None:
+    state = load_file(directory / "model.safetensors")
+    change(state)
+    save_file(state, directory / "model.safetensors", metadata={"format": "pt"})
+
+
+def change_json(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_a_missing_key_is_named(copy_of_clip: Path) -> None:
+    change_weights(copy_of_clip, lambda state: state.pop("text_projection.weight"))
+    with pytest.raises(CheckpointMismatch, match=r"1 missing \(text_projection.weight\); 0 left over"):
+        load(copy_of_clip)
+
+
+def test_a_left_over_key_is_named(copy_of_clip: Path) -> None:
+    change_weights(copy_of_clip, lambda state: state.update(extra=torch.zeros(1)))
+    with pytest.raises(CheckpointMismatch, match=r"0 missing; 1 left over \(extra\)"):
+        load(copy_of_clip)
+
+
+def test_a_wrong_shape_is_named(copy_of_clip: Path) -> None:
+    change_weights(copy_of_clip, lambda state: state.update({"text_projection.weight": torch.zeros(16, 31)}))
+    with pytest.raises(
+        CheckpointMismatch, match=r"text_projection.weight: got \(16, 31\), wanted \(16, 32\)"
+    ):
+        load(copy_of_clip)
+
+
+def test_a_checkpoint_without_the_text_tower_lists_eight_and_counts_the_rest(copy_of_clip: Path) -> None:
+    def drop(state: dict[str, torch.Tensor]) -> None:
+        for name in [n for n in state if n.startswith("text_model.")]:
+            del state[name]
+
+    change_weights(copy_of_clip, drop)
+    with pytest.raises(CheckpointMismatch, match=r"5\d missing \(text_model\..*, and 4\d more\)"):
+        load(copy_of_clip)
+
+
+def test_a_directory_that_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no config.json"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0, 100, 5000])
+def test_truncated_weights(copy_of_clip: Path, keep: int) -> None:
+    weights = copy_of_clip / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:keep])
+    with pytest.raises(CheckpointError, match="its weights cannot be loaded"):
+        load(copy_of_clip)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("model.safetensors", "its weights cannot be loaded"),
+        ("preprocessor_config.json", "its image processor cannot be loaded"),
+        ("tokenizer.json", "no tokenizer.json"),
+    ],
+)
+def test_an_absent_part_is_named(copy_of_clip: Path, name: str, message: str) -> None:
+    (copy_of_clip / name).unlink()
+    with pytest.raises(CheckpointError, match=message):
+        load(copy_of_clip)
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "tokenizer.json"])
+def test_broken_json_is_an_error_of_the_checkpoint(copy_of_clip: Path, name: str) -> None:
+    (copy_of_clip / name).write_text('{"model_type": "clip", ')
+    with pytest.raises(CheckpointError):
+        load(copy_of_clip)
+
+
+def test_a_pickle_that_runs_code_is_refused(copy_of_clip: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (trace,))
+
+    (copy_of_clip / "model.safetensors").unlink()
+    torch.save({"x": Evil()}, copy_of_clip / "pytorch_model.bin")
+    with pytest.raises(CheckpointError):
+        load(copy_of_clip)
+    assert not trace.exists()
+
+
+def test_other_models_are_refused_by_kind(copy_of_clip: Path) -> None:
+    change_json(copy_of_clip / "config.json", architectures=["CLIPVisionModel"])
+    with pytest.raises(CheckpointError, match="is a CLIPVisionModel, wanted a dual encoder: CLIPModel"):
+        load(copy_of_clip)
+    change_json(copy_of_clip / "config.json", architectures=["BlipModel"], model_type="blip")
+    with pytest.raises(CheckpointError, match="is a BlipModel"):
+        load(copy_of_clip)
+    change_json(copy_of_clip / "config.json", architectures=["Siglip2Model"], model_type="siglip2")
+    with pytest.raises(Unsupported, match="fixed-resolution"):
+        load(copy_of_clip)
+    change_json(copy_of_clip / "config.json", model_type="no-such-model")
+    with pytest.raises(CheckpointError):
+        load(copy_of_clip)
+
+
+def text_config(directory: Path, **values: Any) -> None:
+    path = directory / "config.json"
+    change_json(path, text_config={**json.loads(path.read_text())["text_config"], **values})
+
+
+def test_an_end_token_the_tokenizer_never_writes(copy_of_clip: Path) -> None:
+    text_config(copy_of_clip, eos_token_id=300)
+    with pytest.raises(CheckpointMismatch, match=r"read at token 300.*ends texts with 1"):
+        load(copy_of_clip)
+    text_config(copy_of_clip, eos_token_id=2)  # the legacy rule reads at the highest id
+    with pytest.raises(CheckpointMismatch, match=r"set eos_token_id in config.json"):
+        load(copy_of_clip)
+
+
+def test_fingerprint_survives_saving_and_calls(tiny_clip_dir: Path, tmp_path: Path) -> None:
+    model = load(tiny_clip_dir)
+    model.tokens(["a cat", "dog " * 50])
+    before = model.fingerprint
+    assert len(before) == 64
+    for part in (model.model, model.tokenizer, model.image_processor):
+        part.save_pretrained(tmp_path)
+    assert load(tmp_path).fingerprint == before
+
+
+def test_one_changed_weight_changes_the_fingerprint_of_a_living_model(tiny_clip_dir: Path) -> None:
+    model = load(tiny_clip_dir)
+    before = model.fingerprint
+    assert model.fingerprint == before
+    with torch.no_grad():
+        model.model.text_projection.weight[0, 0] += 1e-6
+    assert model.fingerprint != before
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("preprocessor_config.json", {"image_mean": [0.5, 0.5, 0.5]}),
+        ("config.json", {"activation": "gelu"}),
+    ],
+)
+def test_preprocessing_and_activation_are_in_the_fingerprint(
+    tiny_clip_dir: Path, copy_of_clip: Path, name: str, values: dict[str, Any]
+) -> None:
+    if name == "config.json":
+        text_config(copy_of_clip, hidden_act=values["activation"])
+    else:
+        change_json(copy_of_clip / name, **values)
+    assert load(copy_of_clip).fingerprint != load(tiny_clip_dir).fingerprint
+
+
+def test_a_model_in_training_is_wrapped_as_it_is(tiny_clip_dir: Path) -> None:
+    saved = load(tiny_clip_dir)
+    living = TransformersDualEncoder(saved.model, saved.tokenizer, saved.image_processor, name="step 7")
+    assert living.name == "step 7"
+    assert living.fingerprint == saved.fingerprint
+    assert torch.equal(living.encode_texts(["a cat"]), saved.encode_texts(["a cat"]))
