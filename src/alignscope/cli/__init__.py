@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -30,6 +31,7 @@ app.add_typer(world, name="world", help="The built-in world.")
 
 def main() -> None:
     """Run a command; an error raised on purpose is one line on stderr and exit code 2."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads yield: cores are often shared
     try:
         app()
     except AlignscopeError as error:

@@ -48,7 +48,9 @@ class StageData:
 def learning_rate(stage: Stage, step: int) -> float:
     """Linear warm-up, then half a cosine to zero.
 
-    >>> stage = Stage("s", "both", None, steps=100, batch=1, learning_rate=1.0, warmup=10)
+    >>> from alignscope.training.recipe import Register
+    >>> said = Register(0.5, 0.5, 0.5, 0.5, 0.5)
+    >>> stage = Stage("s", "both", said, steps=100, batch=1, learning_rate=1.0, warmup=10)
     >>> [round(learning_rate(stage, step), 3) for step in (0, 9, 10, 55, 99)]
     [0.1, 1.0, 1.0, 0.5, 0.0]
     """
@@ -88,7 +90,7 @@ def optimizer_for(model: torch.nn.Module, stage: Stage) -> torch.optim.AdamW:
 def prepare(recipe: Recipe, number: int, world: World, model: Any, tokenizer: Any) -> StageData:
     """Captions, token ids, batches and, where the image tower stands still, image embeddings."""
     stage = recipe.stages[number]
-    said, wrong = texts(world, recipe.data, stage.register, foiled=stage.foils > 0)
+    said, wrong = texts(world, recipe.data, stage.register, foils_each=stage.foils)
     batches = Batches(
         keys(world), batch=stage.batch, grouped=stage.grouped, group=stage.group, seed=recipe.seed
     )
@@ -130,7 +132,7 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, progress: Progress
     world = World("train", size=recipe.data.images, seed=recipe.data.seed)
     shape = recipe.architecture
     model, tokenizer, processor = fresh.fresh_clip(
-        **{**asdict(shape), "corpus": GRAMMAR_WORDS * 100, "seed": recipe.seed}
+        **{**asdict(shape), "words": GRAMMAR_WORDS, "seed": recipe.seed}
     )
     kept, start, metrics = out / "checkpoint.pt", Position(0, 0), []
     state: dict[str, Any] | None = None
@@ -166,8 +168,9 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, progress: Progress
                        "scale": model.logit_scale.exp().item(), "seconds": time.monotonic() - began}  # fmt: skip
                 with (out / "metrics.jsonl").open("a") as file:
                     file.write(json.dumps(row) + "\n")
-            if (step + 1) % recipe.save_every == 0 and step + 1 < stage.steps:
-                position = Position(number, step + 1, time.monotonic() - began)
+            if (step + 1) % recipe.save_every == 0 or step + 1 == stage.steps:
+                last = step + 1 == stage.steps
+                position = Position(number + last, 0 if last else step + 1, time.monotonic() - began)
                 checkpoints.save(kept, model, optimizer, position, recipe.sha)
             if progress:
                 progress(stage.name, step + 1, stage.steps)
@@ -180,7 +183,7 @@ def update(
     """One step: draw, loss, clip, move; returns the loss and the gradient norm before clipping."""
     images = data.batches(at.stage, at.step)
     rng = np.random.default_rng([seed, at.stage, at.step, 1])
-    captions, foils = draw(data.corpus, images, stage.foils, rng)
+    captions, foils = draw(data.corpus, images, rng)
     loss = stage_loss(model, data, images, captions, foils)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(stage, at.step)

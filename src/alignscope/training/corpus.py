@@ -13,8 +13,10 @@ from jaxtyping import Int, Int64, UInt8
 from torch import Tensor
 
 from alignscope.data.world import grammar
-from alignscope.data.world.foils import foils
+from alignscope.data.world.foils import false_statement
+from alignscope.data.world.scene import WorldScene
 from alignscope.data.world.world import World
+from alignscope.records import FOIL_KINDS
 from alignscope.training.recipe import Register, WorldData
 
 
@@ -43,9 +45,9 @@ def keys(world: World) -> list[str]:
 
 
 def texts(
-    world: World, data: WorldData, register: Register, *, foiled: bool
+    world: World, data: WorldData, register: Register, *, foils_each: int
 ) -> tuple[list[list[str]], list[list[list[str]]]]:
-    """Per image its captions in a register, and per caption its foils (none unless `foiled`)."""
+    """Per image its captions in a register, and per caption `foils_each` foils of kinds drawn by chance."""
     manner = grammar.Register("training", **asdict(register))
     captions: list[list[str]] = []
     wrong: list[list[list[str]]] = []
@@ -53,8 +55,19 @@ def texts(
         rng = random.Random(f"{data.seed}/{number}/{register}")
         said = [grammar.describe(scene, manner, rng=rng) for _ in range(data.captions_per_image)]
         captions.append([grammar.realise(statement).text for statement in said])
-        wrong.append([[f.text for f in foils(scene, s, rng=rng)] if foiled else [] for s in said])
+        wrong.append([_foils(scene, statement, foils_each, rng) for statement in said])
     return captions, wrong
+
+
+def _foils(scene: WorldScene, statement: grammar.Statement, count: int, rng: random.Random) -> list[str]:
+    found: list[str] = []
+    for kind in rng.sample(FOIL_KINDS, len(FOIL_KINDS)):
+        if len(found) == count:
+            break
+        change = false_statement(scene, statement, kind, rng=rng)
+        if change is not None:
+            found.append(grammar.realise(change).text)
+    return found
 
 
 def corpus(
@@ -79,14 +92,13 @@ def corpus(
 
 
 def draw(
-    corpus: Corpus, images: Int64[np.ndarray, " batch"], foils_each: int, rng: np.random.Generator
+    corpus: Corpus, images: Int64[np.ndarray, " batch"], rng: np.random.Generator
 ) -> tuple[Int[Tensor, " batch"], Int[Tensor, " foil"]]:
-    """One caption per image, and up to `foils_each` of its foils, as rows of `corpus.ids`."""
-    chosen, wrong = [], []
+    """One caption per image with its foils, as rows of `corpus.ids`."""
+    chosen: list[int] = []
+    wrong: list[int] = []
     for image in images.tolist():
         place = int(rng.integers(len(corpus.captions[image])))
         chosen.append(corpus.captions[image][place])
-        options = corpus.foils[image][place]
-        count = min(foils_each, len(options))
-        wrong += [options[i] for i in rng.choice(len(options), size=count, replace=False)] if count else []
+        wrong += corpus.foils[image][place]
     return torch.tensor(chosen), torch.tensor(wrong, dtype=torch.int64)

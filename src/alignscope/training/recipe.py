@@ -42,7 +42,6 @@ class Architecture:
     patch_size: int
     embedding: int
     context_length: int
-    vocabulary: int
     activation: str = "quick_gelu"
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
+from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from alignscope.errors import LengthMismatch
 
+SPECIAL = ("<|startoftext|>", "<|endoftext|>")
+END_OF_WORD = "</w>"
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -27,18 +30,16 @@ def fresh_clip(
     patch_size: int,
     embedding: int,
     context_length: int,
-    vocabulary: int,
     activation: str,
-    corpus: Iterable[str],
+    words: Sequence[str],
     seed: int,
 ) -> tuple[CLIPModel, Any, Any]:
-    """A randomly initialised `CLIPModel`, a tokenizer trained on `corpus` and an image processor.
+    """A randomly initialised `CLIPModel`, a tokenizer that knows `words` and an image processor.
 
     `image` and `text` give `width`, `layers`, `heads`, `mlp` of the towers. The same seed gives the
     same weights on one machine.
     """
-    tokenizer = CLIPTokenizer().train_new_from_iterator(corpus, vocab_size=vocabulary)
-    tokenizer.model_max_length = context_length
+    tokenizer = word_tokenizer(words, context_length=context_length)
     sizes = {"width": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads"}
     sizes["mlp"] = "intermediate_size"
     config = CLIPConfig(
@@ -71,6 +72,36 @@ def fresh_clip(
         torch.manual_seed(seed)
         model = CLIPModel(config)
     return model, tokenizer, processor
+
+
+def word_tokenizer(words: Sequence[str], *, context_length: int) -> Any:
+    """CLIP's byte-pair tokenizer in which each of `words` is one token, and any other text some pieces.
+
+    Merges are written down word by word, each after those it needs, so the same words always give the
+    same ids; the trainer of `tokenizers` breaks ties by chance.
+    """
+    letters = sorted(ByteLevel.alphabet())
+    merges: list[tuple[str, str]] = []
+    for word in words:
+        pieces = [*word[:-1], word[-1] + END_OF_WORD]
+        for left, right in merges:
+            pieces = _merged(pieces, left, right)
+        while len(pieces) > 1:
+            merges.append((pieces[0], pieces[1]))
+            pieces = _merged(pieces, *merges[-1])
+    tokens = [*letters, *(letter + END_OF_WORD for letter in letters), *(a + b for a, b in merges)]
+    vocabulary = {token: place for place, token in enumerate(dict.fromkeys([*SPECIAL, *tokens]))}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=context_length)
+
+
+def _merged(pieces: list[str], left: str, right: str) -> list[str]:
+    out: list[str] = []
+    for piece in pieces:
+        if out and out[-1] == left and piece == right:
+            out[-1] = left + right
+        else:
+            out.append(piece)
+    return out
 
 
 def fresh_text_tower(model: CLIPModel, *, seed: int) -> None:
