@@ -77,6 +77,7 @@ def test_broken_exif_costs_only_the_orientation(tmp_path):
         warnings.simplefilter("always")
         opened = open_image(path)
     assert opened.image.size == (8, 8)
+    assert "Corrupt EXIF" in opened.notes[0]
     assert leaked == []
 
 
@@ -191,21 +192,35 @@ def test_what_is_larger_than_asked_is_reduced(tmp_path):
         assert right[2] > 245 > 10 > right[0]
     assert open_image(tmp_path / "a.png", max_pixels=2048).image.size == (64, 32)
     thin = open_image(saved(tmp_path / "thin.png", Image.new("RGB", (1, 1000), RED)), max_pixels=100)
-    assert thin.image.width * thin.image.height <= 1000 / 4
+    assert thin.image.width * thin.image.height <= 100
     assert thin.image.getpixel((0, 0)) == RED
 
 
 def test_a_huge_jpeg_is_decoded_at_a_fraction(tmp_path):
     """190 million pixels, beyond what Pillow opens by itself."""
-    path = saved(tmp_path / "huge.jpg", Image.new("L", (19_000, 10_000), 90), quality=50)
+    halves = Image.new("L", (19_000, 10_000), 90)
+    halves.paste(180, (9_500, 0, 19_000, 10_000))
+    path = saved(tmp_path / "huge.jpg", halves, quality=50)
     with pytest.raises(Image.DecompressionBombError), Image.open(path):
         pass
     limit = Image.MAX_IMAGE_PIXELS
     opened = open_image(path)
     assert opened.image.size == (4_750, 2_500)
     assert opened.image.getpixel((2_000, 2_000)) == (90, 90, 90)
+    assert opened.image.getpixel((4_000, 2_000)) == (180, 180, 180)
     assert opened.notes == ("greyscale made RGB", "reduced from 19000x10000 pixels to 4750x2500")
     assert limit == Image.MAX_IMAGE_PIXELS is not None
+
+
+@pytest.mark.parametrize("max_pixels", [640 * 320, 320 * 160, 160 * 80, 80 * 40, 40 * 20, 20 * 10])
+def test_a_jpeg_keeps_its_whole_field_at_every_fraction(tmp_path, max_pixels):
+    quarters = Image.new("RGB", (640, 320), RED)
+    quarters.paste(BLUE, (480, 240, 640, 320))
+    opened = open_image(saved(tmp_path / "a.jpg", quarters, quality=95), max_pixels=max_pixels)
+    width, height = opened.image.size
+    assert max_pixels / 4 < width * height <= max_pixels
+    share_of_blue = (np.asarray(opened.image)[..., 2] > 127).mean()
+    assert share_of_blue == pytest.approx(1 / 16, abs=0.02)
 
 
 def huge_png(path: Path, width: int, height: int) -> Path:

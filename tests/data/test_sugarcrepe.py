@@ -121,8 +121,12 @@ def folder(tmp_path: Path, **files: object) -> Path:
 
 
 def test_every_subset_has_a_known_kind():
-    assert len(KINDS) == 7
+    assert list(KINDS) == list(OFFICIAL)
     assert set(KINDS.values()) < set(FOIL_KINDS)
+    whole = {"att": "attribute", "obj": "object", "rel": "relation"}
+    for subset, kind in KINDS.items():
+        how, what = subset.split("_")
+        assert kind == f"{how}_{whole[what]}"
 
 
 def test_unusable_records_are_problems(tmp_path):

@@ -52,6 +52,8 @@ def open_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> OpenedImage:
 
     Whatever Pillow raises while decoding becomes a `BadImage`; what it warns of becomes a note.
     """
+    if max_pixels < 1:
+        raise ValueError(f"got max_pixels={max_pixels}, wanted at least 1")
     _check_file(path)
     with _pillow_alone() as heard:
         try:
@@ -108,7 +110,7 @@ def _decode(path: Path, max_pixels: int) -> OpenedImage:
         image.load()
         turned, turn_notes = _upright(image)
         rgb, colour_notes = _to_rgb(turned, from_png=image.format == "PNG")
-        factor = _reduction(rgb.width * rgb.height, max_pixels)
+        factor = _reduction(rgb.width, rgb.height, max_pixels)
         small = rgb.reduce(factor) if factor > 1 else rgb
         notes += turn_notes + colour_notes
         if (image.width, image.height) != (width, height) or factor > 1:
@@ -133,22 +135,25 @@ def _pillow_alone() -> Iterator[list[warnings.WarningMessage]]:
 
 
 def _shrink_while_decoding(image: Any, max_pixels: int) -> None:
-    """Ask the JPEG decoder for a half, a quarter or an eighth where the whole is too large."""
+    """Ask the JPEG decoder for a half, a quarter or an eighth where the whole is too large.
+
+    Once only: a second request would count from the already smaller size.
+    """
     width, height = image.size
-    for scale in (2, 4, 8):
-        if image.width * image.height <= max_pixels:
-            return
+    factor = _reduction(width, height, max_pixels)
+    if factor > 1:
+        scale = next((scale for scale in (2, 4, 8) if scale >= factor), 8)
         image.draft(None, (max(1, width // scale), max(1, height // scale)))
 
 
-def _reduction(pixels: int, max_pixels: int) -> int:
-    """Smallest whole factor that brings both sides below the bound.
+def _reduction(width: int, height: int, max_pixels: int) -> int:
+    """Smallest whole factor after which both sides, rounded up, span at most `max_pixels`.
 
-    >>> _reduction(100, 100), _reduction(101, 100), _reduction(401, 100)
-    (1, 2, 3)
+    >>> _reduction(10, 10, 100), _reduction(10, 10, 99), _reduction(1, 1000, 100)
+    (1, 2, 10)
     """
     factor = 1
-    while pixels > max_pixels * factor**2:
+    while -(-width // factor) * -(-height // factor) > max_pixels:
         factor += 1
     return factor
 
