@@ -24,7 +24,7 @@ def audit(
     dtype: Annotated[
         str, typer.Option(help="float32, bfloat16 or float16, of the model's arithmetic")
     ] = "float32",
-    batch_size: Annotated[int, typer.Option(min=1)] = 64,
+    batch_size: Annotated[int, typer.Option(help="images or captions at a time", min=1)] = 64,
     seed: Annotated[int, typer.Option(help="of edits and intervals")] = 0,
     last_layer: Annotated[bool, typer.Option(help="relevance from the last layer only")] = False,
     resume: Annotated[bool, typer.Option(help="go on with the same run in --out")] = False,

@@ -20,7 +20,7 @@ def export(
     directory: Annotated[Path, typer.Argument(help="where to write")],
     split: Annotated[str, typer.Option(help="train, val or test")] = "test",
     size: Annotated[int, typer.Option(help="number of scenes", min=1)] = 500,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="of the scenes")] = 0,
     overwrite: Annotated[bool, typer.Option(help="write into a non-empty directory")] = False,
 ) -> None:
     """Write images, COCO-style JSON, audit pairs and region TSV to DIRECTORY."""

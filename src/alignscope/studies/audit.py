@@ -70,6 +70,18 @@ class Audit:
     problems: tuple[Problem, ...]
 
 
+@dataclass(frozen=True)
+class Findings:
+    """Everything one audit found, before it is summed up."""
+
+    items: tuple[Item, ...]  # those whose image opened
+    choices: tuple[Choice, ...]
+    heats: tuple[WordHeat, ...]
+    edits: tuple[EditedScore, ...]
+    ranks: tuple[Rank, ...]
+    problems: tuple[Problem, ...]
+
+
 def audit(
     model: DualEncoder,
     source: ItemSource,
@@ -98,10 +110,36 @@ def audit(
     work = out / "work"
     work.mkdir(exist_ok=True)
     started, clock = datetime.datetime.now(datetime.UTC), _Clock()
+    found = _findings(model, source, settings, batch_size, work, clock, progress)
+    measurements = _measure(model, source, found, settings, dtype)
+    clock.lap("intervals")
+    _write(out, source, found, measurements)
+    counts = {"items": len(source.items), "images": len({i.image for i in source.items})}
+    counts["foils"] = sum(len(item.foils) for item in source.items)
+    run: dict[str, Any] = {**identity, "identity": identity, "finished": True, "command": command}
+    run["model"] = {"name": model.name, "fingerprint": model.fingerprint, "traits": asdict(model.traits)}
+    run["data"] = {"name": source.name, "sha": source.sha, **counts}
+    run |= {"started": started.isoformat(timespec="seconds"), "seconds": clock.laps}
+    run |= {"seed": settings.seed, "ties": settings.ties}
+    write_json(out / RUN, run)
+    shutil.rmtree(work)
+    return Audit(out, audit_page(out), tuple(measurements), found.problems)
+
+
+def _findings(
+    model: DualEncoder,
+    source: ItemSource,
+    settings: Settings,
+    batch_size: int,
+    work: Path,
+    clock: _Clock,
+    progress: Progress,
+) -> Findings:
+    """Embed, score, attribute, edit, rank; a part that was kept in `work` is not done again."""
     problems = list(source.problems)
     images = embed_images(model, source, work, batch_size=batch_size, progress=progress)
     problems += images.problems
-    items = [item for item in source.items if item.image in images.row]
+    items = tuple(item for item in source.items if item.image in images.row)
     if not items:
         raise BadData(f"no item of {source.name} can be scored; first problem: {problems[:1]}")
     clock.lap("images")
@@ -109,7 +147,6 @@ def audit(
     problems += _truncated(model, items)
     embedded = embed_texts(model, texts, work, batch_size=batch_size, name="texts", progress=progress)
     clock.lap("texts")
-    choices = list(_choices(model, items, images, embedded))
     heats, unheard = _heats(model, items, images, settings, batch_size, work, progress)
     problems += unheard
     clock.lap("attribution")
@@ -117,25 +154,19 @@ def audit(
     clock.lap("sensitivity")
     ranked = _ranks(items, images, embedded)
     clock.lap("retrieval")
-    measurements = _measure(model, source, items, choices, heats, edits, ranked, problems, settings, dtype)
-    clock.lap("intervals")
-    write_parquet(out / "choices.parquet", choices, Choice)
-    write_parquet(out / "heats.parquet", heats, WordHeat)
-    write_parquet(out / "edits.parquet", edits, EditedScore)
-    write_parquet(out / "ranks.parquet", ranked, Rank)
+    choices = tuple(_choices(model, items, images, embedded))
+    return Findings(items, choices, tuple(heats), tuple(edits), tuple(ranked), tuple(problems))
+
+
+def _write(out: Path, source: ItemSource, found: Findings, measurements: Sequence[Measurement]) -> None:
+    """The records of an audit as files."""
+    write_parquet(out / "choices.parquet", found.choices, Choice)
+    write_parquet(out / "heats.parquet", found.heats, WordHeat)
+    write_parquet(out / "edits.parquet", found.edits, EditedScore)
+    write_parquet(out / "ranks.parquet", found.ranks, Rank)
     write_parquet(out / "measurements.parquet", measurements, Measurement)
-    write_jsonl(out / "problems.jsonl", problems)
-    write_jsonl(out / "examples.jsonl", examples(choices, source))
-    counts = {"items": len(source.items), "images": len({i.image for i in source.items})}
-    counts |= {"foils": sum(len(i.foils) for i in source.items)}
-    run: dict[str, Any] = {**identity, "identity": identity, "finished": True, "command": command}
-    run["model"] = {**identity["model"], "traits": asdict(model.traits)}  # type: ignore[dict-item]
-    run["data"] = {**identity["data"], **counts}  # type: ignore[dict-item]
-    run |= {"started": started.isoformat(timespec="seconds"), "seconds": clock.laps}
-    run |= {"seed": settings.seed, "ties": settings.ties}
-    write_json(out / RUN, run)
-    shutil.rmtree(work)
-    return Audit(out, audit_page(out), tuple(measurements), tuple(problems))
+    write_jsonl(out / "problems.jsonl", found.problems)
+    write_jsonl(out / "examples.jsonl", examples(found.choices, source))
 
 
 class _Clock:
@@ -257,24 +288,16 @@ def _ranks(items: Sequence[Item], images: Embedded, texts: Embedded) -> list[Ran
 
 
 def _measure(
-    model: DualEncoder,
-    source: ItemSource,
-    items: Sequence[Item],
-    choices: Sequence[Choice],
-    heats: Sequence[WordHeat],
-    edits: Sequence[EditedScore],
-    ranked: Sequence[Rank],
-    problems: Sequence[Problem],
-    settings: Settings,
-    dtype: str,
+    model: DualEncoder, source: ItemSource, found: Findings, settings: Settings, dtype: str
 ) -> list[Measurement]:
     """Records to measurements, each with its interval and signature."""
+    images = {item.image for item in found.items}
     signature = Signature(
         "audit",
         source.name,
         source.sha,
-        len(items),
-        len({item.image for item in items}),
+        len(found.items),
+        len(images),
         model.name,
         model.fingerprint[:12],
         dtype=dtype,
@@ -282,12 +305,17 @@ def _measure(
         seed=settings.seed,
         version=alignscope.__version__,
     )
-    scored = {item.id for item in items}
-    missing = Counter(f.kind for item in source.items if item.id not in scored for f in item.foils)
+    scored = {item.id for item in found.items}
+    unscored = [item for item in source.items if item.id not in scored]
+    missing = Counter(foil.kind for item in unscored for foil in item.foils)
+    unranked = {
+        "image to text": len({item.image for item in source.items} - images),
+        "text to image": len({(item.image, item.caption.text) for item in unscored}),
+    }
     how: dict[str, Any] = {"signature": signature, "draws": settings.draws, "seed": settings.seed}
     return [
-        *accuracy(choices, missing=missing, ties=settings.ties, **how),
-        *heat_by_class(heats, **how),
-        *score_drops(edits, **how),
-        *recall(ranked, **how),
+        *accuracy(found.choices, missing=missing, ties=settings.ties, **how),
+        *heat_by_class(found.heats, **how),
+        *score_drops(found.edits, missing=len(unscored), **how),
+        *recall(found.ranks, missing=unranked, **how),
     ]

@@ -9,7 +9,7 @@ from alignscope.data.pairs import PairFile
 from alignscope.data.world.world import World
 from alignscope.errors import BadInput
 from alignscope.language.classes import word_classes
-from alignscope.language.pipeline import parser_signature
+from alignscope.language.pipeline import parser_name
 from alignscope.models.protocols import DualEncoder
 from alignscope.models.zoo import open_model
 from alignscope.records import ItemSource
@@ -49,7 +49,7 @@ def audit(
         if images is None:
             raise BadInput("got --pairs without --images: give the folder that the image names refer to")
         source = PairFile(Path(pairs), Path(images), word_classes=word_classes)
-        parser = parser_signature()
+        parser = parser_name()
     encoder = open_model(model, device=device, dtype=dtype) if isinstance(model, str) else model
     return run(
         encoder,
