@@ -21,6 +21,8 @@ from alignscope.records import Caption, Word, WordClass
 
 ROOT = Path(__file__).parents[1]
 LABELS = ROOT / "tests" / "language" / "labels" / "coco_150.jsonl"
+FRESH = LABELS.with_name("coco_fresh_50.jsonl")
+"""Captions labelled after the rules were done, and left alone since."""
 COCO = ROOT.parent / "shared" / "data" / "coco_karpathy" / "coco_test_1.json"
 CLASSES: tuple[WordClass, ...] = ("object", "attribute", "relation")
 Tagger = Callable[[Sequence[str]], list[Caption]]
@@ -164,6 +166,9 @@ def main() -> None:
     hand = labelled_captions(options.coco)
     report("hand labels, ours", hand, word_classes, errors=options.errors)
     report("hand labels, SceneGraphParser", hand, scene_graph_parser())
+    fresh = labelled_captions(options.coco, FRESH)
+    report("fresh hand labels, ours", fresh, word_classes, errors=options.errors)
+    report("fresh hand labels, SceneGraphParser", fresh, scene_graph_parser())
     if options.world:
         from alignscope.data.world.world import World
 

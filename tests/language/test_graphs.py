@@ -44,6 +44,7 @@ CASES: dict[str, Drawn] = {
         {"tennis player": (), "racket": ("multi-hued",)},
         {("tennis player", "with", "racket")},
     ),
+    "A ship sailing in water": ({"ship": (), "water": ()}, {("ship", "in", "water")}),
     "A dog behind him": ({"dog": ()}, set()),
     "": ({}, set()),
 }

@@ -7,7 +7,7 @@ object     R1  nouns and names, compounds included ("*tennis* *ball*"), but no n
            R3  adjectives that stand as nouns, under a determiner as subject or object ("a *green*").
 attribute  R4  adjectives, wherever they stand: before a noun, after it, predicates through a copula,
                conjoined ones; colours that the tagger took for nouns before a noun or beside a colour.
-           R5  participles before a noun ("*parked* cars").
+           R5  participles before a noun ("*parked* cars"), which have no target (R6).
            R6  full verbs without a target ("people *waiting*"): they say something of one object.
            R7  numerals, only with `numerals=True`.
 relation   R8  every word of a multi-word preposition (see `prepositions`).
@@ -201,9 +201,6 @@ def _verb(token: Any, in_preposition: set[int]) -> WordClass:
         return "object"
     if token.dep_ == "prep":
         return "relation"
-    is_before_its_noun = token.dep_ == "amod" and token.i < token.head.i
-    if is_before_its_noun and token.tag_ in ("VBN", "VBG", "VBD"):
-        return "attribute"
     return "relation" if _has_target(token, in_preposition) else "attribute"
 
 

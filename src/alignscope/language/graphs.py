@@ -174,6 +174,8 @@ def _bearers(token: Any, place: dict[int, int]) -> list[Any]:
             return [token]
         if token.pos_ in ("VERB", "AUX"):
             return _subjects(token)
+        if any(child.i in place and child.dep_ == "compound" for child in token.children):
+            return [child for child in token.children if child.i in place]  # a participle taken for a noun
         if token.head == token:
             return []
         token = token.head
