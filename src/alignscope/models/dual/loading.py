@@ -176,7 +176,8 @@ def _broken(what: str, source: str, is_local: bool, error: BaseException) -> Che
     remedy = (
         "is the directory complete?"
         if is_local
-        else f"fetch it where there is a network (hf download {source} --local-dir DIR) and give the directory"
+        else f"there is no directory {source} here; if it is a hub id, fetch it where there is a network "
+        f"(hf download {source} --local-dir DIR) and give the directory"
     )
     return CheckpointError(f"{source}: its {what} cannot be loaded ({reason[:300]}): {remedy}")
 
