@@ -9,7 +9,6 @@ Everything measured goes to records in one directory; the report is made from th
 from __future__ import annotations
 
 import datetime
-import random
 import shutil
 import time
 from collections import Counter
@@ -25,7 +24,6 @@ from alignscope.evaluation.choices import accuracy
 from alignscope.evaluation.heats import heat_by_class
 from alignscope.evaluation.retrieval import ranks, recall
 from alignscope.evaluation.sensitivity import score_drops
-from alignscope.language.edits import random_other_words, wrong_nouns
 from alignscope.models.protocols import DualEncoder
 from alignscope.records import (
     Choice,
@@ -44,6 +42,7 @@ from alignscope.records import (
     write_parquet,
 )
 from alignscope.reporting.audit import audit_page
+from alignscope.studies.edits import Edit, plan_edits
 from alignscope.studies.embeddings import Embedded, Progress, embed_images, embed_texts
 from alignscope.studies.examples import examples
 from alignscope.studies.output import RUN, claim
@@ -150,7 +149,11 @@ def _findings(
     heats, unheard = _heats(model, items, images, settings, batch_size, work, progress)
     problems += unheard
     clock.lap("attribution")
-    edits = _edits(model, items, images, embedded, settings, batch_size, work, progress)
+    planned, unedited = plan_edits(items, draws=settings.edit_draws, seed=settings.seed)
+    problems += unedited
+    new = [plan.edited for plan in planned]
+    after = embed_texts(model, new, work, batch_size=batch_size, name="edited texts", progress=progress)
+    edits = _edits(model, planned, images, embedded, after)
     clock.lap("sensitivity")
     ranked = _ranks(items, images, embedded)
     clock.lap("retrieval")
@@ -233,49 +236,18 @@ def _heats(
 
 
 def _edits(
-    model: DualEncoder,
-    items: Sequence[Item],
-    images: Embedded,
-    texts: Embedded,
-    settings: Settings,
-    batch_size: int,
-    work: Path,
-    progress: Progress,
+    model: DualEncoder, planned: Sequence[Edit], images: Embedded, texts: Embedded, edited: Embedded
 ) -> list[EditedScore]:
-    """Each caption with wrong nouns, and with other random words but its own nouns, against its image."""
-    nouns: Counter[str] = Counter()
-    others: Counter[str] = Counter()
-    present: dict[str, set[str]] = {}
-    for item in items:
-        own = present.setdefault(item.image, set(item.present_nouns))
-        for word in item.caption.words:
-            (nouns if word.word_class == "object" else others)[word.text.lower()] += 1
-            if word.word_class == "object":
-                own.add(word.text.lower())
-    vocabulary, fillers = sorted(nouns), sorted(set(others) - set(nouns))
-    if not vocabulary or not fillers:
+    """The scores of captions before and after each edit, against their own images."""
+    if not planned:
         return []
-    planned = []
-    for item in items:
-        rng = random.Random(f"{settings.seed}/{item.id}")
-        for draw in range(settings.edit_draws):
-            edited, count = wrong_nouns(item.caption, vocabulary, present[item.image], rng)
-            planned.append((item, "wrong nouns", draw, edited, count))
-            edited, count = random_other_words(item.caption, fillers, rng)
-            planned.append((item, "random other words", draw, edited, count))
-    planned = [plan for plan in planned if plan[4] > 0]
-    new = embed_texts(
-        model, [p[3] for p in planned], work, batch_size=batch_size, name="edited texts", progress=progress
-    )
     scale, bias = model.traits.scale, model.traits.bias
-    rows = [item.image for item, *_ in planned]
-    after = (new[[p[3] for p in planned]] * images[rows]).sum(-1) * scale + bias
-    before = (texts[[p[0].caption.text for p in planned]] * images[rows]).sum(-1) * scale + bias
+    own = images[[plan.item.image for plan in planned]]
+    before = (texts[[plan.item.caption.text for plan in planned]] * own).sum(-1) * scale + bias
+    after = (edited[[plan.edited for plan in planned]] * own).sum(-1) * scale + bias
     return [
-        EditedScore(item.id, item.image, edit, draw, item.caption.text, edited, count, old, now)
-        for (item, edit, draw, edited, count), old, now in zip(
-            planned, before.tolist(), after.tolist(), strict=True
-        )
+        EditedScore(p.item.id, p.item.image, p.sort, p.draw, p.item.caption.text, p.edited, p.count, old, new)
+        for p, old, new in zip(planned, before.tolist(), after.tolist(), strict=True)
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from functools import cached_property
-from typing import final
+from typing import cast, final
 
 import numpy as np
 from jaxtyping import UInt8
@@ -32,13 +32,13 @@ class World:
     """
 
     def __init__(
-        self, split: Split = "test", *, size: int = 500, seed: int = 0, register: Register = RICH
+        self, split: str = "test", *, size: int = 500, seed: int = 0, register: Register = RICH
     ) -> None:
         if split not in SPLITS:
             raise UnknownName(f"no split named '{split}': {did_you_mean(split, list(SPLITS))}")
         if size < 1:
             raise BadInput(f"size {size}: a world has at least one scene; give size=1 or more")
-        self.split: Split = split
+        self.split = cast(Split, split)
         self.size = size
         self.seed = seed
         self.register = register
@@ -117,4 +117,5 @@ def _item(scene: WorldScene, register: Register, rng: random.Random) -> Item:
         if len(best[1]) == len(FOIL_KINDS):
             break
     assert best is not None
-    return Item(scene.id, scene.id, realise(best[0]), best[1])
+    present = tuple(thing.noun for thing in scene.objects)
+    return Item(scene.id, scene.id, realise(best[0]), best[1], present)

@@ -1,0 +1,76 @@
+"""Commands as a user types them, in processes of their own where the exit code is the point."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from alignscope.cli import app
+
+ROOT = Path(__file__).parents[2]
+
+
+def typed(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from alignscope.cli import main; main()", *words],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["audit", "tiny-clp"], "did you mean 'tiny-clip'"),
+        (["audit", "."], "no model"),
+        (["train", "recipes/tiny-clp.toml"], "did you mean 'tiny-clip'"),
+        (["audit", "tiny-clip", "--images", "."], "without --pairs"),
+        (["audit", "tiny-clip", "--size", "3", "--out", "src"], "not empty"),
+        (["audit", "tiny-clip", "--size", "3", "--out", "README.md/run"], "cannot write"),
+        (["report", "src"], "run.json"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(words, message, tmp_path):
+    if words[0] != "train" and "--out" not in words and words[0] != "report":
+        words = [*words, "--out", str(tmp_path / "run")]
+    done = typed(*words)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert message in " ".join(done.stderr.split()), done.stderr
+
+
+def test_an_audit_and_its_report_again(tiny_clip_dir, tmp_path):
+    out = tmp_path / "run"
+    runner = CliRunner()
+    words = ["audit", str(tiny_clip_dir), "--size", "4", "--out", str(out)]
+    done = runner.invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert str(out / "report.html") in done.output.replace("\n", "")
+    first = (out / "report.html").read_bytes()
+    (out / "report.html").unlink()
+    assert runner.invoke(app, ["report", str(out)]).exit_code == 0
+    assert (out / "report.html").read_bytes() == first
+
+
+def test_sugarcrepe_becomes_pairs(tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (4, 4)).save(tmp_path / "1.jpg")
+    record = '"{key}": {{"filename": "{file}", "caption": "a dog", "negative_caption": "a cat"}}'
+    text = ", ".join(record.format(key=k, file=f) for k, f in [("0", "1.jpg"), ("7", "2.jpg")])
+    (tmp_path / "replace_obj.json").write_text("{" + text + "}")
+    out = tmp_path / "pairs.jsonl"
+    words = ["pairs", str(tmp_path / "replace_obj.json"), "--images", str(tmp_path), "--out", str(out)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert out.read_text().count("replace_object") == 1
+
+
+def test_the_world_is_exported(tmp_path):
+    done = CliRunner().invoke(app, ["world", "export", str(tmp_path / "world"), "--size", "3"])
+    assert done.exit_code == 0, done.output
+    assert len(list((tmp_path / "world").rglob("*.png"))) == 3

@@ -1,0 +1,47 @@
+import pytest
+
+from alignscope.errors import OutputExists, UnwritableOutput
+from alignscope.studies.output import claim
+
+ONE, OTHER = {"kind": "audit", "seed": 1}, {"kind": "audit", "seed": 2}
+
+
+def test_a_new_directory_is_claimed(tmp_path):
+    claim(tmp_path / "new" / "run", ONE)
+    assert '"seed": 1' in (tmp_path / "new" / "run" / "run.json").read_text()
+
+
+def test_a_non_empty_directory_is_refused_with_the_ways_out(tmp_path):
+    claim(tmp_path, ONE)
+    with pytest.raises(OutputExists, match="--resume, --overwrite"):
+        claim(tmp_path, ONE)
+
+
+def test_only_the_same_run_resumes(tmp_path):
+    claim(tmp_path, ONE)
+    (tmp_path / "kept").touch()
+    claim(tmp_path, ONE, resume=True)
+    assert (tmp_path / "kept").exists()
+    with pytest.raises(OutputExists, match="different seed"):
+        claim(tmp_path, OTHER, resume=True)
+
+
+def test_overwrite_deletes_a_run_of_ours_and_nothing_else(tmp_path):
+    run, letters = tmp_path / "run", tmp_path / "letters"
+    claim(run, ONE)
+    (run / "work").mkdir()
+    claim(run, OTHER, overwrite=True)
+    assert sorted(path.name for path in run.iterdir()) == ["run.json"]
+    letters.mkdir()
+    (letters / "to-my-mother.txt").write_text("dear")
+    with pytest.raises(OutputExists, match="nothing there is deleted"):
+        claim(letters, ONE, overwrite=True)
+    with pytest.raises(OutputExists, match="no run to resume"):
+        claim(letters, ONE, resume=True)
+    assert (letters / "to-my-mother.txt").read_text() == "dear"
+
+
+def test_what_cannot_be_written_is_said(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UnwritableOutput, match="give another --out"):
+        claim(tmp_path / "file" / "run", ONE)
