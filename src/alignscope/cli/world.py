@@ -27,5 +27,5 @@ def export(
     from alignscope.data.world.export import export as write
     from alignscope.data.world.world import World
 
-    write(World(split, size=size, seed=seed), directory, overwrite=overwrite)  # type: ignore[arg-type]
+    write(World(split, size=size, seed=seed), directory, overwrite=overwrite)
     typer.echo(f"{size} scenes: {directory.resolve()}")

@@ -58,6 +58,7 @@ def export(
     write_json(
         directory / MARK,
         {
+            "is_finished": True,
             "name": world.name,
             "split": world.split,
             "size": world.size,
@@ -92,7 +93,7 @@ def _claim(directory: Path, *, overwrite: bool) -> None:
                     old.unlink()
         for folder in (IMAGES, ANNOTATIONS, REGIONS):
             (directory / folder).mkdir(exist_ok=True)
-        (directory / MARK).unlink(missing_ok=True)
+        write_json(directory / MARK, {"is_finished": False})
     except OSError as error:
         raise UnwritableOutput(
             f"cannot write to {directory} ({error.strerror}): give another directory"
