@@ -17,6 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from jaxtyping import Float
+from torch import Tensor
+
 import alignscope
 from alignscope.attribution.words import attribute
 from alignscope.errors import BadData
@@ -195,16 +198,26 @@ def _truncated(model: DualEncoder, items: Sequence[Item]) -> Iterator[Problem]:
             yield Problem(item, text, f"text of {count} tokens truncated at {length}", "handled")
 
 
+def _scores(
+    model: DualEncoder, images: Float[Tensor, "pair dim"], texts: Float[Tensor, "pair dim"]
+) -> list[float]:
+    """scale x cosine + bias in float32, pair by pair: equal embeddings get equal scores, which a
+    matrix product does not promise."""
+    return ((images * texts).sum(-1) * model.traits.scale + model.traits.bias).tolist()
+
+
 def _choices(
     model: DualEncoder, items: Sequence[Item], images: Embedded, texts: Embedded
 ) -> Iterator[Choice]:
-    """Caption against each foil, in float32: scale x cosine + bias."""
-    scale, bias = model.traits.scale, model.traits.bias
-    for item in items:
-        said = [item.caption.text, *(foil.text for foil in item.foils)]
-        scores = (texts[said] @ images[[item.image]][0] * scale + bias).tolist()
-        for foil, score in zip(item.foils, scores[1:], strict=True):
-            yield Choice(item.id, item.image, foil.kind, item.caption.text, foil.text, scores[0], score)
+    """Caption against each foil."""
+    pairs = [(item, foil) for item in items for foil in item.foils]
+    if not pairs:
+        return
+    own = images[[item.image for item, _ in pairs]]
+    right = _scores(model, own, texts[[item.caption.text for item, _ in pairs]])
+    wrong = _scores(model, own, texts[[foil.text for _, foil in pairs]])
+    for (item, foil), caption_score, foil_score in zip(pairs, right, wrong, strict=True):
+        yield Choice(item.id, item.image, foil.kind, item.caption.text, foil.text, caption_score, foil_score)
 
 
 def _heats(
@@ -241,13 +254,12 @@ def _edits(
     """The scores of captions before and after each edit, against their own images."""
     if not planned:
         return []
-    scale, bias = model.traits.scale, model.traits.bias
     own = images[[plan.item.image for plan in planned]]
-    before = (texts[[plan.item.caption.text for plan in planned]] * own).sum(-1) * scale + bias
-    after = (edited[[plan.edited for plan in planned]] * own).sum(-1) * scale + bias
+    before = _scores(model, own, texts[[plan.item.caption.text for plan in planned]])
+    after = _scores(model, own, edited[[plan.edited for plan in planned]])
     return [
         EditedScore(p.item.id, p.item.image, p.sort, p.draw, p.item.caption.text, p.edited, p.count, old, new)
-        for p, old, new in zip(planned, before.tolist(), after.tolist(), strict=True)
+        for p, old, new in zip(planned, before, after, strict=True)
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -64,14 +64,20 @@ def embed_images(
 def embed_texts(
     model: DualEncoder, texts: Sequence[str], work: Path, *, batch_size: int, name: str, progress: Progress
 ) -> Embedded:
-    """Every distinct text once."""
+    """Every distinct text once; texts with the same tokens share a row, so that they tie exactly."""
     distinct = list(dict.fromkeys(texts))
+    first: dict[tuple[int, ...], str] = {}
+    same_as = {
+        text: first.setdefault(tuple(ids), text)
+        for text, ids in zip(distinct, model.tokens(distinct).ids.tolist() if distinct else [], strict=True)
+    }
 
     def encode(part: Sequence[str]) -> Embedded:
         vectors = model.encode_texts(part, batch_size=batch_size)
         return Embedded(vectors, {text: i for i, text in enumerate(part)}, ())
 
-    return _in_chunks(name, distinct, encode, work, chunk=8 * batch_size, progress=progress)
+    found = _in_chunks(name, list(first.values()), encode, work, chunk=8 * batch_size, progress=progress)
+    return replace(found, row={text: found.row[same_as[text]] for text in distinct})
 
 
 def _in_chunks(

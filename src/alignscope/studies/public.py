@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from alignscope.data.pairs import PairFile
 from alignscope.data.world.world import World
 from alignscope.errors import BadInput
+from alignscope.language.cache import default_directory
 from alignscope.language.classes import word_classes
 from alignscope.language.pipeline import parser_name
 from alignscope.models.protocols import DualEncoder
@@ -48,7 +50,8 @@ def audit(
     else:
         if images is None:
             raise BadInput("got --pairs without --images: give the folder that the image names refer to")
-        source = PairFile(Path(pairs), Path(images), word_classes=word_classes)
+        tagger = partial(word_classes, cache=default_directory())
+        source = PairFile(Path(pairs), Path(images), word_classes=tagger)
         parser = parser_name()
     encoder = open_model(model, device=device, dtype=dtype) if isinstance(model, str) else model
     return run(

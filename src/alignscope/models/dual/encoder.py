@@ -118,10 +118,21 @@ class TransformersDualEncoder:
     def encode_texts(
         self, texts: Sequence[str], *, batch_size: int = 256, progress: Progress | None = None
     ) -> Float[Tensor, "text dim"]:
-        """Normalised embeddings; equal texts are computed once, texts of like length go together."""
+        """Normalised embeddings; texts of like length go together.
+
+        Texts with the same tokens (equal after truncation, say) are computed once, so that they tie
+        exactly instead of differing by rounding.
+        """
         check_texts(texts)
-        unique = sorted(set(texts), key=lambda text: (len(text), text))
-        rows = {text: row for row, text in enumerate(unique)}
+        distinct = sorted(set(texts), key=lambda text: (len(text), text))
+        first: dict[tuple[int, ...], int] = {}
+        unique: list[str] = []
+        rows: dict[str, int] = {}
+        for text, ids in zip(distinct, self.tokens(distinct).ids.tolist(), strict=True):
+            if tuple(ids) not in first:
+                first[tuple(ids)] = len(unique)
+                unique.append(text)
+            rows[text] = first[tuple(ids)]
 
         def embed(batch: Sequence[str]) -> Float[Tensor, "text dim"]:
             return self.embed_tokens(self.tokens(batch))
