@@ -90,7 +90,7 @@ def optimizer_for(model: torch.nn.Module, stage: Stage) -> torch.optim.AdamW:
 def prepare(recipe: Recipe, number: int, world: World, model: Any, tokenizer: Any) -> StageData:
     """Captions, token ids, batches and, where the image tower stands still, image embeddings."""
     stage = recipe.stages[number]
-    said, wrong = texts(world, recipe.data, stage.register, foils_each=stage.foils)
+    said, wrong = texts(world, recipe.data, stage.register, foils_each=stage.foils, kinds=stage.foil_kinds)
     batches = Batches(
         keys(world), batch=stage.batch, grouped=stage.grouped, group=stage.group, seed=recipe.seed
     )

@@ -16,7 +16,6 @@ from alignscope.data.world import grammar
 from alignscope.data.world.foils import false_statement
 from alignscope.data.world.scene import WorldScene
 from alignscope.data.world.world import World
-from alignscope.records import FOIL_KINDS
 from alignscope.training.recipe import Register, WorldData
 
 
@@ -45,9 +44,9 @@ def keys(world: World) -> list[str]:
 
 
 def texts(
-    world: World, data: WorldData, register: Register, *, foils_each: int
+    world: World, data: WorldData, register: Register, *, foils_each: int, kinds: Sequence[str]
 ) -> tuple[list[list[str]], list[list[list[str]]]]:
-    """Per image its captions in a register, and per caption `foils_each` foils of kinds drawn by chance."""
+    """Per image its captions in a register, and per caption `foils_each` foils of `kinds` in an order of chance."""
     manner = grammar.Register("training", **asdict(register))
     captions: list[list[str]] = []
     wrong: list[list[list[str]]] = []
@@ -55,13 +54,15 @@ def texts(
         rng = random.Random(f"{data.seed}/{number}/{register}")
         said = [grammar.describe(scene, manner, rng=rng) for _ in range(data.captions_per_image)]
         captions.append([grammar.realise(statement).text for statement in said])
-        wrong.append([_foils(scene, statement, foils_each, rng) for statement in said])
+        wrong.append([_foils(scene, statement, foils_each, kinds, rng) for statement in said])
     return captions, wrong
 
 
-def _foils(scene: WorldScene, statement: grammar.Statement, count: int, rng: random.Random) -> list[str]:
+def _foils(
+    scene: WorldScene, statement: grammar.Statement, count: int, kinds: Sequence[str], rng: random.Random
+) -> list[str]:
     found: list[str] = []
-    for kind in rng.sample(FOIL_KINDS, len(FOIL_KINDS)):
+    for kind in rng.sample(kinds, len(kinds)):
         if len(found) == count:
             break
         change = false_statement(scene, statement, kind, rng=rng)

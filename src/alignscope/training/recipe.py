@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from alignscope.errors import BadRecipe, UnknownName
-from alignscope.records import sha_of
+from alignscope.records import FOIL_KINDS, sha_of
 from alignscope.registry import did_you_mean
 
 
@@ -62,7 +62,7 @@ class Stage:
 
     `trains` says which towers move; `fresh_text` draws a new text tower before the stage starts.
     `grouped` is the share of each batch that comes in groups of `group` images with the same two nouns,
-    `foils` the number of wrong captions per right one.
+    `foils` the number of wrong captions per right one, of kinds drawn from `foil_kinds`.
     """
 
     name: str
@@ -78,6 +78,7 @@ class Stage:
     grouped: float = 0.0
     group: int = 8
     foils: int = 0
+    foil_kinds: tuple[str, ...] = FOIL_KINDS
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,9 @@ def _check(stage: Stage, recipe: Recipe, where: str) -> None:
         wrong.append(f"{stage.warmup} warm-up steps of {stage.steps}")
     if not 0 <= stage.grouped <= 1 or stage.group < 2:
         wrong.append(f"grouped {stage.grouped} in groups of {stage.group}")
+    unknown = sorted(set(stage.foil_kinds) - set(FOIL_KINDS))
+    if unknown or stage.foils > len(stage.foil_kinds):
+        wrong.append(f"{stage.foils} foils of {', '.join(stage.foil_kinds)} (known: {', '.join(FOIL_KINDS)})")
     if wrong:
         raise BadRecipe(f"{where}, stage '{stage.name}': impossible {'; '.join(wrong)}")
 
@@ -160,6 +164,10 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, list) or not value:
             raise BadRecipe(f"{where}: got {value!r}, wanted at least one [[stages]] table")
         return tuple(_section(Stage, entry, f"{where}[{i}]") for i, entry in enumerate(value))
+    if hint == tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+            raise BadRecipe(f"{where}: got {value!r}, wanted a list of names")
+        return tuple(value)
     choices = get_args(hint)
     if choices:
         if value not in choices:
