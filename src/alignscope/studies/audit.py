@@ -189,13 +189,15 @@ class _Clock:
 
 
 def _truncated(model: DualEncoder, items: Sequence[Item]) -> Iterator[Problem]:
-    """A problem for every caption or foil that does not fit the model's context."""
+    """A problem for every caption or foil that the model does not hear to its end."""
     said = [(item.id, text) for item in items for text in (item.caption.text, *(f.text for f in item.foils))]
     length = model.traits.context_length
     tokens = model.tokens([text for _, text in said])
-    for (item, text), count in zip(said, tokens.lengths, strict=True):
+    for (item, text), count, unheard in zip(said, tokens.lengths, tokens.unheard, strict=True):
         if count > length:
             yield Problem(item, text, f"text of {count} tokens truncated at {length}", "handled")
+        elif unheard:
+            yield Problem(item, text, f"{unheard} tokens after an unknown one are not heard", "handled")
 
 
 def _scores(
@@ -234,8 +236,10 @@ def _heats(
         return [], [Problem("", model.name, "gradcam is unsupported by this model", "unscored")]
     heats: list[WordHeat] = []
     problems: list[Problem] = []
+    place = {item.id: i for i, item in enumerate(items)}
+    by_length = sorted(items, key=lambda item: len(item.caption.text))  # little padding in a batch
     for start in range(0, len(items), batch_size):
-        part = items[start : start + batch_size]
+        part = by_length[start : start + batch_size]
         kept, unheard = work / f"heats-{start:08d}.parquet", work / f"unheard-{start:08d}.jsonl"
         if not kept.exists():
             vectors = images[[item.image for item in part]]
@@ -245,7 +249,7 @@ def _heats(
         heats += read_parquet(kept, WordHeat)
         problems += [Problem(**row) for row in read_jsonl(unheard)]
         progress("attribution", min(start + batch_size, len(items)), len(items))
-    return heats, problems
+    return sorted(heats, key=lambda heat: (place[heat.item], heat.position)), problems
 
 
 def _edits(
