@@ -113,6 +113,13 @@ def test_a_stopped_audit_resumes_to_the_same_numbers(model, world, run, tmp_path
     assert again.measurements == run.measurements
 
 
+def test_another_family_is_audited_by_the_same_code(tiny_siglip_dir, tmp_path):
+    result = audit(open_model(str(tiny_siglip_dir)), World("test", size=3), tmp_path / "run")
+    found = by_name(result)
+    assert found["accuracy", "all"].value is not None
+    assert found["heat", "object"].items > 0
+
+
 def test_pairs_with_broken_parts_lose_nothing(tiny_clip_dir, tmp_path):
     images = tmp_path / "images"
     images.mkdir()
