@@ -33,7 +33,9 @@ class Register:
     only_scene: bool = False
 
 
-WEB = Register("web", attribute_rate=0.5, relation_rate=0.35, scene_rate=0.3, size_rate=0.2, object_rate=0.75)
+WEB = Register(
+    "web", attribute_rate=0.03, relation_rate=0.02, scene_rate=0.3, size_rate=0.02, object_rate=0.75
+)
 RICH = Register("rich", attribute_rate=0.9, relation_rate=0.9, scene_rate=0.1, size_rate=0.4, object_rate=0.9)
 SCENE = Register("scene", attribute_rate=0.0, relation_rate=0.0, scene_rate=1.0, only_scene=True)
 REGISTERS: dict[str, Register] = {register.name: register for register in (WEB, RICH, SCENE)}
