@@ -108,7 +108,7 @@ def find(name: str) -> Path:
     if path.is_file():
         return path
     here = Path("recipes")
-    known = {p.stem: p for folder in {path.parent, here} for p in sorted(folder.glob("*.toml"))}
+    known = {p.stem: p for folder in {path.parent, here} - {Path()} for p in sorted(folder.glob("*.toml"))}
     if name in known:
         return known[name]
     stem = path.name.removesuffix(".toml")
