@@ -27,6 +27,8 @@ ATTRIBUTES = accuracy("replace_attribute", 0.68, 0.63, 0.73)
     ("value", "low", "high", "rest", "wanted"),
     [
         (0.60, 0.55, 0.65, {}, "above chance"),
+        (0.56, 0.53, 0.59, {}, "barely above chance"),
+        (0.56, 0.52, 0.60, {}, "above chance"),
         (0.52, 0.47, 0.57, {}, "at chance"),
         (0.55, 0.50, 0.60, {}, "at chance"),  # touching 50 % is not above it
         (0.45, 0.40, 0.50, {}, "at chance"),
@@ -59,6 +61,14 @@ def test_a_model_that_stops_at_nouns() -> None:
     assert headline(found, "tiny-clip") == (
         "tiny-clip stops at nouns: it catches 97 % of wrong objects and 68 % of wrong attributes, "
         "and is at chance for wrong relations and who-does-what (49 to 52 %)."
+    )
+
+
+def test_barely_above_chance_is_not_hearing() -> None:
+    barely = accuracy("replace_relation", 0.56, 0.53, 0.59)
+    assert headline([OBJECTS, ATTRIBUTES, barely, chance("swap_relation", 0.51)], "tiny-clip") == (
+        "tiny-clip stops at nouns: it catches 97 % of wrong objects and 68 % of wrong attributes, "
+        "is barely above chance for wrong relations (56 %), and is at chance for who-does-what (51 %)."
     )
 
 
@@ -142,8 +152,8 @@ def test_the_summaries_are_not_kinds() -> None:
 
 
 def test_users_own_kinds_are_named() -> None:
-    said = headline([OBJECTS, accuracy("negated_verb", 0.55, 0.53, 0.57)], "m")
-    assert "55 % of negated verb" in said
+    said = headline([OBJECTS, accuracy("negated_verb", 0.65, 0.63, 0.67)], "m")
+    assert "65 % of negated verb" in said
 
 
 def gap(measure: str, group: str, value: float | None, low: float | None, high: float | None) -> Measurement:

@@ -1,6 +1,7 @@
 """What the numbers say, in sentences that claim no more than the intervals allow.
 
-A kind of foil is above or below chance when its whole interval is; at chance when the interval holds
+A kind of foil is above or below chance when its whole interval is, but only barely above while the
+interval ends below 60 %; at chance when the interval holds
 50 % and stays within 15 points of it; otherwise undecided. Below ten images nothing is decided, because
 a bootstrap over so few says little. A result that lies off chance only by what ties were counted as
 (wrong, or right) is called tied.
@@ -24,10 +25,20 @@ from alignscope.reporting.wording import (
     percent_range,
 )
 
-Verdict = Literal["above chance", "at chance", "below chance", "tied", "undecided", "no interval", "unscored"]
+Verdict = Literal[
+    "above chance",
+    "barely above chance",
+    "at chance",
+    "below chance",
+    "tied",
+    "undecided",
+    "no interval",
+    "unscored",
+]
 
 CHANCE = 0.5
 CHANCE_WIDTH = 0.15  # how far an interval around chance may reach and still say "at chance"
+BARELY = 0.6  # an interval that ends below it is barely above chance
 FEWEST_IMAGES = 10
 HEARD = 0.9  # a kind counts as heard from here on
 NOUNS_HEARD = 0.75  # "stops at nouns" needs at least this share of wrong objects caught
@@ -46,7 +57,9 @@ def verdict(accuracy: Measurement) -> Verdict:
     half = accuracy.ties / (2 * max(accuracy.items, 1))  # what ties would add, or take, at half a credit
     ties = _ties_counted_as(accuracy)
     if low > CHANCE:
-        return "tied" if ties == "right" and low - half <= CHANCE else "above chance"
+        if ties == "right" and low - half <= CHANCE:
+            return "tied"
+        return "barely above chance" if high < BARELY else "above chance"
     if high < CHANCE:
         return "tied" if ties == "wrong" and high + half >= CHANCE else "below chance"
     near = max(high - CHANCE, CHANCE - low) <= CHANCE_WIDTH
@@ -104,7 +117,7 @@ def _lead(scored: Sequence[Measurement], *, partial: bool) -> str:
     if _objects_lead(scored, verdicts):
         objects = next(kind for kind in scored if kind.group == "replace_object")
         beyond = [verdicts[group] for group in BEYOND_NOUNS if group in verdicts]
-        deaf = [v for v in beyond if v in ("at chance", "below chance", "tied")]
+        deaf = [v for v in beyond if v in ("barely above chance", "at chance", "below chance", "tied")]
         if deaf and len(deaf) == len(beyond) and _value(objects) >= NOUNS_HEARD:
             return "stops at nouns"
         return "hears nouns best"
@@ -114,7 +127,7 @@ def _lead(scored: Sequence[Measurement], *, partial: bool) -> str:
         return f"hears {every}, but not equally well" if len(scored) > 1 else "hears only part of it"
     if any(v in ("undecided", "no interval") for v in verdicts.values()):
         return "cannot be judged in full"
-    if all(v != "above chance" for v in verdicts.values()):
+    if all(not v.endswith("above chance") for v in verdicts.values()):
         return f"hears no kind of wrong caption{' that could be scored' if partial else ''}"
     return "hears some kinds of wrong caption and not others"
 
@@ -131,6 +144,7 @@ def _objects_lead(scored: Sequence[Measurement], verdicts: dict[str, Verdict]) -
 def _clauses(scored: Sequence[Measurement]) -> str:
     phrases: dict[Verdict, Callable[[list[Measurement]], str]] = {
         "above chance": _caught,
+        "barely above chance": lambda kinds: f"is barely above chance for {_names(kinds)}",
         "at chance": lambda kinds: f"is at chance for {_names(kinds)}",
         "below chance": lambda kinds: f"is below chance for {_names(kinds)}",
         "tied": lambda kinds: f"mostly gives right and wrong captions the same score for {_tied(kinds)}",
