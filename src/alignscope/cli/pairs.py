@@ -25,6 +25,9 @@ def pairs(
         raise OutputExists(f"{out} exists: give --overwrite or another --out")
     source = SugarCrepe(annotations, images)
     write_pairs(out, source.items)
-    for what, count in Counter(problem.what for problem in source.problems).most_common(10):
+    reasons = Counter(problem.what for problem in source.problems)
+    for what, count in reasons.most_common(10):
         typer.echo(f"left out: {count} x {what}", err=True)
+    if len(reasons) > 10:
+        typer.echo(f"left out in all: {reasons.total()} records for {len(reasons)} reasons", err=True)
     typer.echo(f"{len(source.items)} pairs: {out.resolve()}")
