@@ -1,25 +1,16 @@
-"""Frozen records that rooms hand to each other, and how they are written.
+"""Frozen records that rooms hand to each other.
 
-Tables of numbers go to Parquet, what people read goes to JSONL; both are written as they come and
-open in pandas, polars and duckdb. No torch here: a report is rebuilt from these on any laptop.
+Flat ones are written as Parquet, those that people read as JSONL (`alignscope.files`). No torch here:
+a report is rebuilt from these on any laptop.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import hashlib
-import json
-import os
-import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from PIL.Image import Image
-
-from alignscope.errors import BadData, UnwritableOutput
 
 WordClass = Literal["object", "attribute", "relation", "scene", "other"]
 WORD_CLASSES: tuple[WordClass, ...] = ("object", "attribute", "relation", "scene", "other")
@@ -70,7 +61,8 @@ class Item:
     """One image, one right caption, any number of foils: the unit of an audit.
 
     `image` is a key that the data set's `image(key)` opens (a file name, or a scene id).
-    `present_nouns` are nouns true of the image beyond those its caption names, where that is known.
+    `present_nouns` are nouns true of the image beyond those its caption names, and `objects` the things
+    in it with their boxes, where that is known.
     """
 
     id: str
@@ -78,6 +70,7 @@ class Item:
     caption: Caption
     foils: tuple[Foil, ...] = ()
     present_nouns: tuple[str, ...] = ()
+    objects: tuple[SceneObject, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,7 +144,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class WordHeat:
-    """The attribution of one word; `heat` is the sum over its sub-word pieces."""
+    """The attribution of one word under one method; `heat` is the sum over its sub-word pieces."""
 
     item: str
     image: str
@@ -161,6 +154,7 @@ class WordHeat:
     end: int
     word_class: WordClass
     heat: float
+    method: str = "gradcam"
 
 
 @dataclass(frozen=True)
@@ -172,6 +166,102 @@ class Attribution:
     text: str
     method: str
     words: tuple[WordHeat, ...]
+
+
+@dataclass(frozen=True)
+class PatchMap:
+    """Heat of every patch of an image for its score with a text, row by row from the top left.
+
+    `view` is the part of the image that the model saw (it may have cropped), in the image's pixels.
+    """
+
+    item: str
+    image: str
+    text: str
+    method: str
+    rows: int
+    columns: int
+    heats: tuple[float, ...]
+    view: Box
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """How well one order of a caption's words tells which of them carry the score.
+
+    `method` is the attribution that made the order, or "random". `full` and `empty` are the scores of
+    the caption and of the empty text. Areas are under curves of the score between `empty` (0) and `full`
+    (1) while words leave (deletion, lower is better) or come (insertion, higher is better) hottest first;
+    comprehensiveness and sufficiency are score differences in the score's own unit (ERASER).
+    """
+
+    item: str
+    image: str
+    method: str
+    words: int
+    full: float
+    empty: float
+    deletion: float
+    insertion: float
+    comprehensiveness: float
+    sufficiency: float
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Spearman correlation of two attributions of one caption over the words both give.
+
+    None where it is not defined (fewer than three words, or all heats equal).
+    """
+
+    item: str
+    image: str
+    first: str
+    second: str
+    words: int
+    correlation: float | None
+
+
+@dataclass(frozen=True)
+class Pointing:
+    """Whether the hottest patch for a phrase lies on the thing it names (the pointing game).
+
+    `x`, `y` is the middle of the hottest patch in the image's pixels; `chance` is the share of patches
+    whose middle lies on the thing, which is what a random patch would hit.
+    """
+
+    item: str
+    image: str
+    method: str
+    phrase: str
+    x: float
+    y: float
+    is_hit: bool
+    chance: float
+
+
+@dataclass(frozen=True)
+class PhraseSimilarity:
+    """Cosine of a caption's embedding with one of its phrases encoded alone (paper B, fig. 3)."""
+
+    item: str
+    image: str
+    phrase: str
+    word_class: WordClass
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a curve in a figure, with the interval of `y` where it has one."""
+
+    figure: str
+    series: str
+    x: float
+    y: float
+    low: float | None
+    high: float | None
+    items: int
 
 
 @dataclass(frozen=True)
@@ -237,6 +327,7 @@ class Signature:
     ties: str = "wrong"
     seed: int = 0
     version: str = ""
+    method: str = ""  # of attribution, with its options, where there is one
 
     def __str__(self) -> str:
         parts = {
@@ -251,6 +342,8 @@ class Signature:
             "seed": self.seed,
             "v": self.version,
         }
+        if self.method:
+            parts = {"method": self.method, **parts}
         return "|".join([self.measure, *(f"{name}:{value}" for name, value in parts.items())])
 
 
@@ -274,6 +367,7 @@ class Measurement:
     level: float = 0.95
     reason: str = ""
     signature: str = ""
+    method: str = ""  # of attribution, where there is one
 
 
 @runtime_checkable
@@ -289,110 +383,3 @@ class ItemSource(Protocol):
     @property
     def problems(self) -> Sequence[Problem]: ...
     def image(self, key: str) -> Image: ...
-
-
-Record = TypeVar("Record")
-
-
-def as_row(record: Any) -> dict[str, Any]:
-    """A dataclass as a plain dictionary, nested records included."""
-    return dataclasses.asdict(record)
-
-
-def sha_of(value: Any) -> str:
-    """Twelve hexadecimal digits that identify a JSON-able value.
-
-    >>> sha_of({"b": 1, "a": 2}) == sha_of({"a": 2, "b": 1})
-    True
-    """
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=as_row)
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:12]
-
-
-def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
-    """Write records one per line, whole or not at all; returns how many.
-
-    A number that is not finite is a ValueError, for no JSON reader takes it: unmeasured is None.
-    """
-    count = 0
-    # backslashreplace: half of a surrogate pair becomes the JSON escape it was read from
-    with _whole(path) as half, half.open("w", encoding="utf-8", errors="backslashreplace") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False, default=as_row, allow_nan=False) + "\n")
-            count += 1
-    return count
-
-
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a JSONL file; a broken line is an error that names it."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-                row = json.loads(text or "{}")
-            except ValueError as error:  # of the bytes or of the JSON
-                raise BadData(f"{path}:{number}: not JSON in UTF-8 ({error}): {line[:60]!r}") from None
-            if not isinstance(row, dict):
-                raise BadData(f"{path}:{number}: not an object with named fields: {text[:60]!r}")
-            if text:
-                yield row
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write one readable JSON document, whole or not at all."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=as_row, allow_nan=False)
-    with _whole(path) as half:
-        half.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
-
-
-def write_parquet(path: Path, rows: Sequence[Any], record: type) -> None:
-    """Write flat records as one Parquet file, whole or not at all; columns come from `record`."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pa.Table.from_pylist([as_row(row) for row in rows], schema=_schema(record))
-    with _whole(path) as half, half.open("wb") as file:
-        pq.write_table(table, file)
-
-
-def read_parquet(path: Path, record: type[Record]) -> list[Record]:
-    """Records of a Parquet file written by `write_parquet`."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return [record(**row) for row in pq.read_table(path).to_pylist()]
-    except (pa.ArrowInvalid, TypeError) as error:
-        raise BadData(f"{path}: not a Parquet file of {record.__name__} records: {error}") from None
-
-
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A temporary neighbour of `path` that takes its place at the end and is gone after an error."""
-    half = path.with_name(path.name + ".part")
-    try:
-        yield half
-        os.replace(half, path)
-    except OSError as error:
-        if error.filename not in (None, str(half)):  # another file's trouble
-            raise
-        raise UnwritableOutput(f"{path} cannot be written ({error.strerror}): name another place") from error
-    finally:
-        with contextlib.suppress(OSError):
-            half.unlink()
-
-
-def _schema(record: type) -> Any:
-    import pyarrow as pa
-
-    kinds = {float: pa.float64(), int: pa.int64(), bool: pa.bool_(), str: pa.string()}
-    columns = []
-    for name, hint in typing.get_type_hints(record).items():
-        plain = str if typing.get_origin(hint) is Literal else hint
-        kind = next((kinds[each] for each in kinds if plain in (each, each | None)), None)
-        if kind is None:
-            raise TypeError(
-                f"{record.__name__}.{name} is {hint}: Parquet takes flat records, JSONL the others"
-            )
-        columns.append(pa.field(name, kind))
-    return pa.schema(columns)

@@ -17,7 +17,7 @@ from alignscope.data.world.grammar import RICH, WEB
 from alignscope.data.world.regions import regions_of
 from alignscope.data.world.world import World
 from alignscope.errors import OutputExists, UnwritableOutput
-from alignscope.records import read_jsonl
+from alignscope.files import read_jsonl
 
 
 @pytest.fixture(scope="module")

@@ -10,16 +10,9 @@ from PIL import Image
 import alignscope
 from alignscope.data.world.world import World
 from alignscope.errors import BadData, BadInput, OutputExists
+from alignscope.files import read_jsonl, read_parquet
 from alignscope.models.zoo import open_model
-from alignscope.records import (
-    Choice,
-    EditedScore,
-    Measurement,
-    Rank,
-    WordHeat,
-    read_jsonl,
-    read_parquet,
-)
+from alignscope.records import Choice, EditedScore, Measurement, Rank, WordHeat
 from alignscope.studies.audit import audit
 
 SIZE = 12

@@ -6,7 +6,7 @@ import torch
 from transformers import CLIPModel
 
 from alignscope.errors import BadData, CheckpointError
-from alignscope.records import read_jsonl
+from alignscope.files import read_jsonl
 from alignscope.training import checkpoints, contrastive
 from alignscope.training.recipe import Tower, WorldData, read
 

@@ -16,7 +16,8 @@ from PIL.Image import Image
 
 from alignscope.data.images import ImageFolder
 from alignscope.errors import BadData, BadImage, LengthMismatch
-from alignscope.records import Caption, Item, Problem, sha_of
+from alignscope.files import sha_of
+from alignscope.records import Caption, Item, Problem
 
 WordClasses = Callable[[Sequence[str]], Sequence[Caption]]
 """Captions with classed words for texts, one to one; the language room has such functions."""

@@ -24,7 +24,8 @@ from alignscope.data.items import (
     read_bytes,
 )
 from alignscope.errors import BadData
-from alignscope.records import Caption, Foil, Item, Problem, write_jsonl
+from alignscope.files import write_jsonl
+from alignscope.records import Caption, Foil, Item, Problem
 from alignscope.registry import did_you_mean
 
 _FIELDS = ("image", "caption", "foils", "id")

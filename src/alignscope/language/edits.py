@@ -62,12 +62,12 @@ def _replaced(
             raise BadInput(
                 f"no word can replace {word.text!r}: the vocabulary has no {what}; give a larger one"
             )
-        parts += [caption.text[at : word.start], _cased_as(word.text, rng.choice(fitting))]
+        parts += [caption.text[at : word.start], cased_as(word.text, rng.choice(fitting))]
         at = word.end
     return "".join([*parts, caption.text[at:]]), len(chosen)
 
 
-def _cased_as(original: str, new: str) -> str:
+def cased_as(original: str, new: str) -> str:
     """The new word in the original's case: CAPITALS, Initial or as it is."""
     if original.isupper() and len(original) > 1:
         return new.upper()

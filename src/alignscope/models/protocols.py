@@ -11,6 +11,8 @@ from jaxtyping import Float, Int
 from PIL.Image import Image
 from torch import Tensor
 
+from alignscope.records import Box
+
 Progress = Callable[[int, int], None]
 """Told after every batch: how many are done, of how many."""
 
@@ -30,6 +32,9 @@ class Traits:
     attributions: tuple[str, ...]  # methods this model can give, of its text side
     scale: float  # score = scale * cosine + bias
     bias: float = 0.0
+    image_readout: Literal["first", "pooled", "features"] | None = None
+    """Where the image embedding is read: at a first token before the patches, by a last attention that
+    pools the patches, or from convolution features; None where no image map can be made."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,10 @@ class DualEncoder(PairScorer, Protocol):
     def score_grid(self, images: Sequence[Image], texts: Sequence[str]) -> Float[Tensor, "image text"]: ...
 
     def pixels(self, images: Sequence[Image]) -> Float[Tensor, "image channel height width"]: ...
+    def embed_pixels(self, pixels: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image dim"]:
+        """Normalised embeddings on the model's device, with a graph when gradients are on."""
+        ...
+
     def tokens(self, texts: Sequence[str]) -> Tokens: ...
     def embed_tokens(self, tokens: Tokens) -> Float[Tensor, "text dim"]:
         """Normalised embeddings on the model's device, with a graph when gradients are on."""
@@ -88,4 +97,24 @@ class DualEncoder(PairScorer, Protocol):
         """Within the `with`, each text-tower forward appends one map per layer, in order:
         softmax probabilities (text, head, token, token) that are part of the graph.
         The tower runs its eager path inside and is as it was afterwards, also after an error."""
+        ...
+
+    def text_inputs(self) -> AbstractContextManager[list[Tensor]]:
+        """Within the `with`, each text-tower forward appends the token embeddings that enter it,
+        (text, token, dim), part of the graph even where the weights are frozen."""
+        ...
+
+    def image_attention(self) -> AbstractContextManager[list[Tensor]]:
+        """As `text_attention`, of the image tower: maps (image, head, query, key) in order; where the
+        patches are pooled by attention, the pooling's map (image, head, 1, patch) comes last. For
+        convolution towers the one entry is the last features (image, channel, row, column)."""
+        ...
+
+    def view(self, width: int, height: int) -> Box:
+        """The part of an image of this size that the model sees, in the image's pixels."""
+        ...
+
+    def scrambled(self, *, seed: int) -> DualEncoder:
+        """A copy whose towers' weights are shuffled within each tensor: the same model, nothing learned
+        (Adebayo et al. 2018, sanity checks)."""
         ...

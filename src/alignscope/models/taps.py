@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -33,6 +34,27 @@ def attention(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
         for module in modules:
             hooks.callback(module.register_forward_hook(keep).remove)
         yield maps
+
+
+@contextmanager
+def embeddings(table: nn.Embedding) -> Iterator[list[Tensor]]:
+    """What an embedding table gives while the `with` lasts, in the order of the calls.
+
+    Each is part of the graph: where the table is frozen, a leaf that gradients reach all the same.
+    """
+    found: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and not output.requires_grad:
+            output = output.detach().requires_grad_()
+        found.append(output)
+        return output
+
+    hook = table.register_forward_hook(keep)
+    try:
+        yield found
+    finally:
+        hook.remove()
 
 
 @contextmanager

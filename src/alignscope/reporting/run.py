@@ -10,17 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from alignscope.errors import BadData
-from alignscope.records import (
-    Choice,
-    EditedScore,
-    Example,
-    Measurement,
-    Problem,
-    Rank,
-    WordHeat,
-    read_jsonl,
-    read_parquet,
-)
+from alignscope.files import read_jsonl, read_parquet
+from alignscope.records import Choice, EditedScore, Example, Measurement, Problem, Rank, WordHeat
 
 Record = TypeVar("Record")
 

@@ -21,12 +21,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 import alignscope
-from alignscope.attribution.words import attribute
+from alignscope.attribution.attribute import attribute
+from alignscope.attribution.options import Options
 from alignscope.errors import BadData
 from alignscope.evaluation.choices import accuracy
 from alignscope.evaluation.heats import heat_by_class
 from alignscope.evaluation.retrieval import ranks, recall
 from alignscope.evaluation.sensitivity import score_drops
+from alignscope.files import read_jsonl, read_parquet, write_json, write_jsonl, write_parquet
 from alignscope.models.protocols import DualEncoder
 from alignscope.records import (
     Choice,
@@ -38,11 +40,6 @@ from alignscope.records import (
     Rank,
     Signature,
     WordHeat,
-    read_jsonl,
-    read_parquet,
-    write_json,
-    write_jsonl,
-    write_parquet,
 )
 from alignscope.reporting.audit import audit_page
 from alignscope.studies.edits import Edit, plan_edits
@@ -243,7 +240,9 @@ def _heats(
         kept, unheard = work / f"heats-{start:08d}.parquet", work / f"unheard-{start:08d}.jsonl"
         if not kept.exists():
             vectors = images[[item.image for item in part]]
-            for found in attribute(model, part, vectors, batch_size=batch_size, layers=settings.layers):
+            for found in attribute(
+                model, part, vectors, batch_size=batch_size, options=Options(layers=settings.layers)
+            ):
                 write_jsonl(unheard, found.problems)
                 write_parquet(kept, [word for heat in found.attributions for word in heat.words], WordHeat)
         heats += read_parquet(kept, WordHeat)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alignscope.errors import OutputExists, UnwritableOutput
-from alignscope.records import write_json
+from alignscope.files import write_json
 
 RUN = "run.json"
 

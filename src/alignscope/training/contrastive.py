@@ -18,8 +18,8 @@ from torch import Tensor
 from alignscope.data.world.grammar import GRAMMAR_WORDS
 from alignscope.data.world.world import World
 from alignscope.errors import AlignscopeError
+from alignscope.files import read_jsonl, write_json, write_jsonl
 from alignscope.models.dual import fresh
-from alignscope.records import read_jsonl, write_json, write_jsonl
 from alignscope.training import checkpoints
 from alignscope.training.batches import Batches
 from alignscope.training.checkpoints import Position

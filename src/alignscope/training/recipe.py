@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from alignscope.errors import BadRecipe, UnknownName
-from alignscope.records import FOIL_KINDS, sha_of
+from alignscope.files import sha_of
+from alignscope.records import FOIL_KINDS
 from alignscope.registry import did_you_mean
 
 

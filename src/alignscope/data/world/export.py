@@ -26,7 +26,8 @@ from alignscope.data.world.scene import SIDE
 from alignscope.data.world.shapes import NOUNS
 from alignscope.data.world.world import World
 from alignscope.errors import OutputExists, UnwritableOutput
-from alignscope.records import Item, as_row, write_json, write_jsonl
+from alignscope.files import as_row, write_json, write_jsonl
+from alignscope.records import Item
 
 IMAGES, ANNOTATIONS, REGIONS, MARK = "images", "annotations", "regions", "world.json"
 

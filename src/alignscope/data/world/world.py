@@ -16,7 +16,8 @@ from alignscope.data.world.grammar import RICH, Register, Statement, captions, d
 from alignscope.data.world.render import render, render_all
 from alignscope.data.world.scene import SPLITS, Split, WorldScene, sample_scenes
 from alignscope.errors import BadInput, UnknownName
-from alignscope.records import FOIL_KINDS, Caption, Foil, Item, Problem, SceneGraph, SceneObject, sha_of
+from alignscope.files import sha_of
+from alignscope.records import FOIL_KINDS, Caption, Foil, Item, Problem, SceneGraph, SceneObject
 from alignscope.registry import did_you_mean
 
 _DRAWS = 8  # statements tried per item in search of one that allows every kind of foil

@@ -81,7 +81,7 @@ class TransformersDualEncoder:
             readout=side.readout,
             is_causal=side.is_causal,
             trims_padding=not side.reads_padding,
-            attributions=("gradcam",),
+            attributions=("attention", "gradcam", "gradient", "perturbation"),
             scale=self.model.logit_scale.detach().float().exp().item(),
             bias=0.0 if bias is None else bias.detach().float().item(),
         )
@@ -171,6 +171,12 @@ class TransformersDualEncoder:
         modules = [tower.get_submodule(path.format(i=i)) for i in range(layers)]
         with taps.eager(tower), taps.attention(modules) as maps:
             yield maps
+
+    @contextmanager
+    def text_inputs(self) -> Iterator[list[Tensor]]:
+        """Within the `with`, each text-tower forward appends the token embeddings that enter it."""
+        with taps.embeddings(self.model.text_model.get_input_embeddings()) as found:
+            yield found
 
     def _in_batches(
         self,

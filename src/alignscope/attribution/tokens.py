@@ -1,0 +1,161 @@
+"""Heats of tokens: what the score of a text with its image listens to inside the text tower.
+
+Three methods of paper B (section 3.2) that look inside: `attention` (AB), `gradcam` (GCB) and `gradient`
+(GB). One forward and at most one backward pass serve a whole batch and all three, because texts do not
+meet in the tower: the gradient of the summed scores is, for each text, that of its own score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import einsum, reduce
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from alignscope.attribution.options import DEFAULTS, Method, Options, chosen_layers
+from alignscope.attribution.relevance import layer_relevance, readout_row, wide
+from alignscope.errors import LengthMismatch, Unsupported
+from alignscope.models.protocols import DualEncoder, Tokens
+
+GRADIENTS = ("gradcam", "gradient")
+
+
+@dataclass(frozen=True)
+class TextPass:
+    """What one pass of a batch through the text tower left behind; empty where nobody asked for it."""
+
+    tokens: Tokens
+    attention: tuple[Float[Tensor, "text head query key"], ...] = ()  # of the chosen layers
+    attention_gradients: tuple[Float[Tensor, "text head query key"], ...] = ()
+    input_gradient: Float[Tensor, "text token dim"] | None = None
+
+
+def token_heats(
+    model: DualEncoder,
+    tokens: Tokens,
+    image_embeddings: Float[Tensor, "text dim"],
+    *,
+    methods: Sequence[Method] = ("gradcam",),
+    options: Options = DEFAULTS,
+    create_graph: bool = False,
+) -> Mapping[Method, Float[Tensor, "text token"]]:
+    """Heat of every token of every text under each method; special and padding tokens get 0.
+
+    `image_embeddings` has the row of each text's image. With `create_graph` the heats can be trained
+    through (also into the images, where their embeddings carry a graph) and lie on the model's device;
+    else they come without a graph, on the CPU. Not normalised. `perturbation` gives no heats of tokens.
+    """
+    require(model, methods)
+    if len(image_embeddings) != len(tokens.ids):
+        raise LengthMismatch(
+            f"{len(image_embeddings)} image embeddings for {len(tokens.ids)} texts: wanted one row per text; "
+            "repeat the rows of images that have several"
+        )
+    if len(tokens.ids) == 0:
+        return {method: torch.zeros(tokens.ids.shape) for method in methods}
+    found = text_pass(
+        model, tokens, image_embeddings, methods=methods, options=options, create_graph=create_graph
+    )
+    heats: dict[Method, Tensor] = {}
+    for method in methods:
+        if method == "attention":
+            heat = attention_heats(found)
+        elif method == "gradcam":
+            heat = gradcam_heats(found)
+        else:
+            heat = gradient_heats(found, options)
+        heats[method] = heat if create_graph else heat.detach().cpu()
+    return heats
+
+
+def require(model: DualEncoder, methods: Sequence[Method]) -> None:
+    """Refuse methods that the model's traits do not name."""
+    absent = [method for method in methods if method not in model.traits.attributions]
+    if absent:
+        raise Unsupported(
+            f"{model.name} gives no {', '.join(absent)}, only {', '.join(model.traits.attributions) or 'none'}"
+        )
+
+
+def text_pass(
+    model: DualEncoder,
+    tokens: Tokens,
+    image_embeddings: Float[Tensor, "text dim"],
+    *,
+    methods: Sequence[Method],
+    options: Options,
+    create_graph: bool,
+) -> TextPass:
+    """One forward, and one backward where a method needs gradients.
+
+    The tower runs eager only where maps are read or a second derivative will be taken, which fused
+    attention does not have.
+    """
+    has_gradients = any(method in GRADIENTS for method in methods)
+    reads_maps = "attention" in methods or "gradcam" in methods
+    with ExitStack() as taps:
+        taps.enter_context(torch.set_grad_enabled(create_graph or has_gradients))
+        maps = taps.enter_context(model.text_attention()) if reads_maps or create_graph else []
+        inputs = taps.enter_context(model.text_inputs()) if has_gradients else []
+        texts = model.embed_tokens(tokens)
+        if not has_gradients:
+            return TextPass(tokens, tuple(maps[i] for i in chosen_layers(options.layers, len(maps))))
+        scores = model.traits.scale * einsum(texts, image_embeddings.to(texts), "text dim, text dim -> text")
+        used = [maps[i] for i in chosen_layers(options.layers, len(maps))] if reads_maps else []
+        mapped = used if "gradcam" in methods else []
+        entered = inputs if "gradient" in methods else []
+        gradients = torch.autograd.grad(scores.sum(), [*mapped, *entered], create_graph=create_graph)
+    return TextPass(
+        tokens, tuple(used), gradients[: len(mapped)], gradients[len(mapped)] if entered else None
+    )
+
+
+def attention_heats(found: TextPass) -> Float[Tensor, "text token"]:
+    """Mean over heads and layers of the attention that the readout position pays to each token.
+
+    Paper B's AB; "CLS" there can only be the end token, the text tower of CLIP has no other readout.
+    """
+    per_layer = [
+        readout_row(
+            [reduce(wide(attention), "text head query key -> text query key", "mean")],
+            found.tokens.readout.to(attention.device),
+        )
+        for attention in found.attention
+    ]
+    return _spelled(torch.stack(per_layer).mean(dim=0), found.tokens)
+
+
+def gradcam_heats(found: TextPass) -> Float[Tensor, "text token"]:
+    """The readout's row of the relevance propagated through the chosen layers (paper B's GCB)."""
+    layers = zip(found.attention, found.attention_gradients, strict=True)
+    relevances = [layer_relevance(attention, gradient) for attention, gradient in layers]
+    return _spelled(readout_row(relevances, found.tokens.readout.to(relevances[0].device)), found.tokens)
+
+
+def gradient_heats(found: TextPass, options: Options) -> Float[Tensor, "text token"]:
+    """Softmax over tokens of the summed absolute gradient at their embeddings (paper B's GB, eq. 10).
+
+    Taken before the positions are added, which makes no difference: addition passes gradients on.
+    """
+    assert found.input_gradient is not None
+    norms = reduce(wide(found.input_gradient).abs(), "text token dim -> text token", "sum")
+    real = found.tokens.mask.bool() if options.tokens == "real" else counted(found.tokens)
+    logits = (norms / options.temperature).masked_fill(~real.to(norms.device), torch.finfo(norms.dtype).min)
+    return _spelled(F.softmax(logits, dim=-1), found.tokens)
+
+
+def counted(tokens: Tokens) -> Bool[Tensor, "text token"]:
+    """Tokens that stand for characters of the text; never the one the embedding is read from."""
+    spans = torch.tensor(tokens.offsets).reshape(*tokens.ids.shape, 2)
+    spells = spans[..., 1] > spans[..., 0]
+    is_readout = F.one_hot(tokens.readout, tokens.ids.shape[1]).bool()
+    return spells & ~is_readout
+
+
+def _spelled(heats: Float[Tensor, "text token"], tokens: Tokens) -> Float[Tensor, "text token"]:
+    return heats * counted(tokens).to(heats)
