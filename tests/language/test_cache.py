@@ -1,8 +1,9 @@
-"""The cache of word classes: what is kept, what a torn file costs, what makes a key."""
+"""The cache of word classes: what is kept, what a failure leaves, what makes a key."""
 
 from __future__ import annotations
 
-import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ pytest.importorskip("spacy", reason="needs the extra alignscope[language]")
 from alignscope.errors import UnwritableOutput
 from alignscope.language import cache, classes
 from alignscope.language.classes import word_classes
-from alignscope.records import Caption
+from alignscope.records import Caption, Word
 
 TEXTS = ["A red dog on a bed.", "Zwei Mädchen 🐕", ""]
 
@@ -38,35 +39,43 @@ def test_second_time_nothing_is_parsed_and_the_result_is_equal(
     assert parsed == TEXTS  # by the call without a cache alone
 
 
-def test_only_what_is_missing_is_parsed_and_appended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def rows(directory: Path) -> list[tuple[str, str]]:
+    with closing(sqlite3.connect(directory / cache.FILE)) as connection:
+        return connection.execute("SELECT key, words FROM captions ORDER BY key").fetchall()
+
+
+def test_only_what_is_missing_is_parsed_and_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     word_classes(TEXTS, cache=tmp_path)
-    before = (tmp_path / cache.FILE).read_bytes()
+    before = rows(tmp_path)
     parsed = counted(monkeypatch)
     word_classes([*TEXTS, "a new cat", "a new cat"], cache=tmp_path)
-    after = (tmp_path / cache.FILE).read_bytes()
+    after = rows(tmp_path)
     assert parsed == ["a new cat"]
-    assert after.startswith(before)
-    assert after.count(b"\n") == before.count(b"\n") + 1
+    assert set(before) < set(after)
+    assert len(after) == len(before) + 1
 
 
-@pytest.mark.parametrize("cut", [1, 2, 10])
-def test_a_torn_last_line_is_computed_again_and_harms_no_other(tmp_path: Path, cut: int) -> None:
-    wanted = word_classes(TEXTS[:2], cache=tmp_path)
-    path = tmp_path / cache.FILE
-    path.write_bytes(path.read_bytes()[:-cut])
-    assert word_classes(TEXTS[:2], cache=tmp_path) == wanted
-    assert word_classes([*TEXTS[:2], "one more"], cache=tmp_path)[:2] == wanted
-    whole = [line for line in path.read_bytes().splitlines() if cache._row(line)]
-    assert len({json.loads(line)["key"] for line in whole}) == 3
+def test_more_texts_than_one_question_takes(tmp_path: Path) -> None:
+    captions = [Caption(f"text {i}", (Word("text", 0, 4, "other"),)) for i in range(1201)]
+    cache.append(tmp_path, "rules", captions)
+    texts = [caption.text for caption in captions]
+    assert cache.read(tmp_path, "rules", texts) == {caption.text: caption for caption in captions}
+    assert cache.read(tmp_path, "other rules", texts) == {}
 
 
-@pytest.mark.parametrize(
-    "rubbish",
-    [b"\xff\xfe\n", b"[]\n", b"null\n", b'{"key": 1, "words": []}\n', b'{"key": "k", "words": [[1]]}\n'],
-)
-def test_lines_that_are_no_rows_are_passed_over(tmp_path: Path, rubbish: bytes) -> None:
-    (tmp_path / cache.FILE).write_bytes(rubbish)
-    assert word_classes(TEXTS, cache=tmp_path) == word_classes(TEXTS)
+def test_what_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
+    cache.append(tmp_path, "rules", [Caption("kept")])
+    broken = Caption("lost", (Word("lost", 0, 4, "other"),))
+    with pytest.raises(UnwritableOutput), cache._table(tmp_path) as table:  # noqa: PT012
+        table.execute("INSERT INTO captions VALUES (?, ?)", (cache.key_of(broken.text, "rules"), "[]"))
+        raise sqlite3.InterfaceError("the power went off")
+    assert set(cache.read(tmp_path, "rules", ["kept", "lost"])) == {"kept"}
+
+
+def test_a_file_that_is_no_table_is_an_error_with_a_way_out(tmp_path: Path) -> None:
+    (tmp_path / cache.FILE).write_bytes(b"no database " * 100)
+    with pytest.raises(UnwritableOutput, match="delete it"):
+        word_classes(TEXTS, cache=tmp_path)
 
 
 def test_text_parser_and_rules_all_make_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
-"""Word classes on disk: a JSONL file that only grows, keyed by text, parser and rules.
+"""Word classes on disk: a small SQLite table keyed by text, parser and rules.
 
-A line is `{"key": ..., "words": [[start, end, class], ...]}`. A torn last line (a killed process) is
-passed over, computed again and never glued to the next one.
+Looked up by key, so that a corpus read chunk by chunk costs what its texts cost, however much is kept.
 """
 
 from __future__ import annotations
@@ -9,14 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 from alignscope.errors import UnwritableOutput
-from alignscope.records import WORD_CLASSES, Caption, Word
+from alignscope.records import Caption, Word
 
-FILE = "word_classes.jsonl"
+FILE = "word_classes.sqlite"
+_KEYS = 500  # looked up at a time; SQLite takes at least 999
+_WAIT = 60.0  # seconds for another process to finish writing
 
 
 def default_directory() -> Path:
@@ -36,57 +38,42 @@ def key_of(text: str, signature: str) -> str:
 
 def read(directory: Path, signature: str, texts: Sequence[str]) -> dict[str, Caption]:
     """Those of the texts that the cache holds for this parser and these rules."""
-    path = directory / FILE
-    if not path.exists():
+    if not (directory / FILE).exists():
         return {}
     wanted = {key_of(text, signature): text for text in texts}
+    every = list(wanted)
     found = {}
-    with path.open("rb") as file:
-        for line in file:
-            row = _row(line)
-            if row is not None and row["key"] in wanted:
-                text = wanted[row["key"]]
-                words = tuple(Word(text[start:end], start, end, kind) for start, end, kind in row["words"])
-                found[text] = Caption(text, words)
+    with _table(directory) as table:
+        for start in range(0, len(every), _KEYS):
+            keys = every[start : start + _KEYS]
+            marks = ",".join("?" * len(keys))
+            for key, words in table.execute(f"SELECT key, words FROM captions WHERE key IN ({marks})", keys):
+                text = wanted[key]
+                spans = json.loads(words)
+                found[text] = Caption(text, tuple(Word(text[a:b], a, b, kind) for a, b, kind in spans))
     return found
 
 
 def append(directory: Path, signature: str, captions: Sequence[Caption]) -> None:
-    """Add captions in one write; a torn line left by another process is first ended."""
-    lines = [
-        json.dumps(
-            {
-                "key": key_of(caption.text, signature),
-                "words": [[word.start, word.end, word.word_class] for word in caption.words],
-            }
-        )
+    """Keep captions, all or none of them."""
+    rows = [
+        (key_of(caption.text, signature), json.dumps([[w.start, w.end, w.word_class] for w in caption.words]))
         for caption in captions
     ]
+    with _table(directory) as table:
+        table.executemany("INSERT OR REPLACE INTO captions VALUES (?, ?)", rows)
+
+
+@contextmanager
+def _table(directory: Path) -> Iterator[sqlite3.Connection]:
+    """The table, made where it is not there; what is done inside is kept unless it fails."""
     path = directory / FILE
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with path.open("ab+") as file:
-            torn = b"\n" if file.tell() and _last_byte(file) != b"\n" else b""
-            file.write(torn + "".join(line + "\n" for line in lines).encode())
-    except OSError as error:
+        with closing(sqlite3.connect(path, timeout=_WAIT)) as connection, connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS captions (key TEXT PRIMARY KEY, words TEXT)")
+            yield connection
+    except (OSError, sqlite3.Error) as error:
         raise UnwritableOutput(
-            f"cannot write the cache {path} ({error.strerror}): set ALIGNSCOPE_CACHE to a directory you own"
+            f"cannot use the cache {path} ({error}): delete it, or set ALIGNSCOPE_CACHE to a directory you own"
         ) from error
-
-
-def _last_byte(file: Any) -> bytes:
-    file.seek(-1, os.SEEK_END)
-    return bytes(file.read(1))
-
-
-def _row(line: bytes) -> dict[str, Any] | None:
-    """The row of a line, or None where the line is torn."""
-    try:
-        row = json.loads(line)
-        is_whole = isinstance(row["key"], str) and all(
-            isinstance(start, int) and isinstance(end, int) and kind in WORD_CLASSES
-            for start, end, kind in row["words"]
-        )
-    except (ValueError, TypeError, KeyError):
-        return None
-    return row if is_whole else None
