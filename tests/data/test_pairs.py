@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from alignscope.data.pairs import PairFile, read_pairs, write_pairs
+from alignscope.data.pairs import PairFile, PairStream, read_pairs, write_pairs
 from alignscope.errors import BadData, BadImage, LengthMismatch
 from alignscope.records import Caption, Foil, Item, Word
 
@@ -136,9 +136,9 @@ def test_windows_line_ends_byte_order_mark_and_blank_lines_are_handled(tmp_path)
     assert [item.id for item in read.items] == ["a", "b"]
     assert [(p.subject, p.action) for p in read.problems] == [
         ("mine.jsonl:1", "handled"),
-        ("mine.jsonl", "handled"),
         ("mine.jsonl:2", "handled"),
         ("mine.jsonl:3", "handled"),
+        ("mine.jsonl", "handled"),
     ]
     assert "3 line ends" in read.problems[1].what
 
@@ -248,3 +248,27 @@ def test_written_pairs_are_read_back_equal(tmp_path):
     read = read_pairs(tmp_path / "out.jsonl")
     assert read.items == items
     assert read.problems == ()
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_a_stream_gives_the_same_items_and_problems_in_chunks(tmp_path, images, size):
+    lines = [line(id=i, image="b.png" if i % 2 else "a.png") for i in range(5)]
+    path = pairs(tmp_path, *lines, "{broken", line(id=3), line(image="absent.png"))
+    whole = PairFile(path, images)
+    chunks = list(PairStream(path, images).chunks(size))
+    assert tuple(item for chunk in chunks for item in chunk.items) == whole.items
+    assert len(whole.items) == 6
+    assert sorted(map(str, (p for chunk in chunks for p in chunk.problems))) == sorted(
+        map(str, whole.problems)
+    )
+    assert max(len(chunk.items) for chunk in chunks) <= size
+    assert len(chunks) == -(-8 // size)
+
+
+def test_the_hash_of_a_stream_follows_the_files_bytes(tmp_path, images):
+    first = PairStream(pairs(tmp_path, line()), images)
+    assert PairStream(pairs(tmp_path, line()), images).sha == first.sha
+    assert PairStream(pairs(tmp_path, line(), line()), images).sha != first.sha
+    assert first.lines == 1
+    with pytest.raises(BadData, match="No such file"):
+        PairStream(tmp_path / "nothing.jsonl", images)

@@ -51,7 +51,12 @@ def read_bytes(path: Path, *, wanted: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BadData(f"{path}: got {error.strerror}, wanted {wanted}; check the path") from None
+        raise cannot_read(path, error, wanted=wanted) from None
+
+
+def cannot_read(path: Path, error: OSError, *, wanted: str) -> BadData:
+    """The error of a file that cannot be read; `wanted` says what it should have been."""
+    return BadData(f"{path}: got {error.strerror}, wanted {wanted}; check the path")
 
 
 def read_json(path: Path, *, wanted: str) -> Any:
@@ -112,10 +117,11 @@ class FolderItems:
         *,
         problems: Sequence[Problem] = (),
         word_classes: WordClasses | None = None,
+        may_be_empty: bool = False,
     ) -> None:
         digests, absent = _digests(items, folder)
         present = tuple(item for item in items if item.image in digests)
-        if not present:
+        if not present and not may_be_empty:
             first = next(iter(absent.values()), "no items")
             raise BadData(
                 f"none of the {len({item.image for item in items})} images asked for can be used "

@@ -6,8 +6,10 @@ One line per item: `{"image": ..., "caption": ..., "foils": [{"caption": ..., "k
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, final
 
@@ -17,11 +19,11 @@ from alignscope.data.images import ImageFolder
 from alignscope.data.items import (
     FolderItems,
     WordClasses,
+    cannot_read,
     fault_of_text,
     is_same_text,
     kind_of,
     parse_json,
-    read_bytes,
 )
 from alignscope.errors import BadData
 from alignscope.files import write_jsonl
@@ -30,6 +32,8 @@ from alignscope.registry import did_you_mean
 
 _FIELDS = ("image", "caption", "foils", "id")
 _FOIL_FIELDS = ("caption", "kind")
+_BOM = b"\xef\xbb\xbf"
+_BOM_LEFT_OUT = "byte order mark at the start left out"
 _WANTED = 'lines like {"image": "1.jpg", "caption": "...", "foils": [{"caption": "...", "kind": "..."}]}'
 
 
@@ -87,38 +91,80 @@ def write_pairs(path: Path, items: Iterable[Item]) -> int:
 
 def read_pairs(path: Path) -> PairLines:
     """Items of a JSONL file; a file without one usable line is an error."""
-    raw = read_bytes(path, wanted=f"a UTF-8 text file of {_WANTED}")
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise BadData(f"{path}: got UTF-16, wanted UTF-8; save the file again with the encoding UTF-8")
-    problems = list(_problems_of_file(path, raw))
-    items: dict[str, Item] = {}
-    for number, line in _lines(raw):
-        reader = _LineReader(path, number)
-        item = reader.item(line)
-        if item is not None and item.id in items:
-            item = reader.renamed(item, taken=items)
-        if item is not None:
-            items[item.id] = item
-        problems += reader.problems
+    lines = list(stream_pairs(path))
+    items = tuple(item for line in lines for item in line.items)
+    problems = tuple(problem for line in lines for problem in line.problems)
     if not items:
         unscored = [one for one in problems if one.action == "unscored"]
         first = f"{unscored[0].subject}: {unscored[0].what}" if unscored else "the file is empty"
         raise BadData(f"{path}: got no usable line ({first}), wanted {_WANTED}; correct the lines")
-    return PairLines(tuple(items.values()), tuple(problems))
+    return PairLines(items, problems)
 
 
-def _problems_of_file(path: Path, raw: bytes) -> Iterator[Problem]:
-    if raw.startswith(b"\xef\xbb\xbf"):
-        yield Problem("", f"{path.name}:1", "byte order mark at the start left out", "handled")
-    carriages = raw.count(b"\r\n")
+def stream_pairs(path: Path) -> Iterator[PairLines]:
+    """The lines of a JSONL file one by one, each with its item or none; only their ids are remembered."""
+    taken: set[str] = set()
+    carriages = 0
+    for number, line in _lines(path):
+        if number == 1 and line.startswith(_BOM):
+            yield PairLines((), (Problem("", f"{path.name}:1", _BOM_LEFT_OUT, "handled"),))
+        carriages += line.endswith(b"\r\n")
+        reader = _LineReader(path, number)
+        item = reader.item(line.removeprefix(_BOM) if number == 1 else line)
+        if item is not None and item.id in taken:
+            item = reader.renamed(item, taken=taken)
+        if item is not None:
+            taken.add(item.id)
+        yield PairLines((item,) if item is not None else (), tuple(reader.problems))
     if carriages:
-        yield Problem("", path.name, f"{carriages} line ends of Windows (CRLF) read as line ends", "handled")
+        what = f"{carriages} line ends of Windows (CRLF) read as line ends"
+        yield PairLines((), (Problem("", path.name, what, "handled"),))
 
 
-def _lines(raw: bytes) -> Iterator[tuple[int, bytes]]:
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Lines by their number from 1; what follows the last line end is a line only if it holds anything."""
-    pieces = raw.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    yield from enumerate(pieces[:-1] if not pieces[-1] else pieces, start=1)
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff"):
+                    raise BadData(
+                        f"{path}: got UTF-16, wanted UTF-8; save the file again with the encoding UTF-8"
+                    )
+                yield number, line
+    except OSError as error:
+        raise cannot_read(path, error, wanted=f"a UTF-8 text file of {_WANTED}") from None
+
+
+@final
+class PairStream:
+    """The file of a `PairFile` in chunks, so that memory does not grow with it.
+
+    `sha` covers the file's bytes; each chunk's own `sha` covers its usable lines and their images.
+    """
+
+    def __init__(self, pairs: Path, images: Path, *, word_classes: WordClasses | None = None) -> None:
+        self.name = pairs.stem
+        self._pairs = pairs
+        self._images = images
+        self._word_classes = word_classes
+        digest = hashlib.sha256()
+        self.lines = 0
+        for number, line in _lines(pairs):
+            digest.update(line)
+            self.lines = number
+        self.sha = digest.hexdigest()[:12]
+
+    def chunks(self, size: int) -> Iterator[FolderItems]:
+        """Items of `size` lines at a time, in the order of the file; a chunk may hold none."""
+        lines = stream_pairs(self._pairs)
+        while chunk := list(islice(lines, size)):
+            yield FolderItems(
+                [item for line in chunk for item in line.items],
+                ImageFolder(self._images),
+                problems=[problem for line in chunk for problem in line.problems],
+                word_classes=self._word_classes,
+                may_be_empty=True,
+            )
 
 
 class _Unusable(Exception):
@@ -164,7 +210,7 @@ class _LineReader:
         _check_texts(row, ("image", "caption"), "")
         return Item(self._id, row["image"], Caption(row["caption"]), self._foils(row))
 
-    def renamed(self, item: Item, *, taken: dict[str, Item]) -> Item:
+    def renamed(self, item: Item, *, taken: Collection[str]) -> Item:
         """A repeated id made unique by its line."""
         number = self._subject.rpartition(":")[2]
         new = f"{item.id}@line-{number}"
