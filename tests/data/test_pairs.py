@@ -1,6 +1,7 @@
 """Users' pairs: what is usable is read as it stands, everything else is named with its line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -140,7 +141,7 @@ def test_windows_line_ends_byte_order_mark_and_blank_lines_are_handled(tmp_path)
         ("mine.jsonl:3", "handled"),
         ("mine.jsonl", "handled"),
     ]
-    assert "3 line ends" in read.problems[1].what
+    assert "3 line ends" in read.problems[-1].what
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"{oops\n", '{"image": "a"}\n'.encode("utf-16")])
@@ -252,11 +253,12 @@ def test_written_pairs_are_read_back_equal(tmp_path):
 
 @pytest.mark.parametrize("size", [1, 2, 7])
 def test_a_stream_gives_the_same_items_and_problems_in_chunks(tmp_path, images, size):
-    lines = [line(id=i, image="b.png" if i % 2 else "a.png") for i in range(5)]
+    lines = [line(id=i, foils=[FOIL], image="b.png" if i % 2 else "a.png") for i in range(5)]
     path = pairs(tmp_path, *lines, "{broken", line(id=3), line(image="absent.png"))
     whole = PairFile(path, images)
     chunks = list(PairStream(path, images).chunks(size))
-    assert tuple(item for chunk in chunks for item in chunk.items) == whole.items
+    items = [item for chunk in chunks for item in chunk.items]
+    assert items == [replace(item, foils=()) for item in whole.items]
     assert len(whole.items) == 6
     assert sorted(map(str, (p for chunk in chunks for p in chunk.problems))) == sorted(
         map(str, whole.problems)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, final
@@ -137,7 +137,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 @final
 class PairStream:
-    """The file of a `PairFile` in chunks, so that memory does not grow with it.
+    """The captions of a file of pairs in chunks, without their foils, so that memory does not grow with it.
 
     `sha` covers the file's bytes; each chunk's own `sha` covers its usable lines and their images.
     """
@@ -159,7 +159,7 @@ class PairStream:
         lines = stream_pairs(self._pairs)
         while chunk := list(islice(lines, size)):
             yield FolderItems(
-                [item for line in chunk for item in line.items],
+                [replace(item, foils=()) for line in chunk for item in line.items],
                 ImageFolder(self._images),
                 problems=[problem for line in chunk for problem in line.problems],
                 word_classes=self._word_classes,
