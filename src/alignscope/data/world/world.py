@@ -99,12 +99,15 @@ class World:
     def scene_graph(self, key: str) -> SceneGraph:
         """What is in a scene: objects with attributes and boxes, and all relations that hold."""
         scene = self.scene(key)
-        things = tuple(SceneObject(o.noun, (o.size, o.finish), o.box) for o in scene.objects)
-        return SceneGraph(things, scene.relations)
+        return SceneGraph(_things(scene), scene.relations)
 
 
 def _digest(pixels: UInt8[np.ndarray, "scene 64 64 3"]) -> str:
     return hashlib.sha256(pixels.tobytes()).hexdigest()
+
+
+def _things(scene: WorldScene) -> tuple[SceneObject, ...]:
+    return tuple(SceneObject(o.noun, (o.size, o.finish), o.box) for o in scene.objects)
 
 
 def _item(scene: WorldScene, register: Register, rng: random.Random) -> Item:
@@ -119,4 +122,4 @@ def _item(scene: WorldScene, register: Register, rng: random.Random) -> Item:
             break
     assert best is not None
     present = tuple(thing.noun for thing in scene.objects)
-    return Item(scene.id, scene.id, realise(best[0]), best[1], present)
+    return Item(scene.id, scene.id, realise(best[0]), best[1], present, _things(scene))
