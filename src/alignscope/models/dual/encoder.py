@@ -1,7 +1,8 @@
-"""Dual encoders of transformers (CLIP, SigLIP, vision-text pairs) behind the `DualEncoder` protocol."""
+"""Dual encoders of transformers, of every family in `families`, behind the `DualEncoder` protocol."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, final
@@ -16,9 +17,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from alignscope.errors import LengthMismatch, Unsupported
 from alignscope.models import taps
+from alignscope.models.dual import vision
+from alignscope.models.dual.families import family
 from alignscope.models.dual.texts import TEXT_SIDES, check_texts, token_rules, tokenise
 from alignscope.models.fingerprint import fingerprint
 from alignscope.models.protocols import Progress, Tokens, Traits
+from alignscope.records import Box
 
 Thing = TypeVar("Thing")
 
@@ -49,7 +53,8 @@ class TransformersDualEncoder:
         self.image_processor = image_processor
         self._name = name
         self._rules = token_rules(TEXT_SIDES[text_type], model.config.text_config, tokenizer)
-        self._width = embedding_width(model)
+        self._family = family(model.config.model_type)
+        self._width = model.get_submodule(self._family.width).out_features
         self._fingerprint: tuple[tuple[tuple[int, int], ...], str] | None = None
 
     @property
@@ -58,7 +63,7 @@ class TransformersDualEncoder:
 
     @property
     def device(self) -> torch.device:
-        return self.model.logit_scale.device
+        return self.model.device
 
     @property
     def fingerprint(self) -> str:
@@ -71,7 +76,8 @@ class TransformersDualEncoder:
     @property
     def traits(self) -> Traits:
         side, text = self._rules.side, self.model.config.text_config
-        bias = getattr(self.model, "logit_bias", None)
+        scale = self._family.scale_of(wide(self.model.get_parameter(self._family.scale).detach())).item()
+        bias = self.model.get_parameter(self._family.bias).item() if self._family.bias else 0.0
         return Traits(
             family="dual",
             unit="patch",
@@ -82,8 +88,9 @@ class TransformersDualEncoder:
             is_causal=side.is_causal,
             trims_padding=not side.reads_padding,
             attributions=("attention", "gradcam", "gradient", "perturbation"),
-            scale=self.model.logit_scale.detach().float().exp().item(),
-            bias=0.0 if bias is None else bias.detach().float().item(),
+            scale=scale,
+            bias=bias,
+            image_readout=vision.image_readout(self.model),
         )
 
     def score(self, images: Sequence[Image], texts: Sequence[str]) -> Float[Tensor, " pair"]:
@@ -150,7 +157,8 @@ class TransformersDualEncoder:
     def embed_pixels(self, pixels: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image dim"]:
         """Normalised embeddings on the model's device, with a graph when gradients are on."""
         pixels = pixels.to(self.device, next(self.model.vision_model.parameters()).dtype)
-        return F.normalize(self.model.get_image_features(pixel_values=pixels).pooler_output.float(), dim=-1)
+        features = self.model.get_image_features(pixel_values=pixels)
+        return F.normalize(wide(features.pooler_output), dim=-1)
 
     def tokens(self, texts: Sequence[str]) -> Tokens:
         """A padded batch; texts longer than the context are cut, `Tokens.lengths` says which."""
@@ -161,7 +169,7 @@ class TransformersDualEncoder:
         ids = tokens.ids.to(self.device)
         mask = None if self._rules.side.reads_padding else tokens.mask.to(self.device)
         features = self.model.get_text_features(input_ids=ids, attention_mask=mask)
-        return F.normalize(features.pooler_output.float(), dim=-1)
+        return F.normalize(wide(features.pooler_output), dim=-1)
 
     @contextmanager
     def text_attention(self) -> Iterator[list[Tensor]]:
@@ -178,6 +186,24 @@ class TransformersDualEncoder:
         with taps.embeddings(self.model.text_model.get_input_embeddings()) as found:
             yield found
 
+    def scrambled(self, *, seed: int) -> TransformersDualEncoder:
+        """A copy whose weights are shuffled within each tensor; tokenizer and image processor are shared."""
+        model = copy.deepcopy(self.model)
+        shuffle(model, seed=seed)
+        return TransformersDualEncoder(
+            model, self.tokenizer, self.image_processor, name=f"{self.name}-scrambled"
+        )
+
+    @contextmanager
+    def image_attention(self) -> Iterator[list[Tensor]]:
+        """Within the `with`, each image-tower forward appends its maps, of the pooling last."""
+        with vision.image_attention(self.model) as maps:
+            yield maps
+
+    def view(self, width: int, height: int) -> Box:
+        """The part of an image of this size that the model sees, in the image's pixels."""
+        return vision.view(self.image_processor, width, height)
+
     def _in_batches(
         self,
         things: Sequence[Thing],
@@ -190,7 +216,7 @@ class TransformersDualEncoder:
         with torch.no_grad(), evaluating(self.model):
             for start in range(0, len(things), batch_size):
                 batch = things[start : start + batch_size]
-                rows.append(embed(batch).cpu())
+                rows.append(embed(batch).float().cpu())
                 done += len(batch)
                 if progress is not None:
                     progress(done, len(things))
@@ -208,11 +234,22 @@ def evaluating(model: PreTrainedModel) -> Iterator[None]:
         model.train(was_training)
 
 
-def embedding_width(model: PreTrainedModel) -> int:
-    """Numbers per embedding."""
-    if hasattr(model, "text_projection"):
-        return model.text_projection.out_features
-    return model.text_model.head.out_features  # SigLIP
+def shuffle(model: PreTrainedModel, *, seed: int) -> None:
+    """Shuffle the numbers of every floating tensor among themselves, in place.
+
+    The score's scale and bias are single numbers, so they stay.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for _, tensor in sorted(model.state_dict().items()):
+            if tensor.is_floating_point():
+                order = torch.randperm(tensor.numel(), generator=generator).to(tensor.device)
+                tensor.copy_(tensor.flatten()[order].reshape(tensor.shape))
+
+
+def wide(values: Tensor) -> Tensor:
+    """The values in float32, or as they are where they are finer."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def patch_grid(vision: Any) -> tuple[int, int] | None:

@@ -21,14 +21,9 @@ from transformers import (
 
 from alignscope.errors import BadInput, CheckpointError, CheckpointMismatch, UnknownName, Unsupported
 from alignscope.models.dual.encoder import TransformersDualEncoder
+from alignscope.models.dual.families import FAMILIES
 from alignscope.registry import did_you_mean
 
-CLASSES = {
-    "clip": "CLIPModel",
-    "siglip": "SiglipModel",
-    "vision-text-dual-encoder": "VisionTextDualEncoderModel",
-}
-"""Class of each `model_type`; the architecture a checkpoint names must be the same."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 FAILURES = (
     OSError,
@@ -61,9 +56,10 @@ def load(
         model = _model(config, source, is_local)
         tokenizer = _tokenizer(source, is_local)
         image_processor = _part("image processor", source, is_local, AutoImageProcessor)
-    scale = model.logit_scale.detach().clone()
+    scale = model.get_parameter(FAMILIES[config.model_type].scale)
+    exact = scale.detach().clone()
     model.to(place, number).eval()
-    model.logit_scale.data = scale.to(place)  # the score is computed in float32: its scale stays exact
+    scale.data = exact.to(place)  # the score is computed in float32: its scale stays exact
     name = Path(source).resolve().name if is_local else source
     return TransformersDualEncoder(model, tokenizer, image_processor, name=name)
 
@@ -104,12 +100,11 @@ def _model(config: Any, source: str, is_local: bool) -> PreTrainedModel:
             "checkpoint, whose model_type is 'siglip'"
         )
     named = (config.architectures or [None])[0]
-    if kind not in CLASSES or named not in (None, CLASSES[kind]):
-        raise CheckpointError(
-            f"{source} is a {named or kind}, wanted a dual encoder: {', '.join(CLASSES.values())}"
-        )
+    if kind not in FAMILIES or named not in (None, FAMILIES[kind].model_class):
+        wanted = ", ".join(family.model_class for family in FAMILIES.values())
+        raise CheckpointError(f"{source} is a {named or kind}, wanted a dual encoder: {wanted}")
     try:
-        model, report = getattr(transformers, CLASSES[kind]).from_pretrained(
+        model, report = getattr(transformers, FAMILIES[kind].model_class).from_pretrained(
             source,
             config=config,
             local_files_only=is_local,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -25,15 +25,24 @@ class TextSide:
     attention: str
     readout: Literal["end", "last", "first"]
     is_causal: bool
-    reads_padding: bool  # padding is attended to as in training: always pad to the full context
+    reads_padding: bool = False  # padding is attended to as in training: always pad to the full context
+    has_legacy_end: bool = False  # `eos_token_id = 2` does not mean 2 but the highest id
+    starts_after_padding: bool = False  # positions count from pad_token_id + 1, as RoBERTa's
 
 
+CLIP_LIKE = TextSide("encoder.layers.{i}.self_attn", "end", is_causal=True)
+BERT_LIKE = TextSide("encoder.layer.{i}.attention.self", "first", is_causal=False)
+ROBERTA_LIKE = replace(BERT_LIKE, starts_after_padding=True)
 TEXT_SIDES = {
-    "clip_text_model": TextSide("encoder.layers.{i}.self_attn", "end", is_causal=True, reads_padding=False),
-    "siglip_text_model": TextSide(
-        "encoder.layers.{i}.self_attn", "last", is_causal=False, reads_padding=True
-    ),
-    "bert": TextSide("encoder.layer.{i}.attention.self", "first", is_causal=False, reads_padding=False),
+    "clip_text_model": replace(CLIP_LIKE, has_legacy_end=True),
+    "metaclip_2_text_model": CLIP_LIKE,
+    "siglip_text_model": TextSide(CLIP_LIKE.attention, "last", is_causal=False, reads_padding=True),
+    "bert": BERT_LIKE,
+    "align_text_model": BERT_LIKE,
+    "chinese_clip_text_model": BERT_LIKE,
+    "roberta": ROBERTA_LIKE,
+    "xlm-roberta": ROBERTA_LIKE,
+    "altclip_text_model": replace(ROBERTA_LIKE, attention="roberta.encoder.layers.{i}.attention.self"),
 }
 
 
@@ -51,7 +60,8 @@ def token_rules(side: TextSide, config: Any, tokenizer: PreTrainedTokenizerBase)
     """The rules for this text tower; a tokenizer that does not fit it is an error, not a silent readout at 0.
 
     CLIP configurations written before transformers' pull request 24773 say `eos_token_id = 2`; the
-    tower then reads at the highest id, later ones at the first end token.
+    tower then reads at the highest id, later ones at the first end token (as MetaCLIP 2 does, whose
+    end token is number 2).
     """
     if not tokenizer.is_fast:
         raise Unsupported(
@@ -65,7 +75,7 @@ def token_rules(side: TextSide, config: Any, tokenizer: PreTrainedTokenizerBase)
         )
     end_id = None
     if side.readout == "end":
-        legacy = config.eos_token_id == 2
+        legacy = side.has_legacy_end and config.eos_token_id == 2
         wanted = max(tokenizer.get_vocab().values()) if legacy else config.eos_token_id
         if tokenizer.eos_token_id != wanted:
             raise CheckpointMismatch(
@@ -74,7 +84,10 @@ def token_rules(side: TextSide, config: Any, tokenizer: PreTrainedTokenizerBase)
                 "set eos_token_id in config.json to the tokenizer's"
             )
         end_id = None if legacy else config.eos_token_id
-    context_length = min(config.max_position_embeddings, tokenizer.model_max_length)
+    positions = config.max_position_embeddings
+    if side.starts_after_padding:
+        positions -= config.pad_token_id + 1
+    context_length = min(positions, tokenizer.model_max_length)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     return TokenRules(side, context_length, pad_id, end_id)
 
