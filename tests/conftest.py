@@ -50,22 +50,87 @@ def tiny_pair_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a tiny random ViT + BERT as `VisionTextDualEncoderModel`."""
     import transformers
 
-    words = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-        *sorted({w for c in CORPUS for w in c.lower().split()}),
-    ]
-    tokenizer = transformers.BertTokenizer(vocab={word: row for row, word in enumerate(words)})
-    config = transformers.VisionTextDualEncoderConfig.from_vision_text_configs(
-        transformers.ViTConfig(**VISION),
-        transformers.BertConfig(**TOWER, vocab_size=len(words), max_position_embeddings=24),
-        projection_dim=16,
-    )
+    tokenizer = wordpiece_tokenizer()
+    text = transformers.BertConfig(**TOWER, vocab_size=len(tokenizer), max_position_embeddings=24)
     directory = tmp_path_factory.mktemp("models") / "tiny-random-pair"
-    return save(directory, transformers.VisionTextDualEncoderModel, config, tokenizer, clip_processor())
+    return save(directory, *pair_of(text), tokenizer, clip_processor())
+
+
+@pytest.fixture(scope="session")
+def tiny_roberta_pair_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a tiny random ViT + XLM-RoBERTa: 26 positions, of which two are never used."""
+    import transformers
+
+    tokenizer = sentencepiece_tokenizer()
+    text = transformers.XLMRobertaConfig(**TOWER, vocab_size=len(tokenizer), max_position_embeddings=26)
+    directory = tmp_path_factory.mktemp("models") / "tiny-random-roberta-pair"
+    return save(directory, *pair_of(text), tokenizer, clip_processor())
+
+
+@pytest.fixture(scope="session")
+def tiny_align_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a tiny random ALIGN: BERT, two stages of EfficientNet with 8x8 features at the end."""
+    import transformers
+
+    tokenizer = wordpiece_tokenizer()
+    vision = {"image_size": 32, "width_coefficient": 1.0, "depth_coefficient": 1.0, "hidden_dim": 24}
+    vision |= {"kernel_sizes": [3, 3], "in_channels": [32, 16], "out_channels": [16, 24], "strides": [1, 2]}
+    vision |= {"num_block_repeats": [1, 1], "expand_ratios": [1, 6]}
+    text = {**TOWER, "vocab_size": len(tokenizer), "max_position_embeddings": 24}
+    config = transformers.AlignConfig(text_config=text, vision_config=vision, projection_dim=24)
+    processor = transformers.EfficientNetImageProcessorPil(size={"height": 32, "width": 32})
+    directory = tmp_path_factory.mktemp("models") / "tiny-random-align"
+    return save(directory, transformers.AlignModel, config, tokenizer, processor)
+
+
+@pytest.fixture(scope="session")
+def tiny_altclip_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a tiny random AltCLIP: XLM-RoBERTa, read at its first token; 24 tokens of context."""
+    import transformers
+
+    tokenizer = sentencepiece_tokenizer()
+    text = {**TOWER, "vocab_size": len(tokenizer), "max_position_embeddings": 26, "project_dim": 20}
+    config = transformers.AltCLIPConfig(text_config=text, vision_config=VISION, projection_dim=16)
+    directory = tmp_path_factory.mktemp("models") / "tiny-random-altclip"
+    return save(directory, transformers.AltCLIPModel, config, tokenizer, clip_processor())
+
+
+@pytest.fixture(scope="session")
+def tiny_chinese_clip_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a tiny random Chinese CLIP: BERT, read at its first token."""
+    import transformers
+
+    tokenizer = wordpiece_tokenizer()
+    text = {**TOWER, "vocab_size": len(tokenizer), "max_position_embeddings": 24}
+    config = transformers.ChineseCLIPConfig(text_config=text, vision_config=VISION, projection_dim=16)
+    processor = transformers.ChineseCLIPImageProcessorPil(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
+    directory = tmp_path_factory.mktemp("models") / "tiny-random-chinese-clip"
+    return save(directory, transformers.ChineseCLIPModel, config, tokenizer, processor)
+
+
+@pytest.fixture(scope="session")
+def tiny_metaclip_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a tiny random MetaCLIP 2: CLIP's causal tower, XLM-RoBERTa's pieces, end token 2."""
+    import transformers
+
+    tokenizer = sentencepiece_tokenizer()
+    text = {**TOWER, "vocab_size": len(tokenizer), "max_position_embeddings": 24}
+    text |= {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    config = transformers.MetaClip2Config(text_config=text, vision_config=VISION, projection_dim=16)
+    directory = tmp_path_factory.mktemp("models") / "tiny-random-metaclip"
+    return save(directory, transformers.MetaClip2Model, config, tokenizer, clip_processor())
+
+
+def pair_of(text: Any) -> tuple[Any, Any]:
+    """Class and configuration of a ViT with this text tower."""
+    import transformers
+
+    config = transformers.VisionTextDualEncoderConfig.from_vision_text_configs(
+        transformers.ViTConfig(**VISION), text, projection_dim=16
+    )
+    return transformers.VisionTextDualEncoderModel, config
 
 
 def clip_tokenizer() -> Any:
@@ -111,6 +176,33 @@ def unigram_tokenizer(*, context_length: int) -> Any:
     )
 
 
+def spelled_words() -> tuple[list[str], list[str]]:
+    """Words of the corpus in lower case, and the letters they are written with."""
+    words = sorted({word.strip(".,;'") for caption in CORPUS for word in caption.lower().split()})
+    return [word for word in words if word.isascii()], sorted(set("".join(CORPUS).lower()) - {" "})
+
+
+def wordpiece_tokenizer() -> Any:
+    """Word pieces in the manner of BERT: whole words of the corpus, other words letter by letter."""
+    import transformers
+
+    words, letters = spelled_words()
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = dict.fromkeys([*specials, *letters, *(f"##{letter}" for letter in letters), *words])
+    return transformers.BertTokenizer(vocab={piece: row for row, piece in enumerate(pieces)})
+
+
+def sentencepiece_tokenizer() -> Any:
+    """Pieces in the manner of XLM-RoBERTa: start token 0, padding 1, end 2; letter case is kept."""
+    import transformers
+
+    words, letters = spelled_words()
+    specials = [(piece, 0.0) for piece in ("<s>", "<pad>", "</s>", "<unk>")]
+    spelled = [("▁", -4.0), *((letter, -5.0) for letter in letters)]
+    vocabulary = [*specials, *spelled, *((f"▁{word}", -3.0) for word in words), ("<mask>", 0.0)]
+    return transformers.XLMRobertaTokenizer(vocab=vocabulary)
+
+
 def save(directory: Path, model_class: Any, config: Any, tokenizer: Any, processor: Any) -> Path:
     """Draw weights with a fixed seed, a little larger than usual so that attention is not flat, and save."""
     import torch
@@ -121,9 +213,9 @@ def save(directory: Path, model_class: Any, config: Any, tokenizer: Any, process
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         model = model_class(config)
-        model.logit_scale.fill_(2.3)
-        if hasattr(model, "logit_bias"):
-            model.logit_bias.fill_(-1.5)
+        for name, value in {"logit_scale": 2.3, "logit_bias": -1.5, "temperature": 0.1}.items():
+            if hasattr(model, name):
+                getattr(model, name).fill_(value)
         for name, parameter in model.named_parameters():
             if name.startswith("text_") and parameter.ndim > 1:
                 parameter.normal_(std=0.3)
