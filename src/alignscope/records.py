@@ -189,10 +189,11 @@ class PatchMap:
 class Faithfulness:
     """How well one order of a caption's words tells which of them carry the score.
 
-    `method` is the attribution that made the order, or "random". `full` and `empty` are the scores of
-    the caption and of the empty text. Areas are under curves of the score between `empty` (0) and `full`
-    (1) while words leave (deletion, lower is better) or come (insertion, higher is better) hottest first;
-    comprehensiveness and sufficiency are score differences in the score's own unit (ERASER).
+    `method` is the attribution that made the order, or "random". `words` counts the ranked words; `full`
+    and `empty` are the scores of the caption with all and with none of them. Areas are under curves of
+    the score between `empty` (0) and `full` (1) while words leave (deletion, lower is better) or come
+    (insertion, higher is better) hottest first; comprehensiveness and sufficiency are score differences
+    in the score's own unit (ERASER).
     """
 
     item: str
@@ -205,6 +206,20 @@ class Faithfulness:
     insertion: float
     comprehensiveness: float
     sufficiency: float
+
+
+@dataclass(frozen=True)
+class ScoreCurve:
+    """Scores along one order of a caption's words, between none (0) and all (1) of the ranked ones.
+
+    `values[k]` is after k words, hottest first, left ("deletion") or came ("insertion").
+    """
+
+    item: str
+    image: str
+    method: str
+    kind: Literal["deletion", "insertion"]
+    values: tuple[float, ...]
 
 
 @dataclass(frozen=True)

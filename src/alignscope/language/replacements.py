@@ -16,6 +16,8 @@ from alignscope.language.edits import cased_as
 from alignscope.records import Caption, Word, WordClass
 
 CONCEPTS: tuple[WordClass, ...] = ("object", "attribute", "relation", "scene")
+OPENING = "([{\"“‘«"
+"""What leaves no gap after itself."""
 
 
 @dataclass(frozen=True)
@@ -100,15 +102,20 @@ def without(caption: Caption, places: Sequence[int]) -> str:
     '.'
     """
     text = caption.text
-    for place in sorted(places, key=lambda place: caption.words[place].start, reverse=True):
-        word = caption.words[place]
-        before, after = text[: word.start], text[word.end :]
-        if not before.strip() or (before[-1:].isspace() and (not after or after[0].isspace())):
+    gaps: list[tuple[int, int]] = []  # words may share characters
+    for start, end in sorted((caption.words[place].start, caption.words[place].end) for place in places):
+        if gaps and start < gaps[-1][1]:
+            start, end = gaps[-1][0], max(end, gaps.pop()[1])
+        gaps.append((start, end))
+    for start, end in reversed(gaps):
+        before, after = text[:start], text[end:]
+        is_opened = not before.strip() or before[-1] in OPENING
+        if is_opened or (before[-1].isspace() and (not after or after[0].isspace())):
             after = after.lstrip()
         elif before[-1:].isspace():
             before = before.rstrip()
         text = before + after
-    return text.strip()
+    return text.strip() if gaps else text
 
 
 def _with(caption: Caption, word: Word, new: str) -> str:
