@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from alignscope import records
+from alignscope import files
 from alignscope.records import (
     Choice,
     EditedScore,
@@ -106,7 +106,7 @@ def measurements() -> list[Measurement]:
         measurement("recall@1", "image to text", 0.412, 0.37, 0.46),
         measurement("recall@5", "image to text", 0.78, 0.74, 0.82),
         measurement("recall@1", "text to image", 0.331, 0.3, 0.36),
-        measurement("pointing game", "left half", 0.77, 0.7, 0.83),
+        measurement("symmetry", "left half", 0.77, 0.7, 0.83),
     ]
 
 
@@ -179,14 +179,14 @@ def write_run(directory: Path, *, problems: int = 5) -> Path:
     found += [Problem("line-900", "a very long caption", "caption truncated at 77 tokens", "handled")][
         :problems
     ]
-    records.write_json(directory / "run.json", run_json())
-    records.write_parquet(directory / "measurements.parquet", measurements(), Measurement)
-    records.write_parquet(directory / "choices.parquet", choices, Choice)
-    records.write_parquet(directory / "heats.parquet", heats(), WordHeat)
-    records.write_parquet(directory / "edits.parquet", edits, EditedScore)
-    records.write_parquet(directory / "ranks.parquet", ranks, Rank)
-    records.write_jsonl(directory / "problems.jsonl", found)
-    records.write_jsonl(directory / "examples.jsonl", shown)
+    files.write_json(directory / "run.json", run_json())
+    files.write_parquet(directory / "measurements.parquet", measurements(), Measurement)
+    files.write_parquet(directory / "choices.parquet", choices, Choice)
+    files.write_parquet(directory / "heats.parquet", heats(), WordHeat)
+    files.write_parquet(directory / "edits.parquet", edits, EditedScore)
+    files.write_parquet(directory / "ranks.parquet", ranks, Rank)
+    files.write_jsonl(directory / "problems.jsonl", found)
+    files.write_jsonl(directory / "examples.jsonl", shown)
     return directory
 
 

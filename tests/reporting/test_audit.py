@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from alignscope import records
+from alignscope import files
 from alignscope.errors import BadData, UnwritableOutput
 from alignscope.records import Choice, Example, Measurement, Problem, WordHeat
 from alignscope.reporting.audit import audit_page
@@ -88,7 +88,7 @@ def test_the_page_shows_what_was_recorded(run_directory: Path) -> None:
         "mean over kinds average of 6 of 7 kinds 67.6 %",
         "(difference 0.364, 95 % interval 0.349 to 0.379)",
         "(difference 5.58, 95 % interval 5.23 to 5.93)",
-        "pointing game left half 77.0 %",
+        "symmetry left half 77.0 %",
         "missing image unscored 5",
         "caption truncated at 77 tokens handled 1",
         "Ties (counted as wrong): 1 of 1 choices for who-does-what.",
@@ -167,22 +167,22 @@ def test_words_carry_shade_and_class(run_directory: Path) -> None:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_nothing_of_the_users_becomes_markup(run_directory: Path, attack: str) -> None:
-    shown = next(records.read_jsonl(run_directory / "examples.jsonl"))
+    shown = next(files.read_jsonl(run_directory / "examples.jsonl"))
     example = Example(attack, attack, attack, attack, attack + " foil", 2.0, 1.0, shown["png"])
-    records.write_jsonl(run_directory / "examples.jsonl", [example, replace(example, png=attack)])
-    records.write_jsonl(run_directory / "problems.jsonl", [Problem(attack, attack, attack, "handled")])
+    files.write_jsonl(run_directory / "examples.jsonl", [example, replace(example, png=attack)])
+    files.write_jsonl(run_directory / "problems.jsonl", [Problem(attack, attack, attack, "handled")])
     choice = Choice(attack, attack, attack, attack, attack, 1.0, 1.0)
-    records.write_parquet(run_directory / "choices.parquet", [choice], Choice)
+    files.write_parquet(run_directory / "choices.parquet", [choice], Choice)
     heat = WordHeat(attack, attack, 0, attack, 0, len(attack), "object", 1.0)
-    records.write_parquet(run_directory / "heats.parquet", [heat], WordHeat)
+    files.write_parquet(run_directory / "heats.parquet", [heat], WordHeat)
     odd = [
         Measurement("accuracy", attack, 0.9, 0.8, 0.95, 50, 50, reason=attack, signature=attack),
         Measurement("accuracy", "swap_object", None, None, None, 0, 0, reason=attack),
         Measurement(attack, attack, 0.5, 0.4, 0.6, 50, 50, unit=attack),
     ]
-    records.write_parquet(run_directory / "measurements.parquet", odd, Measurement)
+    files.write_parquet(run_directory / "measurements.parquet", odd, Measurement)
     settings = {"model": {"name": attack, "traits": {attack: attack}}, "command": attack, "parser": attack}
-    records.write_json(
+    files.write_json(
         run_directory / "run.json",
         {**settings, "data": {"name": attack}, "settings": {attack: [attack]}, "seconds": {attack: 1}},
     )
@@ -214,8 +214,8 @@ def test_an_absent_file_is_said_to_be_absent(run_directory: Path, name: str) -> 
 
 
 def test_a_run_with_nothing_in_it_claims_nothing(tmp_path: Path) -> None:
-    records.write_json(tmp_path / "run.json", {"kind": "audit"})
-    records.write_parquet(tmp_path / "measurements.parquet", [], Measurement)
+    files.write_json(tmp_path / "run.json", {"kind": "audit"})
+    files.write_parquet(tmp_path / "measurements.parquet", [], Measurement)
     words = read(tmp_path).words
     assert "Nothing can be said about what the model hears" in words
     assert "measurements.parquet is empty: no accuracy can be shown" in words
@@ -224,15 +224,15 @@ def test_a_run_with_nothing_in_it_claims_nothing(tmp_path: Path) -> None:
 
 
 def test_no_problems_is_said_only_of_an_empty_list(run_directory: Path) -> None:
-    records.write_jsonl(run_directory / "problems.jsonl", [])
+    files.write_jsonl(run_directory / "problems.jsonl", [])
     assert "Nothing was missing" in read(run_directory).words
 
 
 def test_long_lists_are_cut_with_a_count(run_directory: Path) -> None:
     problems = [Problem(f"i{n}", "s", "missing image", "unscored") for n in range(1234)]
-    records.write_jsonl(run_directory / "problems.jsonl", problems)
+    files.write_jsonl(run_directory / "problems.jsonl", problems)
     ties = [Choice(f"t{n}", "i", "swap_object", "a", "b", 1.0, 1.0) for n in range(77)]
-    records.write_parquet(run_directory / "choices.parquet", ties, Choice)
+    files.write_parquet(run_directory / "choices.parquet", ties, Choice)
     words = read(run_directory).words
     assert "missing image unscored 1234" in words
     assert "and 1034 more in problems.jsonl" in words
@@ -240,11 +240,11 @@ def test_long_lists_are_cut_with_a_count(run_directory: Path) -> None:
 
 
 def test_scores_that_are_not_numbers_are_unscored(run_directory: Path) -> None:
-    shown = next(records.read_jsonl(run_directory / "examples.jsonl"))
+    shown = next(files.read_jsonl(run_directory / "examples.jsonl"))
     odd_scores = [{**shown, "foil_score": float("nan")}, {**shown, "caption_score": float("inf")}]
     (run_directory / "examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in odd_scores))
     odd = [Measurement("accuracy", "swap_object", float("nan"), None, None, 0, 0)]
-    records.write_parquet(run_directory / "measurements.parquet", odd, Measurement)
+    files.write_parquet(run_directory / "measurements.parquet", odd, Measurement)
     words = read(run_directory).words
     assert words.count("unscored: a score is not a finite number") == 2
     assert "nan" not in words.split()
@@ -279,7 +279,7 @@ def test_a_place_that_cannot_be_written_is_said(run_directory: Path) -> None:
 
 
 def test_half_a_surrogate_pair_does_not_stop_the_page(run_directory: Path) -> None:
-    records.write_jsonl(
+    files.write_jsonl(
         run_directory / "problems.jsonl", [Problem("a", "half \ud83d a pair", "odd text", "handled")]
     )
     assert "half ? a pair" in read(run_directory).words

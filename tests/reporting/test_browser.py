@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from alignscope import records
+from alignscope import files
 from alignscope.records import Choice, Example, Problem
 from alignscope.reporting.audit import audit_page
 
@@ -64,17 +64,17 @@ def widths(folder: Path, pages: dict[str, tuple[str, int]]) -> dict[str, int]:
 
 def with_unbreakable_contents(run_directory: Path) -> None:
     long = "x" * 400
-    shown = next(records.read_jsonl(run_directory / "examples.jsonl"))
-    records.write_jsonl(
+    shown = next(files.read_jsonl(run_directory / "examples.jsonl"))
+    files.write_jsonl(
         run_directory / "examples.jsonl",
         [Example(long, long, long, long, long + "y", 1.0, 2.0, shown["png"])],
     )
-    records.write_jsonl(run_directory / "problems.jsonl", [Problem(long, long, long, "handled")])
-    records.write_parquet(
+    files.write_jsonl(run_directory / "problems.jsonl", [Problem(long, long, long, "handled")])
+    files.write_parquet(
         run_directory / "choices.parquet", [Choice(long, long, long, long, long, 1.0, 1.0)], Choice
     )
     settings = json.loads((run_directory / "run.json").read_text())
-    records.write_json(
+    files.write_json(
         run_directory / "run.json", {**settings, "command": long, "model": {"name": "/m/" + long}}
     )
 

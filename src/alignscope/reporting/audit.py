@@ -2,65 +2,35 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
-import os
-import re
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
-
-from alignscope.errors import UnwritableOutput
 from alignscope.records import Choice, EditedScore, Example, Measurement, Problem, Rank
-from alignscope.reporting.captions import Part, ShadedCaption, differences, shaded_captions
-from alignscope.reporting.charts import SHARES, WHOLE, Axis, axis_of, interval_chart
-from alignscope.reporting.glossary import GLOSSARY
-from alignscope.reporting.headline import (
-    answer,
-    drop_sentence,
-    heat_sentence,
-    unscored_sentence,
-    verdict,
+from alignscope.reporting.attributed import Attributed, attributed, is_attribution
+from alignscope.reporting.captions import Part, differences
+from alignscope.reporting.charts import SHARES
+from alignscope.reporting.headline import answer, drop_sentence, unscored_sentence, verdict
+from alignscope.reporting.page import (
+    Row,
+    grouped,
+    png_size,
+    render,
+    row_of,
+    rows_of,
+    seconds_of,
+    signatures_of,
+    write_page,
 )
 from alignscope.reporting.run import Run, read_run
-from alignscope.reporting.wording import (
-    CLASS_LABELS,
-    SUMMARY_GROUPS,
-    interval_in_words,
-    is_number,
-    kind_in_words,
-    kind_order,
-    value_in_words,
-)
+from alignscope.reporting.wording import SUMMARY_GROUPS, is_number, kind_in_words, kind_order
 
-ROOM = Path(__file__).parent
 LISTED_PROBLEMS = 200
 LISTED_TIES = 50
-SHADED_CAPTIONS = 10
 EDITED_CAPTIONS = 8
-PNG_HEADER = b"\x89PNG\r\n\x1a\n"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measurement as its table shows it."""
-
-    label: str
-    detail: str
-    value: str
-    is_scored: bool
-    interval: str
-    chart: Markup
-    measurement: Measurement
-    remark: str = ""
-    verdict: str = ""
-    is_summary: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,9 +68,7 @@ class Page:
     headline: str
     unscored: str
     accuracy: list[Row]
-    words: list[Row]
-    heat_sentence: str
-    captions: list[ShadedCaption]
+    attributed: Attributed
     sensitivity: list[Row]
     drop_sentence: str
     edits: list[EditedScore]
@@ -118,46 +86,21 @@ class Page:
 
 def audit_page(directory: Path) -> Path:
     """Write directory/report.html from the records beside it, whole or not at all; returns its path."""
-    target = directory / "report.html"
-    html = render(read_run(directory))
-    half = target.with_name(target.name + ".part")
-    try:
-        half.write_text(html, encoding="utf-8", errors="replace")
-        os.replace(half, target)
-    except OSError as error:
-        half.unlink(missing_ok=True)
-        raise UnwritableOutput(
-            f"{target} cannot be written ({error.strerror}): make its directory writable, or copy the run"
-        ) from error
-    return target
-
-
-def render(run: Run) -> str:
-    """The page's HTML."""
-    environment = Environment(
-        loader=FileSystemLoader(ROOM),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["firm"] = _firm
-    environment.filters["score"] = _score
-    environment.filters["kind"] = kind_in_words
-    return environment.get_template("audit.html").render(
-        page=page_of(run),
-        css=Markup((ROOM / "audit.css").read_text(encoding="utf-8")),
-        glossary=GLOSSARY,
-        class_labels=CLASS_LABELS,
-    )
+    return write_page(directory / "report.html", render("audit.html", page_of(read_run(directory))))
 
 
 def page_of(run: Run) -> Page:
     """Sort the records into the page's sections."""
     model = str(run.setting("model", "name") or "the model")
-    sections: dict[str, list[Measurement]] = {"accuracy": [], "heat": [], "drop": [], "recall": [], "": []}
+    sections: dict[str, list[Measurement]] = {
+        "accuracy": [],
+        "attribution": [],
+        "drop": [],
+        "recall": [],
+        "": [],
+    }
     for m in run.measurements:
-        sections[_section(m.measure)].append(m)
+        sections[_section(m)].append(m)
     sections["accuracy"].sort(key=lambda m: kind_order(m.group))
     ties = [choice for choice in run.choices if choice.is_tie]
     tied, offered = Counter(c.kind for c in ties), Counter(c.kind for c in run.choices)
@@ -167,78 +110,42 @@ def page_of(run: Run) -> Page:
         headline=answer(run.measurements, model),
         unscored=unscored_sentence(run.measurements),
         accuracy=[_accuracy_row(m) for m in sections["accuracy"]],
-        words=_rows(sections["heat"]),
-        heat_sentence=heat_sentence(run.measurements),
-        captions=_captions(run),
-        sensitivity=_rows(sections["drop"]),
+        attributed=attributed(run),
+        sensitivity=rows_of(sections["drop"]),
         drop_sentence=drop_sentence(run.measurements),
         edits=_edits(run.edits),
-        retrieval=_rows(sections["recall"]),
+        retrieval=rows_of(sections["recall"]),
         directions=_directions(run.ranks),
-        other=_rows(sections[""]),
+        other=rows_of(sections[""]),
         examples=_examples(run.examples),
-        problems=_grouped(run.problems),
+        problems=grouped(run.problems),
         listed_problems=run.problems[:LISTED_PROBLEMS],
         ties=ties[:LISTED_TIES],
         ties_by_kind=[(kind_in_words(k), tied[k], offered[k]) for k in sorted(tied, key=kind_order)],
-        signatures=_signatures(run.measurements),
-        seconds=_seconds(run),
+        signatures=signatures_of(run.measurements),
+        seconds=seconds_of(run),
     )
 
 
-def _section(measure: str) -> str:
-    if measure == "accuracy":
-        return measure
-    if measure.startswith("heat") or measure == "object above rest":
-        return "heat"
-    if measure.startswith(("score drop", "drop ")) or measure == "nouns drop more":
+def _section(m: Measurement) -> str:
+    if is_attribution(m):
+        return "attribution"
+    if m.measure == "accuracy":
+        return m.measure
+    if m.measure.startswith(("score drop", "drop ")) or m.measure == "nouns drop more":
         return "drop"
-    return "recall" if measure.startswith("recall@") else ""
-
-
-def _rows(measurements: list[Measurement]) -> list[Row]:
-    """Rows of a section; shares are drawn from 0 to 1, anything else on its measure's own axis."""
-    axes = {
-        measure: axis_of([m for m in measurements if m.measure == measure])
-        for measure in {m.measure for m in measurements}
-    }
-    axes |= {m.measure: WHOLE for m in measurements if m.unit == "share"}
-    return [_row(m, axes[m.measure], bar=m.measure in ("heat", "score drop")) for m in measurements]
-
-
-def _row(m: Measurement, axis: Axis, *, bar: bool = False) -> Row:
-    return Row(
-        label=m.measure,
-        detail=m.group,
-        value=value_in_words(m),
-        is_scored=is_number(m.value),
-        interval=interval_in_words(m),
-        chart=interval_chart(m, axis, bar=bar),
-        measurement=m,
-        remark=m.reason if is_number(m.value) else "",
-    )
+    return "recall" if m.measure.startswith("recall@") else ""
 
 
 def _accuracy_row(m: Measurement) -> Row:
-    return Row(
+    is_summary = m.group in SUMMARY_GROUPS
+    return replace(
+        row_of(m, SHARES),
         label=kind_in_words(m.group),
-        detail="" if m.group in SUMMARY_GROUPS else m.group,
-        value=value_in_words(m),
-        is_scored=is_number(m.value),
-        interval=interval_in_words(m),
-        chart=interval_chart(m, SHARES),
-        measurement=m,
-        remark=m.reason if is_number(m.value) else "",
+        detail="" if is_summary else m.group,
         verdict=verdict(m),
-        is_summary=m.group in SUMMARY_GROUPS,
+        is_summary=is_summary,
     )
-
-
-def _captions(run: Run) -> list[ShadedCaption]:
-    texts = {choice.item: choice.caption for choice in run.choices}
-    texts |= {example.item: example.caption for example in run.examples}
-    first = [example.item for example in run.examples]
-    return shaded_captions(run.heats, texts, first, limit=SHADED_CAPTIONS)
 
 
 def _edits(edits: Sequence[EditedScore]) -> list[EditedScore]:
@@ -288,49 +195,3 @@ def _result(margin: float) -> str:
     if not is_number(margin):
         return "unscored"
     return "tie" if margin == 0 else "right" if margin > 0 else "wrong"
-
-
-def png_size(png: str) -> tuple[int, int]:
-    """Width and height in the header of a base64 PNG, zeros where it is none.
-
-    >>> png_size("not a picture")
-    (0, 0)
-    """
-    try:
-        start = base64.b64decode(png, validate=True)[:24]
-    except (binascii.Error, ValueError):
-        return 0, 0
-    if len(start) < 24 or not start.startswith(PNG_HEADER):
-        return 0, 0
-    return int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big")
-
-
-def _grouped(problems: Iterable[Problem]) -> list[tuple[str, str, int]]:
-    counts = Counter((problem.what, problem.action) for problem in problems)
-    return [(what, action, count) for (what, action), count in counts.most_common()]
-
-
-def _signatures(measurements: Sequence[Measurement]) -> list[tuple[str, list[str]]]:
-    """Signatures without their first part, each with the measures that share it."""
-    shared: dict[str, list[str]] = {}
-    for m in measurements:
-        _, _, tail = m.signature.partition("|")
-        if m.signature and m.measure not in shared.setdefault(tail, []):
-            shared[tail].append(m.measure)
-    return list(shared.items())
-
-
-def _seconds(run: Run) -> list[tuple[str, float]]:
-    seconds = run.setting("seconds")
-    if not isinstance(seconds, dict):
-        return []
-    return [(str(stage), float(s)) for stage, s in seconds.items() if isinstance(s, int | float)]
-
-
-def _score(score: float | None) -> str:
-    return f"{score:.2f}" if is_number(score) else "no score"
-
-
-def _firm(text: str) -> Markup:
-    """Keep a number and its percent sign on one line."""
-    return Markup(re.sub(r"(\d) %", "\\1\N{NARROW NO-BREAK SPACE}%", str(escape(text))))

@@ -30,8 +30,28 @@ GLOSSARY = (
     ),
     Entry(
         "Heat",
-        "How much the score leans on a word, by GradCAM on the text tower's attention; the pieces of "
-        "a word are added up. It shows where the score comes from, not whether it is right.",
+        "How much the score leans on a word, by the method named; the pieces of a word are added up. "
+        "It shows where the score comes from, not whether it is right.",
+    ),
+    Entry(
+        "Attention (method)",
+        "The mean, over heads and layers, of the attention that the text’s readout token pays to a word. "
+        "It asks nothing of the image.",
+    ),
+    Entry(
+        "GradCAM (method)",
+        "Attention weighted by how the score reacts to it, passed on from layer to layer (Chefer et al. "
+        "2021); the heats of a caption add up to 1.",
+    ),
+    Entry(
+        "Gradient (method)",
+        "The size of the score’s derivative by a word’s embedding, made into shares by a softmax over the "
+        "caption.",
+    ),
+    Entry(
+        "Perturbation (method)",
+        "How far the score falls, on average, when a word is replaced by another of its class (or taken "
+        "away). Below zero, the score rises.",
     ),
     Entry(
         "Heat gap",
@@ -42,6 +62,51 @@ GLOSSARY = (
         "Object above rest",
         "The share of captions whose object words are on average hotter than their attribute and "
         "relation words. Captions without both are left out.",
+    ),
+    Entry(
+        "Object above relation",
+        "The share of captions whose object words are on average hotter than their relation words. Captions "
+        "without both are left out. Attributes likewise.",
+    ),
+    Entry(
+        "Deletion, insertion",
+        "Area under the score while words leave (come) hottest first, from 0 for the empty text to 1 for the "
+        "whole caption. A right map has low deletion and high insertion.",
+    ),
+    Entry(
+        "Comprehensiveness, sufficiency",
+        "How far the score falls without the hottest words (high is right), and with the hottest words alone "
+        "(low is right), in the score’s own unit (ERASER).",
+    ),
+    Entry(
+        "Gain over random",
+        "How much better a map’s order of words does than a random order, signed so that above zero is "
+        "better. If the interval holds zero, the map is not shown to know anything.",
+    ),
+    Entry(
+        "Agreement",
+        "Spearman correlation of two methods’ heats over the words of one caption, averaged over captions: "
+        "1 is the same order, 0 no relation.",
+    ),
+    Entry(
+        "Scrambled weights",
+        "The same method on the model with its weights shuffled. A map that stays about the same "
+        "(correlation 0.5 or more) does not show what the model learnt.",
+    ),
+    Entry(
+        "Pointing game",
+        "The share of phrases for which the hottest patch of the image lies on the thing they name. Chance is "
+        "what a random patch would hit.",
+    ),
+    Entry(
+        "Phrase similarity",
+        "Cosine of a caption’s embedding with one of its phrases encoded alone. Low for relations means that "
+        "the embedding keeps little of them.",
+    ),
+    Entry(
+        "Accuracy by ratio",
+        "Accuracy over the choices whose caption’s relation words have at most so much heat per heat of its "
+        "object words: does hearing relations help?",
     ),
     Entry(
         "Score drop",

@@ -11,7 +11,22 @@ from typing import Any, TypeVar
 
 from alignscope.errors import BadData
 from alignscope.files import read_jsonl, read_parquet
-from alignscope.records import Choice, EditedScore, Example, Measurement, Problem, Rank, WordHeat
+from alignscope.records import (
+    Agreement,
+    Box,
+    Choice,
+    EditedScore,
+    Example,
+    Faithfulness,
+    Measurement,
+    PatchMap,
+    PhraseSimilarity,
+    Point,
+    Pointing,
+    Problem,
+    Rank,
+    WordHeat,
+)
 
 Record = TypeVar("Record")
 
@@ -22,12 +37,21 @@ EDITS = "edits.parquet"
 RANKS = "ranks.parquet"
 PROBLEMS = "problems.jsonl"
 EXAMPLES = "examples.jsonl"
-FILES = (MEASUREMENTS, CHOICES, HEATS, EDITS, RANKS, PROBLEMS, EXAMPLES)
+FAITHFULNESS = "faithfulness.parquet"
+AGREEMENTS = "agreements.parquet"
+POINTINGS = "pointings.parquet"
+PHRASES = "phrases.parquet"
+POINTS = "points.parquet"
+MAPS = "maps.jsonl"
+FILES = (
+    MEASUREMENTS, CHOICES, HEATS, EDITS, RANKS, PROBLEMS, EXAMPLES,
+    FAITHFULNESS, AGREEMENTS, POINTINGS, PHRASES, POINTS, MAPS,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Run:
-    """What `alignscope audit` wrote: run.json as it is, the records, and which files were absent."""
+    """What `alignscope audit` or `attribute` wrote: run.json as it is, the records, and which files were absent."""
 
     settings: Mapping[str, Any]
     measurements: list[Measurement]
@@ -37,6 +61,12 @@ class Run:
     ranks: list[Rank]
     problems: list[Problem]
     examples: list[Example]
+    faithfulness: list[Faithfulness]
+    agreements: list[Agreement]
+    pointings: list[Pointing]
+    phrases: list[PhraseSimilarity]
+    points: list[Point]
+    maps: list[PatchMap]
     absent: tuple[str, ...]
 
     def setting(self, *path: str) -> Any:
@@ -48,8 +78,8 @@ class Run:
 
 
 def read_run(directory: Path) -> Run:
-    """Read an audit's directory; only run.json must be there."""
-    settings = _settings(directory / "run.json")
+    """Read a run's directory; only run.json must be there."""
+    settings = read_settings(directory / "run.json")
     return Run(
         settings,
         measurements=_rows(directory / MEASUREMENTS, Measurement),
@@ -59,11 +89,18 @@ def read_run(directory: Path) -> Run:
         ranks=_rows(directory / RANKS, Rank),
         problems=_rows(directory / PROBLEMS, Problem),
         examples=_rows(directory / EXAMPLES, Example),
+        faithfulness=_rows(directory / FAITHFULNESS, Faithfulness),
+        agreements=_rows(directory / AGREEMENTS, Agreement),
+        pointings=_rows(directory / POINTINGS, Pointing),
+        phrases=_rows(directory / PHRASES, PhraseSimilarity),
+        points=_rows(directory / POINTS, Point),
+        maps=read_maps(directory / MAPS),
         absent=tuple(name for name in FILES if not (directory / name).exists()),
     )
 
 
-def _settings(path: Path) -> Mapping[str, Any]:
+def read_settings(path: Path) -> Mapping[str, Any]:
+    """The JSON object that says what a directory holds."""
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -75,6 +112,20 @@ def _settings(path: Path) -> Mapping[str, Any]:
     if not isinstance(settings, dict):
         raise BadData(f"{path}: got {type(settings).__name__}, wanted an object; run the audit again")
     return settings
+
+
+def read_heats(path: Path) -> list[WordHeat]:
+    """Word heats of a Parquet file, none where it is absent."""
+    return _rows(path, WordHeat)
+
+
+def read_maps(path: Path) -> list[PatchMap]:
+    """Patch maps of a JSONL file, none where it is absent."""
+    rows = read_jsonl(path) if path.exists() else ()
+    try:
+        return [PatchMap(**{**r, "heats": tuple(r["heats"]), "view": Box(**r["view"])}) for r in rows]
+    except (TypeError, KeyError) as error:
+        raise BadData(f"{path}: not rows of PatchMap ({error}); run it again") from None
 
 
 def _rows(path: Path, record: type[Record]) -> list[Record]:

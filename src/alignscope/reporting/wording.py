@@ -22,6 +22,9 @@ KINDS = {
     "all kinds (macro)": "mean over kinds",
 }
 
+METHODS = ("attention", "gradcam", "gradient", "perturbation")
+"""Known methods of attribution in the order tables show them; other names come after them."""
+
 CLASS_LABELS = {
     "object": "object",
     "attribute": "attr.",
@@ -51,6 +54,17 @@ def kind_order(kind: str) -> tuple[int, str]:
     if kind in SUMMARY_GROUPS:
         return len(FOIL_KINDS) + 1 + SUMMARY_GROUPS.index(kind), kind
     return len(FOIL_KINDS), kind
+
+
+def method_order(method: str) -> tuple[int, str]:
+    """Sort key: known methods in their order, others by name, chance's order last.
+
+    >>> sorted(["random", "shapley", "gradient", "attention"], key=method_order)
+    ['attention', 'gradient', 'shapley', 'random']
+    """
+    if method in METHODS:
+        return METHODS.index(method), method
+    return len(METHODS) + (method == "random"), method
 
 
 def is_number(value: float | None) -> bool:

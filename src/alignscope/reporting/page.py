@@ -1,0 +1,156 @@
+"""What every page shares: its templates, its rows of measurements, and writing it whole or not at all."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from alignscope.errors import UnwritableOutput
+from alignscope.records import Measurement, Problem
+from alignscope.reporting.charts import WHOLE, Axis, axis_of, interval_chart
+from alignscope.reporting.glossary import GLOSSARY
+from alignscope.reporting.run import Run
+from alignscope.reporting.wording import (
+    CLASS_LABELS,
+    interval_in_words,
+    is_number,
+    kind_in_words,
+    value_in_words,
+)
+
+ROOM = Path(__file__).parent
+PNG_HEADER = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement as its table shows it."""
+
+    label: str
+    detail: str
+    value: str
+    is_scored: bool
+    interval: str
+    chart: Markup
+    measurement: Measurement
+    remark: str = ""
+    verdict: str = ""
+    is_summary: bool = False
+
+
+def render(template: str, page: object) -> str:
+    """A template's HTML; everything that is not Markup is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(ROOM),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["firm"] = firm
+    environment.filters["score"] = lambda score: f"{score:.2f}" if is_number(score) else "no score"
+    environment.filters["kind"] = kind_in_words
+    return environment.get_template(template).render(
+        page=page,
+        css=Markup((ROOM / "audit.css").read_text(encoding="utf-8")),
+        glossary=GLOSSARY,
+        class_labels=CLASS_LABELS,
+    )
+
+
+def write_page(target: Path, html: str) -> Path:
+    """Write a page, whole or not at all; returns its path."""
+    half = target.with_name(target.name + ".part")
+    try:
+        half.write_text(html, encoding="utf-8", errors="replace")
+        os.replace(half, target)
+    except OSError as error:
+        half.unlink(missing_ok=True)
+        raise UnwritableOutput(
+            f"{target} cannot be written ({error.strerror}): make its directory writable, or copy the run"
+        ) from error
+    return target
+
+
+def rows_of(measurements: Sequence[Measurement]) -> list[Row]:
+    """Rows of a section; shares are drawn from 0 to 1, anything else on its measure's and method's own axis."""
+    kin: dict[tuple[str, str], list[Measurement]] = {}
+    for m in measurements:
+        kin.setdefault((m.measure, m.method), []).append(m)
+    axes = {key: axis_of(found) for key, found in kin.items()}
+    return [
+        row_of(m, _axis(m, axes[m.measure, m.method]), bar=m.measure in ("heat", "score drop"))
+        for m in measurements
+    ]
+
+
+def _axis(m: Measurement, own: Axis) -> Axis:
+    """A share that may be below zero (a difference of shares) keeps its own axis."""
+    return WHOLE if m.unit == "share" and own.low >= 0 else own
+
+
+def row_of(m: Measurement, axis: Axis, *, bar: bool = False) -> Row:
+    """A measurement's row, drawn on `axis`."""
+    return Row(
+        label=m.measure,
+        detail=m.group,
+        value=value_in_words(m),
+        is_scored=is_number(m.value),
+        interval=interval_in_words(m),
+        chart=interval_chart(m, axis, bar=bar),
+        measurement=m,
+        remark=m.reason if is_number(m.value) else "",
+    )
+
+
+def grouped(problems: Iterable[Problem]) -> list[tuple[str, str, int]]:
+    """Problems by what they were and what was done, most frequent first."""
+    counts = Counter((problem.what, problem.action) for problem in problems)
+    return [(what, action, count) for (what, action), count in counts.most_common()]
+
+
+def signatures_of(measurements: Sequence[Measurement]) -> list[tuple[str, list[str]]]:
+    """Signatures without their first part, each with the measures that share it."""
+    shared: dict[str, list[str]] = {}
+    for m in measurements:
+        _, _, tail = m.signature.partition("|")
+        if m.signature and m.measure not in shared.setdefault(tail, []):
+            shared[tail].append(m.measure)
+    return list(shared.items())
+
+
+def seconds_of(run: Run) -> list[tuple[str, float]]:
+    """How long each stage of a run took, where run.json says."""
+    seconds = run.setting("seconds")
+    if not isinstance(seconds, dict):
+        return []
+    return [(str(stage), float(s)) for stage, s in seconds.items() if isinstance(s, int | float)]
+
+
+def png_size(png: str) -> tuple[int, int]:
+    """Width and height in the header of a base64 PNG, zeros where it is none.
+
+    >>> png_size("not a picture")
+    (0, 0)
+    """
+    try:
+        start = base64.b64decode(png, validate=True)[:24]
+    except (binascii.Error, ValueError):
+        return 0, 0
+    if len(start) < 24 or not start.startswith(PNG_HEADER):
+        return 0, 0
+    return int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big")
+
+
+def firm(text: str) -> Markup:
+    """Keep a number and its percent sign on one line."""
+    return Markup(re.sub(r"(\d) %", "\\1\N{NARROW NO-BREAK SPACE}%", str(escape(text))))
