@@ -50,6 +50,10 @@ def test_words_that_share_characters_go_together():
     lamp = Caption("a street lamp.", (Word("street lamp", 2, 13, "object"), Word("lamp", 9, 13, "object")))
     assert without(lamp, [0]) == without(lamp, [0, 1]) == without(lamp, [1, 0]) == "a."
     assert without(lamp, [1]) == "a street."
+    inner = Caption(
+        "a street lamp.", (lamp.words[0], Word("street", 2, 8, "object"), Word("tree", 3, 7, "object"))
+    )
+    assert without(inner, [0, 1, 2]) == without(inner, [0, 2]) == "a."
 
 
 def test_leave_one_out_takes_each_word_in_turn():
