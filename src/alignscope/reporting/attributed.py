@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -45,11 +45,15 @@ WORDS = (
 )
 RIGHT = ("deletion", "insertion", "comprehensiveness", "sufficiency", *GAINS)
 AGREEMENT = ("agreement", "agreement with scrambled")
-PHRASES = ("phrase similarity",)
+PHRASES = ("phrase similarity", "phrase similarity difference")
+RATIO = "accuracy by ratio"
+HALVES = {"low half": "ratio up to the median", "high half": "above it", "high minus low": "difference"}
 VERDICTS = {
     "above": "better", "below": "worse", "not told": "not told apart", "too few": "too few images"
 }  # fmt: skip
 SCRAMBLED = "with scrambled weights"
+UNSUPPORTED = "unsupported"
+UNMEASURED = "not measured"
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,8 @@ class Attributed:
     pointing: Grid | None
     right: list[Row]
     ratios: tuple[tuple[str, Markup], ...]
+    ratio_halves: Grid | None
+    ratio_rows: list[Row]
     phrase_sentence: str
     phrases: Grid | None
     phrase_density: Markup
@@ -113,16 +119,14 @@ class Attributed:
 
 def is_attribution(m: Measurement) -> bool:
     """Whether a measurement is shown with attribution."""
-    return m.measure in (*WORDS, *RIGHT, *AGREEMENT, *PHRASES) or (
-        m.measure == "pointing game" and bool(m.method)
-    )
+    return m.measure in (*WORDS, *RIGHT, *AGREEMENT, *PHRASES, RATIO, "pointing game")
 
 
 def attributed(run: Run) -> Attributed:
     """Everything the pages show of a run's attributions."""
     numbers = [_named(m) for m in run.measurements if is_attribution(m)]
     methods = _methods(run, numbers)
-    look = _lookup(numbers)
+    look = _lookup(numbers, _unsupported(run))
     right = [m for m in numbers if m.measure in (*RIGHT, *AGREEMENT, "pointing game")]
     return Attributed(
         methods=methods,
@@ -141,6 +145,8 @@ def attributed(run: Run) -> Attributed:
         pointing=_pointing(methods, look),
         right=_rows(right),
         ratios=_ratios(run),
+        ratio_halves=_ratio_halves(methods, look),
+        ratio_rows=_rows([m for m in numbers if m.measure == RATIO]),
         phrase_sentence=phrase_sentence(numbers),
         phrases=_phrases(look),
         phrase_density=_phrase_density(run, look),
@@ -159,20 +165,31 @@ def _named(m: Measurement) -> Measurement:
 
 
 def _methods(run: Run, numbers: Sequence[Measurement]) -> tuple[str, ...]:
-    """Methods that were measured or said to be unsupported; all known ones once several were asked for."""
-    found = {m.method for m in numbers if m.method} | {heat.method for heat in run.heats}
-    known = METHODS if any(m.method and m.measure != "pointing game" for m in run.measurements) else ()
-    return tuple(sorted({*found, *known} - {"random"}, key=method_order))
+    """Methods with numbers or heats, and those that the model is said not to give."""
+    found = {m.method for m in numbers if m.measure in (*WORDS, *RIGHT)} | {heat.method for heat in run.heats}
+    return tuple(sorted({*found, *_unsupported(run)} - {"random", ""}, key=method_order))
 
 
-def _lookup(numbers: Sequence[Measurement]) -> Look:
+def _unsupported(run: Run) -> set[str]:
+    said = {problem.what for problem in run.problems}
+    return {method for method in METHODS if f"{method} is unsupported by this model" in said}
+
+
+def _lookup(numbers: Sequence[Measurement], unsupported: Collection[str]) -> Look:
     table = {(m.measure, m.group, m.method): m for m in numbers}
-    return lambda measure, group, method: table.get((measure, group, method))
+
+    def look(measure: str, group: str, method: str) -> Measurement | None:
+        found = table.get((measure, group, method))
+        if found is None and method in unsupported:
+            return Measurement(measure, group, None, None, None, 0, 0, reason=UNSUPPORTED, method=method)
+        return found
+
+    return look
 
 
 def _cell(m: Measurement | None, note: str = "", reading: str = "") -> Cell:
     if m is None:
-        return Cell("not measured", is_scored=False)
+        return Cell(UNMEASURED, is_scored=False)
     if not is_number(m.value):
         return Cell(value_in_words(m).removeprefix("unscored: "), is_scored=False)
     return Cell(value_in_words(m), interval_in_words(m), note, reading)
@@ -203,7 +220,7 @@ def _grid(grid: Grid) -> Grid | None:
     kept = [
         i
         for i in range(len(grid.columns))
-        if any(cells[i].value not in ("", "not measured") for _, cells in grid.rows)
+        if any(cells[i].value not in ("", UNMEASURED) for _, cells in grid.rows)
     ]
     rows = tuple((name, tuple(cells[i] for i in kept)) for name, cells in grid.rows)
     return replace(grid, columns=tuple(grid.columns[i] for i in kept), rows=rows)
@@ -237,7 +254,7 @@ def _agreement(methods: Sequence[str], look: Look) -> Grid | None:
 
 def _pointing(methods: Sequence[str], look: Look) -> Grid | None:
     rows = []
-    for method in methods:
+    for method in methods:  # of words; a method that gives no image map is not measured here
         hits, chance, gap = (
             look("pointing game", group, method) for group in ("all", "chance", "above chance")
         )
@@ -260,7 +277,9 @@ def _densities(run: Run, look: Look) -> tuple[tuple[str, Markup], ...]:
     names = {p.series.partition("/")[0] for p in run.points if p.figure == "heat density"}
     panels = []
     for method in sorted(names, key=method_order):
-        curves = curves_of(run.points, "heat density", under=f"{method}/")
+        curves = [
+            c for c in curves_of(run.points, "heat density", under=f"{method}/") if c.name in SHOWN_CLASSES
+        ]
         shown = [curve.name for curve in curves]
         means = [
             Mean(name, m.value) for name in shown if (m := look("heat", name, method)) and m.value is not None
@@ -294,7 +313,7 @@ def _curves(run: Run) -> tuple[tuple[str, Markup], ...]:
 
 
 def _ratios(run: Run) -> tuple[tuple[str, Markup], ...]:
-    curves = sorted(curves_of(run.points, "accuracy by ratio"), key=lambda curve: method_order(curve.name))
+    curves = sorted(curves_of(run.points, RATIO), key=lambda curve: method_order(curve.name))
     return tuple(
         (
             curve.name,
@@ -307,6 +326,12 @@ def _ratios(run: Run) -> tuple[tuple[str, Markup], ...]:
         )
         for curve in curves
     )
+
+
+def _ratio_halves(methods: Sequence[str], look: Look) -> Grid | None:
+    rows = tuple((method, tuple(_cell(look(RATIO, half, method)) for half in HALVES)) for method in methods)
+    title = "Accuracy over choices whose caption gives relations less, and more, heat per heat of its objects"
+    return _grid(Grid(title, "method", tuple(HALVES.values()), rows))
 
 
 def _captions(run: Run) -> tuple[CaptionBlock, ...]:

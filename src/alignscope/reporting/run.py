@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,18 +57,35 @@ class Run:
     settings: Mapping[str, Any]
     measurements: list[Measurement]
     choices: list[Choice]
-    heats: list[WordHeat]
+    heats: list[WordHeat]  # of some captions where there are very many
     edits: list[EditedScore]
     ranks: list[Rank]
     problems: list[Problem]
     examples: list[Example]
-    faithfulness: list[Faithfulness]
-    agreements: list[Agreement]
-    pointings: list[Pointing]
-    phrases: list[PhraseSimilarity]
     points: list[Point]
     maps: list[PatchMap]
     absent: tuple[str, ...]
+    directory: Path
+
+    @cached_property
+    def faithfulness(self) -> list[Faithfulness]:
+        """One record per checked caption and method; read when asked for, as the three below."""
+        return _rows(self.directory / FAITHFULNESS, Faithfulness)
+
+    @cached_property
+    def agreements(self) -> list[Agreement]:
+        """Correlations of methods with each other and with scrambled weights, per caption."""
+        return _rows(self.directory / AGREEMENTS, Agreement)
+
+    @cached_property
+    def pointings(self) -> list[Pointing]:
+        """Where the hottest patches lie, per phrase."""
+        return _rows(self.directory / POINTINGS, Pointing)
+
+    @cached_property
+    def phrases(self) -> list[PhraseSimilarity]:
+        """Cosines of captions with their phrases."""
+        return _rows(self.directory / PHRASES, PhraseSimilarity)
 
     def setting(self, *path: str) -> Any:
         """A value of run.json by its path, None where it is not there."""
@@ -80,22 +98,20 @@ class Run:
 def read_run(directory: Path) -> Run:
     """Read a run's directory; only run.json must be there."""
     settings = read_settings(directory / "run.json")
+    examples = _rows(directory / EXAMPLES, Example)
     return Run(
         settings,
         measurements=_rows(directory / MEASUREMENTS, Measurement),
         choices=_rows(directory / CHOICES, Choice),
-        heats=_rows(directory / HEATS, WordHeat),
+        heats=read_heats(directory / HEATS, {example.item for example in examples}),
         edits=_rows(directory / EDITS, EditedScore),
         ranks=_rows(directory / RANKS, Rank),
         problems=_rows(directory / PROBLEMS, Problem),
-        examples=_rows(directory / EXAMPLES, Example),
-        faithfulness=_rows(directory / FAITHFULNESS, Faithfulness),
-        agreements=_rows(directory / AGREEMENTS, Agreement),
-        pointings=_rows(directory / POINTINGS, Pointing),
-        phrases=_rows(directory / PHRASES, PhraseSimilarity),
+        examples=examples,
         points=_rows(directory / POINTS, Point),
         maps=read_maps(directory / MAPS),
         absent=tuple(name for name in FILES if not (directory / name).exists()),
+        directory=directory,
     )
 
 
@@ -114,9 +130,27 @@ def read_settings(path: Path) -> Mapping[str, Any]:
     return settings
 
 
-def read_heats(path: Path) -> list[WordHeat]:
-    """Word heats of a Parquet file, none where it is absent."""
-    return _rows(path, WordHeat)
+def read_heats(path: Path, first: Collection[str] = (), *, most: int = 2000) -> list[WordHeat]:
+    """Word heats of a Parquet file, none where it is absent.
+
+    Of more than `most` captions, those in `first` and some spread evenly are read, so that a page's
+    memory does not grow with the captions.
+    """
+    if not path.exists():
+        return []
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    try:
+        items = pq.read_table(path, columns=["item"], read_dictionary=["item"])["item"].unique().to_pylist()
+    except (pa.ArrowException, KeyError) as error:
+        raise BadData(f"{path}: not a Parquet file of WordHeat records ({error}); run it again") from None
+    if len(items) <= most:
+        return _rows(path, WordHeat)
+    kept = [*first, *items[:: len(items) // most]]
+    rows = pq.read_table(path, filters=pc.field("item").isin(kept)).to_pylist()
+    return [WordHeat(**row) for row in rows]
 
 
 def read_maps(path: Path) -> list[PatchMap]:
