@@ -20,7 +20,7 @@ from torch import Tensor
 from alignscope.attribution.options import DEFAULTS, Method, Options, chosen_layers
 from alignscope.attribution.relevance import layer_relevance, readout_row, wide
 from alignscope.errors import LengthMismatch, Unsupported
-from alignscope.models.protocols import DualEncoder, Tokens
+from alignscope.models.protocols import DualEncoder, PairScorer, Tokens
 
 GRADIENTS = ("gradcam", "gradient")
 
@@ -73,7 +73,7 @@ def token_heats(
     return heats
 
 
-def require(model: DualEncoder, methods: Sequence[Method]) -> None:
+def require(model: PairScorer, methods: Sequence[Method]) -> None:
     """Refuse methods that the model's traits do not name."""
     absent = [method for method in methods if method not in model.traits.attributions]
     if absent:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from alignscope.errors import LengthMismatch
-from alignscope.models.protocols import DualEncoder, Tokens
+from alignscope.models.protocols import PairScorer, Tokens
 from alignscope.records import Caption, Word
 
 
@@ -37,7 +37,7 @@ class Heats:
 
 
 def merged(
-    model: DualEncoder, tokens: Tokens, heats: Float[Tensor, "caption token"], captions: Sequence[Caption]
+    model: PairScorer, tokens: Tokens, heats: Float[Tensor, "caption token"], captions: Sequence[Caption]
 ) -> Heats:
     """The heats of each word's tokens added up; gradients pass through.
 
@@ -46,33 +46,32 @@ def merged(
     """
     if len(captions) != len(tokens.ids):
         raise LengthMismatch(f"{len(captions)} captions for {len(tokens.ids)} texts: wanted the same ones")
+    owner = owners(model, tokens, captions)
     words = max((len(caption.words) for caption in captions), default=0)
-    owner = torch.full(tokens.ids.shape, words)  # the last column collects what belongs to no word
-    heard = torch.zeros(len(captions), words, dtype=torch.bool)
-    unheard = []
+    sums = heats.new_zeros(len(captions), words + 1).scatter_add(1, owner.to(heats.device), heats)
+    heard = (rearrange(owner, "caption token -> caption token 1") == torch.arange(1, words + 1)).any(dim=1)
+    lengths = torch.tensor([len(caption.words) for caption in captions]).long()
+    missing = ~heard & (torch.arange(words) < rearrange(lengths, "caption -> caption 1"))
     limit = model.traits.context_length
     why = f"not heard: beyond the {limit} tokens of context or the text's end"
-    for row, (spans, caption) in enumerate(zip(tokens.offsets, captions, strict=True)):
-        last = int(tokens.readout[row]) if model.traits.is_causal else len(spans)
-        for position, own in enumerate(pieces(spans[:last], caption.words)):
-            owner[row, own] = position
-            heard[row, position] = bool(own)
-            if not own:
-                unheard.append(Unheard(row, position, why))
-    sums = heats.new_zeros(len(captions), words + 1).scatter_add(1, owner.to(heats.device), heats)
-    return Heats(sums[:, :words], heard, tuple(unheard))
+    unheard = tuple(Unheard(row, word, why) for row, word in missing.nonzero().tolist())
+    return Heats(sums[:, 1:], heard, unheard)
 
 
-def pieces(spans: Sequence[tuple[int, int]], words: Sequence[Word]) -> list[list[int]]:
-    """For each word the tokens that spell it: a token belongs to the word it shares most characters with.
+def owners(
+    model: DualEncoder, tokens: Tokens, captions: Sequence[Caption]
+) -> Int[Tensor, "caption token"]:
+    """The word each token belongs to, counted from 1, 0 for none: the one it shares most characters with.
 
-    >>> words = [Word("a", 0, 1, "other"), Word("street lamp", 2, 13, "object")]
-    >>> pieces([(0, 0), (0, 1), (2, 8), (9, 11), (11, 13), (13, 14)], words)
-    [[1], [2, 3, 4]]
+    Of words that share equally many, the first.
     """
-    owners: list[list[int]] = [[] for _ in words]
-    for token, (start, end) in enumerate(spans):
-        shared = [min(end, word.end) - max(start, word.start) for word in words]
-        if shared and max(shared) > 0:
-            owners[shared.index(max(shared))].append(token)
-    return owners
+    words = max((len(caption.words) for caption in captions), default=0)
+    bounds = [[(word.start, word.end) for word in caption.words] for caption in captions]
+    filled = [row + [(0, 0)] * (words - len(row)) for row in bounds]
+    word = torch.tensor(filled).long().reshape(len(captions), 1, words, 2)
+    token = rearrange(spans(tokens), "caption token bound -> caption token 1 bound")
+    shared = torch.minimum(word[..., 1], token[..., 1]) - torch.maximum(word[..., 0], token[..., 0])
+    if model.traits.is_causal:
+        is_after = torch.arange(tokens.ids.shape[1]) >= rearrange(tokens.readout, "caption -> caption 1")
+        shared = shared.masked_fill(rearrange(is_after.cpu(), "caption token -> caption token 1"), 0)
+    return torch.cat([torch.zeros_like(shared[..., :1]) if words else shared.new_zeros(*shared.shape[:2], 1), shared], dim=-1).argmax(dim=-1)

@@ -23,7 +23,7 @@ class Traits:
 
     family: Literal["dual", "cross", "captioner"]
     unit: Literal["patch", "region"]
-    grid: tuple[int, int] | None  # rows, columns of patches; None where the unit is a region
+    grid: tuple[int, int] | None  # rows, columns of patches; None where the unit is a region or sizes vary
     context_length: int  # tokens, specials included
     activation: str  # of the text tower: "quick_gelu", "gelu", ...
     readout: Literal["end", "last", "first", "pooled"]  # where the text embedding is read
@@ -117,4 +117,71 @@ class DualEncoder(PairScorer, Protocol):
     def scrambled(self, *, seed: int) -> DualEncoder:
         """A copy whose towers' weights are shuffled within each tensor: the same model, nothing learned
         (Adebayo et al. 2018, sanity checks)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """What a detector saw in one image, for models that take it in place of pixels."""
+
+    features: Float[Tensor, "region width"]
+    boxes: Float[Tensor, "region 4"]  # left, top, right, bottom as shares of the image's width and height
+
+
+Picture = Image | Regions
+Stream = Literal["text", "image", "joint"]
+
+
+@dataclass(frozen=True, eq=False)
+class PairInputs:
+    """A batch of pairs as a cross-encoder takes them, and what its positions stand for.
+
+    `images` holds pixels (channel, height, width) or features (region, width), one per pair and without
+    padding; `boxes` is empty where there are no regions. `units` says for each position of the image
+    stream which patch (row by row) or region it stands for, -1 where none: a class token, padding.
+    """
+
+    tokens: Tokens
+    images: tuple[Float[Tensor, "..."], ...]
+    boxes: tuple[Float[Tensor, "_ 4"], ...]
+    units: Int[Tensor, "pair position"]
+    counts: tuple[int, ...]  # patches or regions of each image
+    grids: tuple[tuple[int, int] | None, ...]  # rows, columns of patches; None where units are regions
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionMap:
+    """Softmax probabilities of one attention, part of the graph.
+
+    Positions of the joint stream are those of the text and then those of the image. Maps of one `block`
+    run side by side: none of them sees what another made. Blocks count up in the order of the forward.
+    """
+
+    query: Stream
+    key: Stream
+    block: int
+    probabilities: Float[Tensor, "pair head query key"]
+
+
+@runtime_checkable
+class CrossEncoder(PairScorer, Protocol):
+    """A pair scorer that reads image and text together, so that neither has an embedding of its own.
+
+    Pairs of a batch do not meet, and padding changes no score.
+    """
+
+    def score(self, images: Sequence[Picture], texts: Sequence[str]) -> Float[Tensor, " pair"]: ...
+    def inputs(self, images: Sequence[Picture], texts: Sequence[str]) -> PairInputs: ...
+    def match(self, inputs: PairInputs) -> Float[Tensor, " pair"]:
+        """The score on the model's device, with a graph when gradients are on."""
+        ...
+
+    def pair_attention(self) -> AbstractContextManager[list[AttentionMap]]:
+        """Within the `with`, each `match` appends every attention map, in the order of the calls; also
+        those that the score does not depend on. No hook is left afterwards, also after an error."""
+        ...
+
+    def text_inputs(self) -> AbstractContextManager[list[Tensor]]:
+        """Within the `with`, each `match` appends the token embeddings that enter the model,
+        (pair, token, dim), part of the graph even where the weights are frozen."""
         ...

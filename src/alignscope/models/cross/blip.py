@@ -1,0 +1,77 @@
+"""BLIP's image-text matching (Li et al. 2022): a text encoder that looks at the patches in every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from einops import repeat
+from jaxtyping import Float
+from PIL.Image import Image
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from alignscope.models.cross.encoder import Family, Site
+from alignscope.models.cross.pixels import pixels
+from alignscope.models.protocols import PairInputs, Tokens
+
+
+def sites(config: Any) -> list[Site]:
+    """Where probabilities pass: the image tower first, then self- and cross-attention by turns."""
+    vision, text = config.vision_config.num_hidden_layers, config.text_config.num_hidden_layers
+    found = [
+        Site(f"vision_model.encoder.layers.{i}.self_attn.dropout", (("image", "image"),))
+        for i in range(vision)
+    ]
+    for i in range(text):
+        layer = f"text_encoder.encoder.layer.{i}"
+        found += [
+            Site(f"{layer}.attention.self.dropout", (("text", "text"),)),
+            Site(f"{layer}.crossattention.self.dropout", (("text", "image"),)),
+        ]
+    return found
+
+
+def grid(config: Any) -> tuple[int, int]:
+    """Rows and columns of patches; every image becomes a square."""
+    side = config.vision_config.image_size // config.vision_config.patch_size
+    return side, side
+
+
+def inputs(
+    model: PreTrainedModel, image_processor: Any, images: Sequence[Image], tokens: Tokens
+) -> PairInputs:
+    """Pixels; a class token comes before the patches."""
+    rows, columns = grid(model.config)
+    return PairInputs(
+        tokens,
+        tuple(pixels(image_processor, image) for image in images),
+        (),
+        repeat(torch.arange(-1, rows * columns), "position -> pair position", pair=len(images)),
+        (rows * columns,) * len(images),
+        ((rows, columns),) * len(images),
+    )
+
+
+def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
+    """Log-odds of "the text fits the image": second logit minus first, so that its sigmoid is the probability."""
+    with model.device:  # transformers makes one of the masks on the default device
+        output = model(
+            input_ids=inputs.tokens.ids.to(model.device),
+            attention_mask=inputs.tokens.mask.to(model.device),
+            pixel_values=torch.stack(inputs.images).to(model.device, model.dtype),
+            use_itm_head=True,
+        )
+    return output.itm_score[:, 1] - output.itm_score[:, 0]
+
+
+BLIP = Family(
+    "BlipForImageTextRetrieval",
+    "patch",
+    text_config=lambda config: config.text_config,
+    grid=grid,
+    sites=sites,
+    inputs=inputs,
+    match=match,
+)

@@ -1,0 +1,176 @@
+"""Cross-encoders of transformers behind the `CrossEncoder` protocol; what differs between them is a `Family`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from alignscope.errors import BadInput, LengthMismatch
+from alignscope.models import taps
+from alignscope.models.dual.encoder import evaluating
+from alignscope.models.dual.texts import TextSide, token_rules, tokenise
+from alignscope.models.fingerprint import weights_digest
+from alignscope.models.protocols import AttentionMap, PairInputs, Picture, Regions, Stream, Tokens, Traits
+
+Calls = tuple[tuple[Stream, Stream], ...]
+"""What each call of a module in one forward attends from and to."""
+FIRST_TOKEN = TextSide(attention="", readout="first", is_causal=False, reads_padding=False)
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Site:
+    """A module that attention probabilities enter, by its path in the model."""
+
+    path: str
+    calls: Calls
+
+
+@dataclass(frozen=True)
+class Family:
+    """What a cross-encoder of one `model_type` does differently from the others.
+
+    `sites` are in the order in which they run; their places are the blocks of the maps.
+    """
+
+    model_class: str
+    unit: Literal["patch", "region"]
+    text_config: Callable[[Any], Any]
+    grid: Callable[[Any], tuple[int, int] | None]
+    sites: Callable[[Any], list[Site]]
+    inputs: Callable[[PreTrainedModel, Any, Sequence[Any], Tokens], PairInputs]
+    match: Callable[[PreTrainedModel, PairInputs], Tensor]
+
+
+@final
+class TransformersCrossEncoder:
+    """A transformers model with a matching head, its tokenizer and, where it takes pixels, its image processor."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        image_processor: Any | None,
+        family: Family,
+        *,
+        name: str,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+        self.family = family
+        self._name = name
+        self._rules = token_rules(FIRST_TOKEN, family.text_config(model.config), tokenizer)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def fingerprint(self) -> str:
+        """Sha256 over weights, configuration, tokenizer and preprocessing."""
+        configuration = self.model.config.to_diff_dict()
+        for volatile in ("_name_or_path", "architectures", "dtype", "transformers_version"):
+            configuration.pop(volatile, None)
+        images = json.loads(self.image_processor.to_json_string()) if self.image_processor else {}
+        tokenizer = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        for how_called_last in ("truncation", "padding"):
+            tokenizer.pop(how_called_last, None)
+        facts = json.dumps([configuration, tokenizer, images], sort_keys=True, default=str)
+        digest = hashlib.sha256(weights_digest(self.model.state_dict()).digest())
+        digest.update(facts.encode())
+        return digest.hexdigest()
+
+    @property
+    def traits(self) -> Traits:
+        return Traits(
+            family="cross",
+            unit=self.family.unit,
+            grid=self.family.grid(self.model.config),
+            context_length=self._rules.context_length,
+            activation=self.family.text_config(self.model.config).hidden_act,
+            readout="first",
+            is_causal=False,
+            trims_padding=True,
+            attributions=("attention", "gradcam", "gradient"),
+            scale=1.0,
+        )
+
+    def score(self, images: Sequence[Picture], texts: Sequence[str]) -> Float[Tensor, " pair"]:
+        """How well each text fits the image at the same place: the logit of the matching head, on the CPU."""
+        check_pairs(self.family.unit, images, texts)
+        scores = [torch.zeros(0)]
+        with torch.no_grad(), evaluating(self.model):
+            for start in range(0, len(texts), BATCH):
+                part = slice(start, start + BATCH)
+                scores.append(self.match(self.inputs(images[part], texts[part])).float().cpu())
+        return torch.cat(scores)
+
+    def inputs(self, images: Sequence[Picture], texts: Sequence[str]) -> PairInputs:
+        """A batch of pairs; texts longer than the context are cut, `Tokens.lengths` says which."""
+        check_pairs(self.family.unit, images, texts)
+        tokens = tokenise(texts, self.tokenizer, self._rules)
+        return self.family.inputs(self.model, self.image_processor, images, tokens)
+
+    def match(self, inputs: PairInputs) -> Float[Tensor, " pair"]:
+        """The matching logit on the model's device, at least float32, with a graph when gradients are on."""
+        logits = self.family.match(self.model, inputs)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+    @contextmanager
+    def pair_attention(self) -> Iterator[list[AttentionMap]]:
+        """Within the `with`, each `match` appends every attention map, in the order of the calls."""
+        maps: list[AttentionMap] = []
+        with ExitStack() as hooks:
+            for block, site in enumerate(self.family.sites(self.model.config)):
+                hook = keeping(maps, block, site.calls)
+                module = self.model.get_submodule(site.path)
+                hooks.callback(module.register_forward_pre_hook(hook).remove)
+            yield maps
+
+    @contextmanager
+    def text_inputs(self) -> Iterator[list[Tensor]]:
+        """Within the `with`, each `match` appends the token embeddings that enter the model."""
+        table = self.model.get_input_embeddings()
+        with taps.embeddings(table) as found:
+            # BLIP adds the positions in place, which a leaf does not allow: it gets a copy
+            copies = table.register_forward_hook(lambda module, inputs, output: output.clone())
+            try:
+                yield found
+            finally:
+                copies.remove()
+
+
+def keeping(maps: list[AttentionMap], block: int, calls: Calls) -> Callable[[Any, tuple[Any, ...]], None]:
+    """A pre-hook that keeps what enters a module, named by which call of a forward it is."""
+    done = 0
+
+    def keep(module: Any, inputs: tuple[Any, ...]) -> None:
+        nonlocal done
+        query, key = calls[done % len(calls)]
+        done += 1
+        maps.append(AttentionMap(query, key, block, inputs[0]))
+
+    return keep
+
+
+def check_pairs(unit: str, images: Sequence[Picture], texts: Sequence[str]) -> None:
+    """One picture per text, each of the kind the model takes."""
+    if len(images) != len(texts):
+        raise LengthMismatch(
+            f"{len(texts)} texts for {len(images)} images: a cross-encoder takes them one to one; "
+            "repeat what comes several times"
+        )
+    for position, image in enumerate(images):
+        if isinstance(image, Regions) != (unit == "region"):
+            wanted = "Regions (features and boxes of a detector)" if unit == "region" else "a PIL image"
+            raise BadInput(f"image {position} is {type(image).__name__}, the model takes {wanted}")

@@ -1,0 +1,87 @@
+"""LXMERT (Tan and Bansal 2019): a language, a region and a cross-modal encoder over features of a detector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel
+
+from alignscope.errors import BadData
+from alignscope.models.cross.encoder import Calls, Family, Site
+from alignscope.models.protocols import PairInputs, Regions, Tokens
+
+CROSS = "lxmert.encoder.x_layers.{i}.{part}.dropout"
+
+
+def sites(config: Any) -> list[Site]:
+    """Where probabilities pass; the cross-attention module is shared and called for either direction in turn."""
+    text: Calls = (("text", "text"),)
+    image: Calls = (("image", "image"),)
+    found = [Site(f"lxmert.encoder.layer.{i}.attention.self.dropout", text) for i in range(config.l_layers)]
+    found += [
+        Site(f"lxmert.encoder.r_layers.{i}.attention.self.dropout", image) for i in range(config.r_layers)
+    ]
+    for i in range(config.x_layers):
+        found += [
+            Site(CROSS.format(i=i, part="visual_attention.att"), (("text", "image"), ("image", "text"))),
+            Site(CROSS.format(i=i, part="lang_self_att.self"), text),
+            Site(CROSS.format(i=i, part="visn_self_att.self"), image),
+        ]
+    return found
+
+
+def inputs(
+    model: PreTrainedModel, image_processor: None, images: Sequence[Regions], tokens: Tokens
+) -> PairInputs:
+    """The regions as they are; every position of the image stream is a region."""
+    width = model.config.visual_feat_dim
+    for position, regions in enumerate(images):
+        count, got = regions.features.shape
+        if got != width or len(regions.boxes) != count or count == 0:
+            raise BadData(
+                f"image {position} has {count} features of width {got} and {len(regions.boxes)} boxes: "
+                f"wanted one box per feature, at least one, and width {width}"
+            )
+        if not ((regions.boxes >= 0) & (regions.boxes <= 1)).all():
+            raise BadData(
+                f"image {position} has boxes outside 0 to 1: divide pixels by the image's width and height"
+            )
+    counts = tuple(len(regions.features) for regions in images)
+    places = [torch.arange(count) for count in counts] or [torch.zeros(0, dtype=torch.long)]
+    return PairInputs(
+        tokens,
+        tuple(regions.features for regions in images),
+        tuple(regions.boxes for regions in images),
+        pad_sequence(places, batch_first=True, padding_value=-1)[: len(images)],
+        counts,
+        (None,) * len(images),
+    )
+
+
+def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
+    """The logit of "the text fits the image", the second of the matching head."""
+    kind = {"device": model.device, "dtype": model.dtype}
+    output = model(
+        input_ids=inputs.tokens.ids.to(model.device),
+        attention_mask=inputs.tokens.mask.to(model.device),
+        visual_feats=pad_sequence(list(inputs.images), batch_first=True).to(**kind),
+        visual_pos=pad_sequence(list(inputs.boxes), batch_first=True).to(**kind),
+        visual_attention_mask=(inputs.units >= 0).to(model.device),
+    )
+    return output.cross_relationship_score[:, 1]
+
+
+LXMERT = Family(
+    "LxmertForPreTraining",
+    "region",
+    text_config=lambda config: config,
+    grid=lambda config: None,
+    sites=sites,
+    inputs=inputs,
+    match=match,
+)

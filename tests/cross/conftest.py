@@ -1,0 +1,121 @@
+"""Tiny random cross-encoders, saved and loaded like real ones, and pairs for each."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from alignscope.models.cross.encoder import TransformersCrossEncoder
+from alignscope.models.cross.loading import load
+from alignscope.models.protocols import Picture, Regions
+
+TEXTS = [
+    "a red dog near a small cat",
+    "cat",
+    "The kitchen, with two unknowable cats!",
+    "a red dog near a small cat " * 5,
+]
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "dog", "near", "small", "cat", "##s"]
+PIECES += ["the", "kitchen", ",", "with", "two", "!", "un", "##know", "##able"]
+WIDTH = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2}
+TEXT = {**WIDTH, "vocab_size": len(PIECES), "max_position_embeddings": 20, "num_hidden_layers": 2}
+SIZES = [(48, 32), (20, 40), (32, 32), (64, 25)]
+
+
+def config_of(kind: str) -> Any:
+    import transformers
+
+    if kind == "lxmert":
+        text = {name: value for name, value in TEXT.items() if name != "num_hidden_layers"}
+        return transformers.LxmertConfig(
+            **text, l_layers=2, r_layers=1, x_layers=2, visual_feat_dim=6, num_qa_labels=3, num_attr_labels=3
+        )
+    if kind == "vilt":
+        return transformers.ViltConfig(**TEXT, image_size=32, patch_size=8)
+    vision = {**WIDTH, "image_size": 32, "patch_size": 8, "num_hidden_layers": 2}
+    return transformers.BlipConfig(
+        text_config={**TEXT, "encoder_hidden_size": 16, "pad_token_id": 0},
+        vision_config=vision,
+        projection_dim=8,
+        image_text_hidden_size=8,
+    )
+
+
+def save_twin(directory: Path, kind: str, **changes: Any) -> Path:
+    """Weights drawn with a fixed seed, large enough that attention is not flat."""
+    import transformers
+
+    from alignscope.models.cross.loading import FAMILIES
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    config = config_of(kind)
+    for name, value in changes.items():
+        setattr(config, name, value)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        model = getattr(transformers, FAMILIES[kind].model_class)(config)
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=0.4)
+    model.save_pretrained(directory)
+    transformers.BertTokenizer(vocab={piece: row for row, piece in enumerate(PIECES)}).save_pretrained(
+        directory
+    )
+    if kind == "vilt":
+        transformers.ViltImageProcessorPil(size={"shortest_edge": 24}, size_divisor=8).save_pretrained(
+            directory
+        )
+    if kind == "blip":
+        transformers.BlipImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The directory of a twin, by kind; keyword arguments change its configuration."""
+    made: dict[str, Path] = {}
+
+    def find(kind: str, **changes: Any) -> Path:
+        key = f"{kind}-{sorted(changes.items())}"
+        if key not in made:
+            made[key] = save_twin(tmp_path_factory.mktemp("cross") / f"tiny-random-{kind}", kind, **changes)
+        return made[key]
+
+    return find
+
+
+@pytest.fixture(params=["lxmert", "vilt", "blip"])
+def model(request: pytest.FixtureRequest, twin: Callable[..., Path]) -> TransformersCrossEncoder:
+    return load(twin(request.param))
+
+
+def picture(unit: str, number: int) -> Picture:
+    """Noise: an image of any size, or three to six regions."""
+    noise = np.random.default_rng(number)
+    width, height = SIZES[number % len(SIZES)]
+    if unit == "patch":
+        return Image.fromarray(noise.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    count = 3 + number % 4
+    features = torch.tensor(noise.normal(size=(count, 6)), dtype=torch.float32)
+    return Regions(features, torch.tensor(noise.uniform(size=(count, 4)), dtype=torch.float32))
+
+
+@pytest.fixture
+def pictures(model: TransformersCrossEncoder) -> Sequence[Picture]:
+    """One for each of the texts, no two of the same size."""
+    return [picture(model.traits.unit, number) for number in range(len(TEXTS))]
+
+
+@pytest.fixture
+def texts() -> list[str]:
+    return list(TEXTS)
+
+
+@pytest.fixture
+def picture_of() -> Callable[[str, int], Picture]:
+    return picture
