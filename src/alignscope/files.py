@@ -81,6 +81,19 @@ def write_parquet(path: Path, rows: Sequence[Any], record: type) -> None:
         pq.write_table(table, file)
 
 
+def merge_parquet(path: Path, parts: Sequence[Path], record: type) -> int:
+    """Write the rows of several Parquet files as one, part by part; returns how many rows."""
+    import pyarrow.parquet as pq
+
+    schema, rows = _schema(record), 0
+    with _whole(path) as half, pq.ParquetWriter(half, schema) as writer:
+        for part in parts:
+            table = pq.read_table(part, schema=schema)
+            writer.write_table(table)
+            rows += table.num_rows
+    return rows
+
+
 def read_parquet(path: Path, record: type[Record]) -> list[Record]:
     """Records of a Parquet file written by `write_parquet`."""
     import pyarrow as pa

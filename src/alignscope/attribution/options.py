@@ -55,6 +55,20 @@ class Options:
 DEFAULTS = Options()
 
 
+def layers_of(text: str) -> Layers:
+    """Layers as the command line names them.
+
+    >>> layers_of("last"), layers_of("0:6")
+    ('last', (0, 6))
+    """
+    if text in ("all", "last"):
+        return text  # type: ignore[return-value]
+    first, colon, stop = text.partition(":")
+    if not (colon and first.isdecimal() and stop.isdecimal()):
+        raise BadInput(f"layers {text!r}: wanted all, last or FIRST:STOP such as 0:6")
+    return int(first), int(stop)
+
+
 def chosen_layers(layers: Layers, count: int) -> range:
     """Positions of the layers that take part, of `count`.
 

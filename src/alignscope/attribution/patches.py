@@ -28,7 +28,7 @@ ImageMethod = Literal["attention", "gradcam"]
 def patch_heats(
     model: DualEncoder,
     pixels: Float[Tensor, "image channel height width"],
-    text_embeddings: Float[Tensor, "image dim"],
+    text_embeddings: Float[Tensor, "text dim"],
     *,
     layers: Layers = "all",
     method: ImageMethod = "gradcam",
@@ -57,6 +57,12 @@ def patch_heats(
             gradients = torch.autograd.grad(scores.sum(), used, create_graph=create_graph)
     heats = gradcam_heats(model, used, gradients) if wants_gradient else attention_heats(model, used)
     return heats if create_graph else heats.detach().cpu()
+
+
+def image_methods(model: DualEncoder) -> tuple[ImageMethod, ...]:
+    """The image maps that the model's traits promise."""
+    readout = model.traits.image_readout
+    return () if readout is None else ("gradcam",) if readout == "features" else ("attention", "gradcam")
 
 
 def check(model: DualEncoder, method: ImageMethod) -> None:

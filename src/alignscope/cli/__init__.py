@@ -7,7 +7,9 @@ import sys
 
 import typer
 
+from alignscope.cli.attribute import attribute
 from alignscope.cli.audit import audit
+from alignscope.cli.inspect import inspect
 from alignscope.cli.pairs import pairs
 from alignscope.cli.report import report
 from alignscope.cli.train import train
@@ -23,6 +25,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(audit)
+app.command()(attribute)
+app.command()(inspect)
 app.command()(train)
 app.command()(pairs)
 app.command()(report)

@@ -26,12 +26,16 @@ def audit(
     ] = "float32",
     batch_size: Annotated[int, typer.Option(help="images or captions at a time", min=1)] = 64,
     seed: Annotated[int, typer.Option(help="of edits and intervals")] = 0,
-    last_layer: Annotated[bool, typer.Option(help="relevance from the last layer only")] = False,
+    layers: Annotated[str, typer.Option(help="of attention and gradcam: all, last or FIRST:STOP")] = "all",
+    checked: Annotated[
+        int, typer.Option(help="captions, about, on which word attributions are checked", min=0)
+    ] = 200,
     resume: Annotated[bool, typer.Option(help="go on with the same run in --out")] = False,
     overwrite: Annotated[bool, typer.Option(help="delete the run in --out first")] = False,
 ) -> None:
     """Audit MODEL: accuracy by kind of foil, word attribution by class, sensitivity, retrieval."""
     import alignscope
+    from alignscope.attribution.options import Options, layers_of
     from alignscope.cli.progress import bars
     from alignscope.reporting.tables import text_table
 
@@ -46,7 +50,8 @@ def audit(
             dtype=dtype,
             batch_size=batch_size,
             seed=seed,
-            layers="last" if last_layer else "all",
+            options=Options(layers=layers_of(layers), seed=seed),
+            checked=checked,
             resume=resume,
             overwrite=overwrite,
             command=shlex.join(["alignscope", *sys.argv[1:]]),

@@ -1,8 +1,9 @@
 """The audit: does a model align images with whole meaning, or only with nouns?
 
 Four questions on one data set: (a) does it prefer the caption to each kind of foil, (b) which classes of
-words does its score listen to (relevance on the text tower, Chefer et al. 2021), (c) does wrong nouns
-or other random words hurt the score more (Ma et al. 2022, section 4.4), (d) does it retrieve.
+words does its score listen to, under every method of attribution the model gives, and are those maps
+right, (c) does wrong nouns or other random words hurt the score more (Ma et al. 2022, section 4.4),
+(d) does it retrieve.
 Everything measured goes to records in one directory; the report is made from these alone.
 """
 
@@ -13,7 +14,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,14 +22,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 import alignscope
-from alignscope.attribution.attribute import attribute
-from alignscope.attribution.options import Options
+from alignscope.attribution.options import METHODS
 from alignscope.errors import BadData
 from alignscope.evaluation.choices import accuracy
-from alignscope.evaluation.heats import heat_by_class
 from alignscope.evaluation.retrieval import ranks, recall
 from alignscope.evaluation.sensitivity import score_drops
-from alignscope.files import read_jsonl, read_parquet, write_json, write_jsonl, write_parquet
+from alignscope.files import read_jsonl, write_json, write_jsonl, write_parquet
+from alignscope.language.replacements import candidates
 from alignscope.models.protocols import DualEncoder
 from alignscope.records import (
     Choice,
@@ -36,16 +36,20 @@ from alignscope.records import (
     Item,
     ItemSource,
     Measurement,
+    Point,
     Problem,
     Rank,
     Signature,
-    WordHeat,
 )
 from alignscope.reporting.audit import audit_page
+from alignscope.studies.attributions import CHUNK, judged, occurrences, truncated, unsupported
+from alignscope.studies.checks import Judge, Plan
 from alignscope.studies.edits import Edit, plan_edits
 from alignscope.studies.embeddings import Embedded, Progress, embed_images, embed_texts
 from alignscope.studies.examples import examples
 from alignscope.studies.output import RUN, claim
+from alignscope.studies.parts import Found, in_parts, merged_parts
+from alignscope.studies.summary import Summary, summarised
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,8 @@ class Settings:
     seed: int = 0
     draws: int = 2000  # bootstrap draws
     edit_draws: int = 5  # edited captions of each sort per caption
-    layers: Literal["all", "last"] = "all"  # of the relevance propagation
     ties: Literal["wrong", "half", "right"] = "wrong"
+    plan: Plan = field(default=Plan(METHODS))  # of attribution; methods the model lacks are left out
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,10 @@ class Findings:
 
     items: tuple[Item, ...]  # those whose image opened
     choices: tuple[Choice, ...]
-    heats: tuple[WordHeat, ...]
     edits: tuple[EditedScore, ...]
     ranks: tuple[Rank, ...]
     problems: tuple[Problem, ...]
+    parts: int  # of attribution, kept in the work directory
 
 
 def audit(
@@ -96,6 +100,8 @@ def audit(
     progress: Progress = lambda stage, done, total: None,
 ) -> Audit:
     """Measure `model` on `source` and write run.json, records and report.html under `out`."""
+    given = tuple(method for method in settings.plan.methods if method in model.traits.attributions)
+    settings = replace(settings, plan=replace(settings.plan, methods=given))
     identity = {
         "kind": "audit",
         "version": alignscope.__version__,
@@ -110,9 +116,10 @@ def audit(
     work.mkdir(exist_ok=True)
     started, clock = datetime.datetime.now(datetime.UTC), _Clock()
     found = _findings(model, source, settings, batch_size, work, clock, progress)
-    measurements = _measure(model, source, found, settings, dtype)
+    merged_parts(work, out, found.parts, problems=[*unsupported(model), *found.problems])
+    measured = _measure(model, source, found, settings, dtype, out)
     clock.lap("intervals")
-    _write(out, source, found, measurements)
+    _write(out, source, found, measured)
     counts = {"items": len(source.items), "images": len({i.image for i in source.items})}
     counts["foils"] = sum(len(item.foils) for item in source.items)
     run: dict[str, Any] = {**identity, "identity": identity, "finished": True, "command": command}
@@ -122,7 +129,8 @@ def audit(
     run |= {"seed": settings.seed, "ties": settings.ties}
     write_json(out / RUN, run)
     shutil.rmtree(work)
-    return Audit(out, audit_page(out), tuple(measurements), found.problems)
+    problems = tuple(Problem(**row) for row in read_jsonl(out / "problems.jsonl"))
+    return Audit(out, audit_page(out), tuple(measured.measurements), problems)
 
 
 def _findings(
@@ -143,11 +151,10 @@ def _findings(
         raise BadData(f"no item of {source.name} can be scored; first problem: {problems[:1]}")
     clock.lap("images")
     texts = [text for item in items for text in (item.caption.text, *(f.text for f in item.foils))]
-    problems += _truncated(model, items)
+    problems += truncated(model, items)
     embedded = embed_texts(model, texts, work, batch_size=batch_size, name="texts", progress=progress)
     clock.lap("texts")
-    heats, unheard = _heats(model, items, images, settings, batch_size, work, progress)
-    problems += unheard
+    parts = _attribute(model, source, items, images, settings.plan, batch_size, work, progress)
     clock.lap("attribution")
     planned, unedited = plan_edits(items, draws=settings.edit_draws, seed=settings.seed)
     problems += unedited
@@ -158,17 +165,16 @@ def _findings(
     ranked = _ranks(items, images, embedded)
     clock.lap("retrieval")
     choices = tuple(_choices(model, items, images, embedded))
-    return Findings(items, choices, tuple(heats), tuple(edits), tuple(ranked), tuple(problems))
+    return Findings(items, choices, tuple(edits), tuple(ranked), tuple(problems), parts)
 
 
-def _write(out: Path, source: ItemSource, found: Findings, measurements: Sequence[Measurement]) -> None:
-    """The records of an audit as files."""
+def _write(out: Path, source: ItemSource, found: Findings, measured: Summary) -> None:
+    """The records of an audit as files, beside those of attribution."""
     write_parquet(out / "choices.parquet", found.choices, Choice)
-    write_parquet(out / "heats.parquet", found.heats, WordHeat)
     write_parquet(out / "edits.parquet", found.edits, EditedScore)
     write_parquet(out / "ranks.parquet", found.ranks, Rank)
-    write_parquet(out / "measurements.parquet", measurements, Measurement)
-    write_jsonl(out / "problems.jsonl", found.problems)
+    write_parquet(out / "measurements.parquet", measured.measurements, Measurement)
+    write_parquet(out / "points.parquet", measured.points, Point)
     write_jsonl(out / "examples.jsonl", examples(found.choices, source))
 
 
@@ -183,18 +189,6 @@ class _Clock:
         now = time.monotonic()
         self.laps[stage] = round(now - self._last, 2)
         self._last = now
-
-
-def _truncated(model: DualEncoder, items: Sequence[Item]) -> Iterator[Problem]:
-    """A problem for every caption or foil that the model does not hear to its end."""
-    said = [(item.id, text) for item in items for text in (item.caption.text, *(f.text for f in item.foils))]
-    length = model.traits.context_length
-    tokens = model.tokens([text for _, text in said])
-    for (item, text), count, unheard in zip(said, tokens.lengths, tokens.unheard, strict=True):
-        if count > length:
-            yield Problem(item, text, f"text of {count} tokens truncated at {length}", "handled")
-        elif unheard:
-            yield Problem(item, text, f"{unheard} tokens after an unknown one are not heard", "handled")
 
 
 def _scores(
@@ -219,36 +213,29 @@ def _choices(
         yield Choice(item.id, item.image, foil.kind, item.caption.text, foil.text, caption_score, foil_score)
 
 
-def _heats(
+def _attribute(
     model: DualEncoder,
+    source: ItemSource,
     items: Sequence[Item],
     images: Embedded,
-    settings: Settings,
+    plan: Plan,
     batch_size: int,
     work: Path,
     progress: Progress,
-) -> tuple[list[WordHeat], list[Problem]]:
-    """Relevance of every caption's words, batch by batch, kept as it comes."""
-    if "gradcam" not in model.traits.attributions:
-        return [], [Problem("", model.name, "gradcam is unsupported by this model", "unscored")]
-    heats: list[WordHeat] = []
-    problems: list[Problem] = []
-    place = {item.id: i for i, item in enumerate(items)}
-    by_length = sorted(items, key=lambda item: len(item.caption.text))  # little padding in a batch
-    for start in range(0, len(items), batch_size):
-        part = by_length[start : start + batch_size]
-        kept, unheard = work / f"heats-{start:08d}.parquet", work / f"unheard-{start:08d}.jsonl"
-        if not kept.exists():
-            vectors = images[[item.image for item in part]]
-            for found in attribute(
-                model, part, vectors, batch_size=batch_size, options=Options(layers=settings.layers)
-            ):
-                write_jsonl(unheard, found.problems)
-                write_parquet(kept, [word for heat in found.attributions for word in heat.words], WordHeat)
-        heats += read_parquet(kept, WordHeat)
-        problems += [Problem(**row) for row in read_jsonl(unheard)]
-        progress("attribution", min(start + batch_size, len(items)), len(items))
-    return sorted(heats, key=lambda heat: (place[heat.item], heat.position)), problems
+) -> int:
+    """Word heats and their checks, chunk by chunk, kept as they come; returns how many chunks."""
+    judge = Judge.of(model, plan, len(items))
+    available = candidates((item.caption for item in items), at_least=occurrences(len(items)))
+    starts = range(0, len(items), CHUNK)
+    for number, start in enumerate(starts):
+        chunk = items[start : start + CHUNK]
+
+        def part(chunk: Sequence[Item] = chunk) -> tuple[Found, dict[str, int]]:
+            return judged(model, chunk, images, source, judge, available, batch_size), {"items": len(chunk)}
+
+        in_parts(work, number, part)
+        progress("attribution", start + len(chunk), len(items))
+    return len(starts)
 
 
 def _edits(
@@ -275,9 +262,9 @@ def _ranks(items: Sequence[Item], images: Embedded, texts: Embedded) -> list[Ran
 
 
 def _measure(
-    model: DualEncoder, source: ItemSource, found: Findings, settings: Settings, dtype: str
-) -> list[Measurement]:
-    """Records to measurements, each with its interval and signature."""
+    model: DualEncoder, source: ItemSource, found: Findings, settings: Settings, dtype: str, out: Path
+) -> Summary:
+    """Records to measurements, each with its interval and signature, and to curves."""
     images = {item.image for item in found.items}
     signature = Signature(
         "audit",
@@ -300,9 +287,11 @@ def _measure(
         "text to image": len({(item.image, item.caption.text) for item in unscored}),
     }
     how: dict[str, Any] = {"signature": signature, "draws": settings.draws, "seed": settings.seed}
-    return [
+    words = summarised(out, settings.plan, signature=signature, choices=found.choices)
+    measurements = [
         *accuracy(found.choices, missing=missing, ties=settings.ties, **how),
-        *heat_by_class(found.heats, **how),
+        *words.measurements,
         *score_drops(found.edits, missing=len(unscored), **how),
         *recall(found.ranks, missing=unranked, **how),
     ]
+    return Summary(measurements, words.points)

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from alignscope.errors import BadData
 from alignscope.models.protocols import DualEncoder
-from alignscope.records import ItemSource, Problem
+from alignscope.records import Item, ItemSource, Problem
+from alignscope.studies.streams import Chunk
 
 Progress = Callable[[str, int, int], None]
 
@@ -38,27 +39,47 @@ def embed_images(
     model: DualEncoder, source: ItemSource, work: Path, *, batch_size: int, progress: Progress
 ) -> Embedded:
     """Every image of the items once; images that do not open become problems of their items."""
-    keys = list(dict.fromkeys(item.image for item in source.items))
-    users: dict[str, list[str]] = {}
-    for item in source.items:
-        users.setdefault(item.image, []).append(item.id)
+    users = _users(source.items)
 
     def encode(part: Sequence[str]) -> Embedded:
+        return _opened(model, source, {key: users[key] for key in part}, batch_size)
+
+    return _in_chunks("images", list(users), encode, work, chunk=batch_size, progress=progress)
+
+
+def images_of(model: DualEncoder, chunk: Chunk, *, batch_size: int) -> Embedded:
+    """As `embed_images`, of a chunk that is kept as a whole or not at all."""
+    return _opened(model, chunk, _users(chunk.items), batch_size)
+
+
+def _users(items: Sequence[Item]) -> dict[str, list[str]]:
+    """Items by their image."""
+    users: dict[str, list[str]] = {}
+    for item in items:
+        users.setdefault(item.image, []).append(item.id)
+    return users
+
+
+def _opened(
+    model: DualEncoder, source: Chunk, users: Mapping[str, Sequence[str]], batch_size: int
+) -> Embedded:
+    """Embeddings of some images, opened a batch at a time."""
+    keys, vectors, problems = list(users), [], []
+    row: dict[str, int] = {}
+    before = len(source.problems)
+    for start in range(0, len(keys), batch_size):
         images: list[Image] = []
-        row: dict[str, int] = {}
-        problems: list[Problem] = []
-        before = len(source.problems)
-        for key in part:
+        for key in keys[start : start + batch_size]:
             try:
                 images.append(source.image(key))
             except BadData as error:
                 problems += [Problem(item, key, f"image: {error}", "unscored") for item in users[key]]
             else:
                 row[key] = len(row)
-        vectors = model.encode_images(images, batch_size=batch_size) if images else torch.empty(0, 0)
-        return Embedded(vectors, row, (*problems, *source.problems[before:]))
-
-    return _in_chunks("images", keys, encode, work, chunk=batch_size, progress=progress)
+        if images:
+            vectors.append(model.encode_images(images, batch_size=batch_size))
+    told = (*problems, *source.problems[before:])
+    return Embedded(torch.cat(vectors) if vectors else torch.empty(0, 0), row, told)
 
 
 def embed_texts(

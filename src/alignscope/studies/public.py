@@ -1,23 +1,38 @@
-"""The audit as users call it: names and paths in, a finished run out."""
+"""The studies as users call them: names and paths in, finished runs or records out."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import final
 
-from alignscope.data.pairs import PairFile
+from PIL.Image import Image
+
+from alignscope.attribution.options import DEFAULTS, METHODS, Method, Options
+from alignscope.attribution.tokens import require
+from alignscope.data.held import HeldPairs
+from alignscope.data.images import open_image
+from alignscope.data.items import WordClasses
+from alignscope.data.pairs import PairFile, PairStream
 from alignscope.data.world.world import World
-from alignscope.errors import BadInput
+from alignscope.errors import BadInput, UnknownName
 from alignscope.language.cache import default_directory
 from alignscope.language.classes import word_classes
 from alignscope.language.pipeline import parser_name
 from alignscope.models.protocols import DualEncoder
 from alignscope.models.zoo import open_model
-from alignscope.records import ItemSource
+from alignscope.records import Attribution, Caption, ItemSource, Problem
+from alignscope.registry import did_you_mean
+from alignscope.studies.attributions import Attributions, attributed, write_attributions
 from alignscope.studies.audit import Audit, Settings
 from alignscope.studies.audit import audit as run
+from alignscope.studies.checks import Plan
 from alignscope.studies.embeddings import Progress
+from alignscope.studies.inspection import LEAVING_OUT, inspection
+from alignscope.studies.streams import Stream, Whole
+
+Pairs = Path | str | ItemSource | Sequence[tuple[Image, str | Caption]]
 
 
 def audit(
@@ -27,11 +42,13 @@ def audit(
     images: Path | str | None = None,
     out: Path | str = "runs/audit",
     size: int = 1000,
+    methods: Sequence[str] | None = None,
+    options: Options = DEFAULTS,
+    checked: int = 200,
     device: str = "cpu",
     dtype: str = "float32",
     batch_size: int = 64,
     seed: int = 0,
-    layers: Literal["all", "last"] = "all",
     resume: bool = False,
     overwrite: bool = False,
     command: str = "",
@@ -39,31 +56,158 @@ def audit(
 ) -> Audit:
     """Audit a model on the built-in world, or on `pairs` (a JSONL file) with `images` (a folder).
 
-    `model` is a name, a local directory, a hub id or a `DualEncoder`. Writes run.json, records and
-    report.html under `out`. Raises `BadInput` and its kin with what to do about it.
+    `model` is a name, a local directory, a hub id or a `DualEncoder`; `methods` are those of word
+    attribution (all that the model gives), `checked` the captions on which their maps are checked. Writes
+    run.json, records and report.html under `out`. Raises `BadInput` and its kin with what to do about it.
     """
-    source: ItemSource
-    if pairs is None:
-        if images is not None:
-            raise BadInput("got --images without --pairs: give both, or neither for the built-in world")
-        source, parser = World("test", size=size), None
-    else:
-        if images is None:
-            raise BadInput("got --pairs without --images: give the folder that the image names refer to")
-        tagger = partial(word_classes, cache=default_directory())
-        source = PairFile(Path(pairs), Path(images), word_classes=tagger)
-        parser = parser_name()
-    encoder = open_model(model, device=device, dtype=dtype) if isinstance(model, str) else model
+    _both_or_neither(pairs, images)
+    source: ItemSource = World("test", size=size)
+    if pairs is not None and images is not None:
+        source = PairFile(Path(pairs), Path(images), word_classes=_tagger())
+    encoder = _opened(model, device, dtype)
     return run(
         encoder,
         source,
         Path(out),
-        settings=Settings(seed=seed, layers=layers),
+        settings=Settings(
+            seed=seed, plan=Plan(_methods(methods, encoder), options, checked=checked, seed=seed)
+        ),
         dtype=dtype,
-        parser=parser,
+        parser=None if pairs is None else parser_name(),
         batch_size=batch_size,
         resume=resume,
         overwrite=overwrite,
         command=command,
         progress=progress,
     )
+
+
+def attribute_to(
+    model: str | DualEncoder,
+    out: Path | str,
+    *,
+    pairs: Path | str | None = None,
+    images: Path | str | None = None,
+    size: int = 1000,
+    methods: Sequence[str] | None = None,
+    options: Options = DEFAULTS,
+    checked: int = 200,
+    device: str = "cpu",
+    dtype: str = "float32",
+    batch_size: int = 64,
+    seed: int = 0,
+    resume: bool = False,
+    overwrite: bool = False,
+    command: str = "",
+    progress: Progress = lambda stage, done, total: None,
+) -> Attributions:
+    """As `attribute`, of any number of pairs, into a directory with records, numbers and report.html."""
+    _both_or_neither(pairs, images)
+    stream: Stream = Whole(World("test", size=size))
+    if pairs is not None and images is not None:
+        stream = PairStream(Path(pairs), Path(images), word_classes=_tagger())
+    encoder = _opened(model, device, dtype)
+    return write_attributions(
+        encoder,
+        stream,
+        Path(out),
+        plan=Plan(_methods(methods, encoder), options, checked=checked, seed=seed),
+        dtype=dtype,
+        parser=None if pairs is None else parser_name(),
+        batch_size=batch_size,
+        resume=resume,
+        overwrite=overwrite,
+        command=command,
+        progress=progress,
+    )
+
+
+@final
+class AttributionStream(Iterator[Attribution]):
+    """Attributions one by one, computed as they are asked for; what had none so far is in `problems`."""
+
+    def __init__(self, model: DualEncoder, stream: Stream, plan: Plan, batch_size: int) -> None:
+        self.problems: list[Problem] = []
+        self._found = attributed(model, stream, plan, batch_size=batch_size, problems=self.problems)
+
+    def __next__(self) -> Attribution:
+        return next(self._found)
+
+
+def attribute(
+    model: str | DualEncoder,
+    pairs: Pairs,
+    *,
+    images: Path | str | None = None,
+    method: str | Sequence[str] = "gradcam",
+    options: Options = DEFAULTS,
+    device: str = "cpu",
+    dtype: str = "float32",
+    batch_size: int = 64,
+) -> AttributionStream:
+    """Which words the score of each caption with its image listens to, caption by caption.
+
+    `pairs` are (image, caption) tuples, a data set such as `World()`, or a JSONL file with the folder
+    `images`; `method` is attention, gradcam, gradient or perturbation, or several of them. Captions
+    without word classes are tagged (extra `alignscope[language]`).
+    """
+    encoder = _opened(model, device, dtype)
+    plan = Plan(_methods([method] if isinstance(method, str) else method, encoder), options)
+    return AttributionStream(encoder, _stream(pairs, images), plan, batch_size)
+
+
+def inspect(
+    models: Sequence[str | DualEncoder],
+    image: Path | str | Image,
+    caption: str | Caption,
+    out: Path | str = "runs/inspect",
+    *,
+    options: Options = LEAVING_OUT,
+    device: str = "cpu",
+    dtype: str = "float32",
+    overwrite: bool = False,
+) -> Path:
+    """One pair under up to five models, word heats and image maps side by side; returns the report's path.
+
+    `perturbation` leaves words out: for one caption there are no candidates to replace them with.
+    """
+    opened = open_image(Path(image)).image if isinstance(image, Path | str) else image.convert("RGB")
+    [tagged] = _tagger()([caption]) if isinstance(caption, str) else [caption]
+    encoders = [_opened(model, device, dtype) for model in models]
+    return inspection(encoders, opened, tagged, Path(out), options=options, dtype=dtype, overwrite=overwrite)
+
+
+def _stream(pairs: Pairs, images: Path | str | None) -> Stream:
+    if isinstance(pairs, Path | str):
+        _both_or_neither(pairs, images)
+        assert images is not None
+        return PairStream(Path(pairs), Path(images), word_classes=_tagger())
+    if images is not None:
+        raise BadInput("got images beside pairs that hold their own: leave `images` out")
+    return Whole(pairs if isinstance(pairs, ItemSource) else HeldPairs(pairs, word_classes=_tagger()))
+
+
+def _both_or_neither(pairs: object, images: object) -> None:
+    if pairs is None and images is not None:
+        raise BadInput("got --images without --pairs: give both, or neither for the built-in world")
+    if pairs is not None and images is None:
+        raise BadInput("got --pairs without --images: give the folder that the image names refer to")
+
+
+def _tagger() -> WordClasses:
+    return partial(word_classes, cache=default_directory())
+
+
+def _opened(model: str | DualEncoder, device: str, dtype: str) -> DualEncoder:
+    return open_model(model, device=device, dtype=dtype) if isinstance(model, str) else model
+
+
+def _methods(names: Sequence[str] | None, model: DualEncoder) -> tuple[Method, ...]:
+    """The methods asked for, each once; all that the model gives where none is named."""
+    for name in names or ():
+        if name not in METHODS:
+            raise UnknownName(f"no method named '{name}': {did_you_mean(name, METHODS)}")
+    wanted = model.traits.attributions if names is None else names
+    chosen = tuple(method for method in METHODS if method in wanted)
+    require(model, chosen)
+    return chosen

@@ -1,0 +1,275 @@
+"""Attribution of captions in chunks: any number of pairs, saved as they come, checked on a sample.
+
+One chunk is attributed and checked by one function, which the audit shares. What is measured of all
+chunks is read back from the files column by column, so that memory does not grow with the captions.
+"""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+import alignscope
+from alignscope.attribution.attribute import Attributed
+from alignscope.attribution.attribute import attribute as attribute_batches
+from alignscope.attribution.options import METHODS, Method, Options
+from alignscope.errors import BadData
+from alignscope.files import read_jsonl, sha_of, write_json, write_jsonl, write_parquet
+from alignscope.language.replacements import CONCEPTS, Candidates, candidates
+from alignscope.models.protocols import DualEncoder
+from alignscope.records import Attribution, Item, Measurement, Point, Problem, Signature
+from alignscope.reporting.attribution import attribution_page
+from alignscope.studies.checks import Judge, Plan, checks
+from alignscope.studies.embeddings import Embedded, Progress, images_of
+from alignscope.studies.output import RUN, claim
+from alignscope.studies.parts import Found, facts, in_parts, merged_parts
+from alignscope.studies.streams import Chunk, Stream
+from alignscope.studies.summary import summarised
+
+CHUNK = 512  # lines at a time
+RARE = 200  # captions per occurrence that a candidate needs, up to OFTEN occurrences
+OFTEN = 5
+
+
+@dataclass(frozen=True)
+class Attributions:
+    """A finished run: where it lies and what it measured."""
+
+    directory: Path
+    report: Path
+    measurements: tuple[Measurement, ...]
+    problems: int
+
+
+def write_attributions(
+    model: DualEncoder,
+    stream: Stream,
+    out: Path,
+    *,
+    plan: Plan,
+    dtype: str = "float32",
+    parser: str | None = None,
+    batch_size: int = 64,
+    resume: bool = False,
+    overwrite: bool = False,
+    command: str = "",
+    progress: Progress = lambda stage, done, total: None,
+) -> Attributions:
+    """Attribute every caption of `stream` and write records, numbers and report.html under `out`."""
+    identity = {
+        "kind": "attribute",
+        "version": alignscope.__version__,
+        "model": {"name": model.name, "fingerprint": model.fingerprint},
+        "data": {"name": stream.name, "sha": stream.sha},
+        "dtype": dtype,
+        "parser": parser,
+        "settings": asdict(plan),
+    }
+    claim(out, identity, resume=resume, overwrite=overwrite)
+    work = out / "work"
+    work.mkdir(exist_ok=True)
+    started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
+    judge = Judge.of(model, plan, stream.lines)
+    available = _kept_candidates(stream, plan, work, progress)
+    count = 0
+    for count, chunk in enumerate(stream.chunks(CHUNK), start=1):
+
+        def part(chunk: Chunk = chunk) -> tuple[Found, Mapping[str, Any]]:
+            return _part(model, chunk, judge, available, batch_size)
+
+        in_parts(work, count - 1, part)
+        progress("captions", min(count * CHUNK, stream.lines), stream.lines)
+    merged_parts(work, out, count, problems=unsupported(model))
+    signature = _signature(model, stream, out, list(facts(work, count)), plan, dtype)
+    numbers = summarised(out, plan, signature=signature)
+    write_parquet(out / "measurements.parquet", numbers.measurements, Measurement)
+    write_parquet(out / "points.parquet", numbers.points, Point)
+    run: dict[str, Any] = {**identity, "identity": identity, "finished": True, "command": command}
+    run["model"] = {"name": model.name, "fingerprint": model.fingerprint, "traits": asdict(model.traits)}
+    run["data"] = {
+        "name": stream.name,
+        "sha": signature.sha,
+        "items": signature.items,
+        "images": signature.images,
+    }
+    run |= {"started": started.isoformat(timespec="seconds"), "seed": plan.seed}
+    run |= {"seconds": {"attribution": round(time.monotonic() - clock, 2)}}
+    write_json(out / RUN, run)
+    shutil.rmtree(work)
+    problems = sum(1 for _ in read_jsonl(out / "problems.jsonl"))
+    return Attributions(out, attribution_page(out), tuple(numbers.measurements), problems)
+
+
+def attributed(
+    model: DualEncoder, stream: Stream, plan: Plan, *, batch_size: int, problems: list[Problem]
+) -> Iterator[Attribution]:
+    """Attributions in the order of the stream, nothing written; `problems` grows as they come."""
+    available = found_candidates(stream, plan)
+    for chunk in stream.chunks(CHUNK):
+        problems += chunk.problems
+        images = images_of(model, chunk, batch_size=batch_size)
+        items = [item for item in chunk.items if item.image in images.row]
+        vectors = images[[item.image for item in items]]
+        found = by_length(model, items, vectors, plan.methods, plan.options, available, batch_size)
+        problems += (*images.problems, *truncated(model, items), *found.problems)
+        yield from found.attributions
+
+
+def _signature(
+    model: DualEncoder, stream: Stream, out: Path, parts: Sequence[Mapping[str, Any]], plan: Plan, dtype: str
+) -> Signature:
+    items = sum(part["items"] for part in parts)
+    if not items:
+        first = next(read_jsonl(out / "problems.jsonl"), {"what": "it has no captions"})
+        raise BadData(f"no caption of {stream.name} can be attributed; first problem: {first['what']}")
+    return Signature(
+        "attribute",
+        stream.name,
+        sha_of([part["sha"] for part in parts]),
+        items,
+        len({key for part in parts for key in part["images"]}),
+        model.name,
+        model.fingerprint[:12],
+        dtype=dtype,
+        seed=plan.seed,
+        version=alignscope.__version__,
+    )
+
+
+def _kept_candidates(stream: Stream, plan: Plan, work: Path, progress: Progress) -> Candidates | None:
+    """As `found_candidates`, counted once per run."""
+    kept = work / "candidates.jsonl"
+    if not kept.exists():
+        found = found_candidates(stream, plan, progress=progress)
+        if found is None:
+            return None
+        write_jsonl(kept, [{concept: list(found.words[concept]) for concept in CONCEPTS}])
+    row = next(read_jsonl(kept))
+    return Candidates({concept: tuple(row[concept]) for concept in CONCEPTS})
+
+
+def found_candidates(
+    stream: Stream, plan: Plan, *, progress: Progress = lambda stage, done, total: None
+) -> Candidates | None:
+    """The words that may stand in for others, of the whole stream; None where no method asks for them."""
+    if "perturbation" not in plan.methods or plan.options.variant != "replace":
+        return None
+
+    def items() -> Iterator[Item]:
+        for count, chunk in enumerate(stream.chunks(CHUNK), start=1):
+            yield from chunk.items
+            progress("words", min(count * CHUNK, stream.lines), stream.lines)
+
+    return candidates((item.caption for item in items()), at_least=occurrences(stream.lines))
+
+
+def occurrences(captions: int) -> int:
+    """How often a word must come to stand in for others: once per 200 captions, 5 times at most.
+
+    >>> occurrences(20), occurrences(500), occurrences(100_000)
+    (1, 3, 5)
+    """
+    return min(OFTEN, 1 + captions // RARE)
+
+
+def _part(
+    model: DualEncoder, chunk: Chunk, judge: Judge, available: Candidates | None, batch_size: int
+) -> tuple[Found, Mapping[str, Any]]:
+    """A chunk's records, and what it held."""
+    before = tuple(chunk.problems)
+    images = images_of(model, chunk, batch_size=batch_size)
+    items = [item for item in chunk.items if item.image in images.row]
+    found = judged(model, items, images, chunk, judge, available, batch_size)
+    problems = (*before, *images.problems, *truncated(model, items), *found["problems"])
+    held = {"sha": chunk.sha, "items": len(items), "images": sorted({item.image for item in items})}
+    return {**found, "problems": problems}, held
+
+
+def judged(
+    model: DualEncoder,
+    items: Sequence[Item],
+    images: Embedded,
+    source: Chunk,
+    judge: Judge,
+    available: Candidates | None,
+    batch_size: int,
+) -> Found:
+    """Heats of all items, and of the sampled ones everything that says whether they are right."""
+    if not items:
+        return {"problems": ()}
+    plan = judge.plan
+    vectors = images[[item.image for item in items]]
+    found = by_length(model, items, vectors, plan.methods, plan.options, available, batch_size)
+    rows = [row for row, item in enumerate(items) if judge.is_checked(item)]
+    checked = {items[row].id for row in rows}
+    more = checks(
+        model,
+        [items[row] for row in rows],
+        vectors[rows],
+        [one for one in found.attributions if one.item in checked],
+        source,
+        judge,
+        available,
+        batch_size,
+    )
+    heats = [word for one in found.attributions for word in one.words]
+    return {**more, "heats": heats, "problems": (*found.problems, *more["problems"])}
+
+
+def by_length(
+    model: DualEncoder,
+    items: Sequence[Item],
+    vectors: Float[Tensor, "item dim"],
+    methods: Sequence[Method],
+    options: Options,
+    available: Candidates | None,
+    batch_size: int,
+) -> Attributed:
+    """Attributions in the order of the items; texts of like length go together, so little is padded."""
+    order = sorted(range(len(items)), key=lambda row: len(items[row].caption.text))
+    parts = attribute_batches(
+        model,
+        [items[row] for row in order],
+        vectors[order],
+        methods=methods,
+        options=options,
+        candidates=available,
+        batch_size=batch_size,
+    )
+    attributions: list[Attribution] = []
+    problems: list[Problem] = []
+    for part in parts:
+        attributions += part.attributions
+        problems += part.problems
+    place = {item.id: row for row, item in enumerate(items)}
+    attributions.sort(key=lambda one: (place[one.item], METHODS.index(one.method)))
+    return Attributed(tuple(attributions), tuple(problems))
+
+
+def unsupported(model: DualEncoder) -> list[Problem]:
+    """A problem for every method of word attribution that the model does not give."""
+    return [
+        Problem("", model.name, f"{method} is unsupported by this model", "unscored")
+        for method in METHODS
+        if method not in model.traits.attributions
+    ]
+
+
+def truncated(model: DualEncoder, items: Sequence[Item]) -> Iterator[Problem]:
+    """A problem for every caption or foil that the model does not hear to its end."""
+    said = [(item.id, text) for item in items for text in (item.caption.text, *(f.text for f in item.foils))]
+    length = model.traits.context_length
+    tokens = model.tokens([text for _, text in said])
+    for (item, text), count, unheard in zip(said, tokens.lengths, tokens.unheard, strict=True):
+        if count > length:
+            yield Problem(item, text, f"text of {count} tokens truncated at {length}", "handled")
+        elif unheard:
+            yield Problem(item, text, f"{unheard} tokens after an unknown one are not heard", "handled")

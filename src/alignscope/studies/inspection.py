@@ -1,0 +1,81 @@
+"""One image and one caption under several models, text and image maps side by side (paper B, fig. 5)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from PIL.Image import Image
+
+import alignscope
+from alignscope.attribution.attribute import attribute
+from alignscope.attribution.options import METHODS, Options
+from alignscope.attribution.patches import image_methods, patch_maps
+from alignscope.errors import BadInput
+from alignscope.files import sha_of, write_json, write_jsonl, write_parquet
+from alignscope.models.protocols import DualEncoder
+from alignscope.records import Caption, Item, PatchMap, Problem, WordHeat
+from alignscope.reporting.pair import pair_page
+from alignscope.studies.output import RUN, claim
+
+MOST = 5
+LEAVING_OUT = Options(variant="leave-one-out")
+"""For one caption there are no candidates to replace its words with."""
+
+
+def inspection(
+    models: Sequence[DualEncoder],
+    image: Image,
+    caption: Caption,
+    out: Path,
+    *,
+    options: Options = LEAVING_OUT,
+    dtype: str = "float32",
+    overwrite: bool = False,
+) -> Path:
+    """Write heats of words and patches of every model for one pair; returns the path of the page.
+
+    A model's records carry its name as their item; two models of one name are told apart by number.
+    """
+    if not 1 <= len(models) <= MOST:
+        raise BadInput(f"got {len(models)} models, wanted 1 to {MOST}: more do not fit side by side")
+    names = [model.name for model in models]
+    shown = [f"{n} ({names[: i + 1].count(n)})" if names.count(n) > 1 else n for i, n in enumerate(names)]
+    identity = {
+        "kind": "inspect",
+        "version": alignscope.__version__,
+        "models": {name: model.fingerprint for name, model in zip(shown, models, strict=True)},
+        "data": sha_of([caption, image.size, hashlib.sha256(image.tobytes()).hexdigest()]),
+        "dtype": dtype,
+        "settings": asdict(options),
+    }
+    claim(out, identity, overwrite=overwrite)
+    heats: list[WordHeat] = []
+    maps: list[PatchMap] = []
+    problems: list[Problem] = []
+    rows = []
+    for name, model in zip(shown, models, strict=True):
+        item = Item(name, "image.png", caption)
+        vectors = model.encode_images([image])
+        given = tuple(method for method in METHODS if method in model.traits.attributions)
+        for found in attribute(model, [item], vectors, methods=given, options=options):
+            heats += [word for one in found.attributions for word in one.words]
+            problems += found.problems
+        problems += [
+            Problem(name, caption.text, f"{method} is unsupported by this model", "unscored")
+            for method in METHODS
+            if method not in given
+        ]
+        for method in image_methods(model):
+            maps += patch_maps(model, [item], lambda _: image, [caption.text], method=method)
+        score = model.score([image], [caption.text]).item()
+        rows.append({"name": name, "fingerprint": model.fingerprint, "score": score})
+    image.save(out / "image.png")
+    write_json(out / "pair.json", {"caption": caption.text, "models": rows})
+    write_parquet(out / "heats.parquet", heats, WordHeat)
+    write_jsonl(out / "maps.jsonl", maps)
+    write_jsonl(out / "problems.jsonl", problems)
+    write_json(out / RUN, {**identity, "identity": identity, "finished": True})
+    return pair_page(out)

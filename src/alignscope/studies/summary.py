@@ -1,0 +1,78 @@
+"""From the saved records of attribution to numbers and curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from alignscope.attribution.options import Options
+from alignscope.evaluation.agreement import agreement_summary
+from alignscope.evaluation.densities import heat_densities
+from alignscope.evaluation.faithfulness import curves, faithfulness_summary
+from alignscope.evaluation.heats import measure_heats, read_heat_columns
+from alignscope.evaluation.phrases import phrase_densities, phrase_similarities
+from alignscope.evaluation.pointing import pointing_game
+from alignscope.evaluation.ratios import accuracy_below, accuracy_by_ratio
+from alignscope.files import read_jsonl, read_parquet
+from alignscope.records import (
+    Agreement,
+    Choice,
+    Faithfulness,
+    Measurement,
+    PhraseSimilarity,
+    Point,
+    Pointing,
+    ScoreCurve,
+    Signature,
+)
+from alignscope.studies.checks import Plan
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Numbers for tables and points for figures."""
+
+    measurements: list[Measurement]
+    points: list[Point]
+
+
+def summarised(out: Path, plan: Plan, *, signature: Signature, choices: Sequence[Choice] = ()) -> Summary:
+    """Everything that the attribution records in `out` say; `choices` join accuracy to it (paper B, fig. 4)."""
+    how: dict[str, Any] = {"draws": plan.draws, "seed": plan.seed}
+    columns = read_heat_columns([out / "heats.parquet"])
+    faithful = read_parquet(out / "faithfulness.parquet", Faithfulness)
+    agreements = read_parquet(out / "agreements.parquet", Agreement)
+    pointings = read_parquet(out / "pointings.parquet", Pointing)
+    similarities = read_parquet(out / "phrases.parquet", PhraseSimilarity)
+    steps = [
+        ScoreCurve(**{**row, "values": tuple(row["values"])}) for row in read_jsonl(out / "curves.jsonl")
+    ]
+    checked = {(one.item, one.image) for one in agreements}
+    tested = {(one.item, one.image) for one in faithful}
+    named = replace(signature, method=in_words(plan.options))
+    measurements = [
+        *measure_heats(columns, signature=named, **how),
+        *faithfulness_summary(faithful, signature=named, missing=len(checked - tested), **how),
+        *agreement_summary(agreements, signature=named, **how),
+        *pointing_game(pointings, signature=signature, **how),
+        *phrase_similarities(similarities, signature=signature, **how),
+        *accuracy_by_ratio(choices, columns, signature=named, **how),
+    ]
+    points = [
+        *heat_densities(columns),
+        *curves(steps, **how),
+        *phrase_densities(similarities),
+        *accuracy_below(choices, columns, **how),
+    ]
+    return Summary(measurements, points)
+
+
+def in_words(options: Options) -> str:
+    """Options as a signature tells them.
+
+    >>> in_words(Options(draws=1))
+    'layers=all,tokens=spelled,temperature=1.0,variant=replace,draws=1,normalize=method,seed=0'
+    """
+    return ",".join(f"{name}={value}" for name, value in asdict(options).items())
