@@ -11,6 +11,8 @@ from alignscope.evaluation.intervals import (
     clustered_average,
     clustered_bootstrap,
     clustered_difference,
+    clustered_means,
+    clustered_median,
     clustered_ratio,
 )
 
@@ -180,3 +182,69 @@ def test_bad_input_says_what_to_do():
         clustered_bootstrap(np.array([1.0, np.nan]), ["a", "b"])
     with pytest.raises(BadData, match="0 draws"):
         clustered_bootstrap(np.array([1.0]), ["a"], draws=0)
+
+
+def test_clusters_may_be_numbers():
+    generator = np.random.default_rng(0)
+    codes = generator.integers(100, 130, size=200)
+    first, second = generator.normal(size=120), generator.normal(size=80)
+    numbers = Sample(first, codes[:120]), Sample(second, codes[120:])
+    names = Sample(first, [str(c) for c in codes[:120]]), Sample(second, [str(c) for c in codes[120:]])
+    assert clustered_difference(*numbers) == clustered_difference(*names)
+
+
+def test_many_means_at_once_are_those_one_by_one():
+    generator = np.random.default_rng(0)
+    names = [f"i{n // 3}" for n in range(90)]
+    samples = [Sample(generator.normal(size=90), names) for _ in range(3)]
+    one_by_one = [clustered_bootstrap(sample.values, sample.clusters, draws=500) for sample in samples]
+    for together, alone in zip(clustered_means(samples, draws=500), one_by_one, strict=True):
+        assert [together.value, together.low, together.high] == pytest.approx(
+            [alone.value, alone.low, alone.high], abs=1e-12
+        )
+
+
+def test_many_means_at_once_say_what_each_lacks():
+    empty, one = Sample(np.zeros(0), []), Sample(np.array([2.0, 4.0]), ["a", "a"])
+    two = Sample(np.array([0.0, 1.0]), ["a", "b"])
+    found = clustered_means([empty, one, two])
+    assert [(f.value, f.low, f.reason) for f in found[:2]] == [
+        (None, None, "nothing scored"),
+        (3.0, None, "one image: no interval"),
+    ]
+    assert (found[2].value, found[2].low, found[2].high) == (0.5, 0.0, 1.0)
+    assert [f.reason for f in clustered_means([empty])] == ["nothing scored"]
+
+
+def test_the_median_of_two_clusters_has_three_possible_draws():
+    # aa: 2, ab: (2 + 3) / 2, bb: 10, with probabilities 1/4, 1/2, 1/4
+    sample = Sample(np.array([10.0, 1.0, 2.0, 3.0, 10.0, 10.0]), ["b", "a", "a", "a", "b", "b"])
+    wide = clustered_median(sample, draws=4000)
+    assert (wide.value, wide.low, wide.high) == (6.5, 2.0, 10.0)
+    narrow = clustered_median(sample, draws=4000, level=0.4)
+    assert (narrow.low, narrow.high) == (6.5, 6.5)
+
+
+@pytest.mark.parametrize(("count", "clusters"), [(9, 3), (300, 15), (1500, 100), (2000, 4)])
+def test_medians_are_those_of_the_values_drawn_one_by_one(count, clusters):
+    generator = np.random.default_rng(count)
+    codes = np.arange(count) % clusters
+    # values have ties, and clusters pull them: with four of 500 values each most medians are far off
+    values = np.round(generator.normal(size=count) + 3 * (codes % 4), 2)
+    drawn = np.random.default_rng(5)
+    plain = []
+    for _ in range(200):
+        picked = drawn.integers(clusters, size=clusters)
+        plain.append(np.median(np.concatenate([values[codes == p] for p in picked])))
+    found = clustered_median(Sample(values, codes), draws=200, seed=5)
+    assert found.value == np.median(values)
+    assert [found.low, found.high] == pytest.approx(np.quantile(plain, [0.025, 0.975]))
+
+
+def test_what_lacks_values_has_no_median():
+    assert clustered_median(Sample(np.zeros(0), [])).reason == "nothing scored"
+    assert clustered_median(Sample(np.array([1.0, 2.0]), ["a", "a"])) == intervals.Interval(
+        1.5, None, None, "one image: no interval"
+    )
+    with pytest.raises(BadData, match="not finite"):
+        clustered_median(Sample(np.array([1.0, np.nan]), ["a", "b"]))

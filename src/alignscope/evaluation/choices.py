@@ -41,7 +41,7 @@ def accuracy(
     tied: dict[str, int] = defaultdict(int)
     unscored: dict[str, int] = defaultdict(int, missing)
     for choice in choices:
-        margin = _margin(choice)
+        margin = margin_of(choice)
         if margin is None:
             unscored[choice.kind] += 1
             continue
@@ -83,7 +83,7 @@ def in_table_order(kinds: Sequence[str]) -> list[str]:
     return [*known, *sorted(set(kinds) - set(known))]
 
 
-def _margin(choice: Choice) -> float | None:
+def margin_of(choice: Choice) -> float | None:
     """Sign and size of the preference in float32; None where a score is not finite."""
     with np.errstate(over="ignore"):
         caption, foil = np.float32(choice.caption_score), np.float32(choice.foil_score)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -37,12 +38,12 @@ class Sample:
     """Values and the cluster (image) each belongs to."""
 
     values: Float[np.ndarray, " value"]
-    clusters: Sequence[str]
+    clusters: Sequence[str] | Int[np.ndarray, " value"]
 
 
 def clustered_bootstrap(
     values: Float[np.ndarray, " value"],
-    clusters: Sequence[str],
+    clusters: Sequence[str] | Int[np.ndarray, " value"],
     *,
     draws: int = 2000,
     seed: int = 0,
@@ -98,15 +99,94 @@ def clustered_statistic(
         _check(sample)
     if not samples or any(len(sample.values) == 0 for sample in samples):
         return Interval(None, None, None, "nothing scored")
-    names, totals, centres = _totals(samples)
+    totals, centres = _totals(samples)
     value = float(combine(_means(totals.sum(axis=0, keepdims=True), centres))[0])
     if np.isnan(value):
         return Interval(None, None, None, "undefined: the mean divided by is not positive")
-    if len(names) == 1:
+    if len(totals) == 1:
         return Interval(value, None, None, "one image: no interval")
-    redrawn = np.concatenate(
-        [combine(_means(sums, centres)) for sums in _resampled(totals, draws=draws, seed=seed)]
+    redrawn = [combine(_means(sums, centres)) for sums in _resampled(totals, draws=draws, seed=seed)]
+    return _spread(value, np.concatenate(redrawn), level)
+
+
+def clustered_means(
+    samples: Sequence[Sample], *, draws: int = 2000, seed: int = 0, level: float = 0.95
+) -> list[Interval]:
+    """The mean of each of many samples with its own interval, from the same draws of clusters.
+
+    The clusters are those of all samples together: `clustered_bootstrap` of each in the time of one,
+    where they have the same; a sample from few of them is undefined in some draws.
+    """
+    scored = [sample for sample in samples if len(sample.values)]
+    if not scored:
+        return [Interval(None, None, None, "nothing scored") for _ in samples]
+    for sample in scored:
+        _check(sample)
+    totals, centres = _totals(scored)
+    values = _means(totals.sum(axis=0, keepdims=True), centres)[0]
+    clusters = (totals[:, len(scored) :] > 0).sum(axis=0)
+    redrawn = np.concatenate([_means(sums, centres) for sums in _resampled(totals, draws=draws, seed=seed)])
+    found = (
+        _spread(float(value), column, level)
+        if count > 1
+        else Interval(float(value), None, None, "one image: no interval")
+        for value, column, count in zip(values, redrawn.T, clusters, strict=True)
     )
+    return [
+        next(found) if len(sample.values) else Interval(None, None, None, "nothing scored")
+        for sample in samples
+    ]
+
+
+def clustered_median(sample: Sample, *, draws: int = 2000, seed: int = 0, level: float = 0.95) -> Interval:
+    """The median of the values with an interval from resampled clusters.
+
+    The median of a draw is that of its values, each as often as its cluster was drawn; it is looked
+    for near the middle first, which is exact and much faster where there are many values.
+    """
+    _check(sample)
+    if len(sample.values) == 0:
+        return Interval(None, None, None, "nothing scored")
+    clusters, [codes] = _coded([sample])
+    value = float(np.median(sample.values))
+    if clusters == 1:
+        return Interval(value, None, None, "one image: no interval")
+    order = np.argsort(sample.values, kind="stable")
+    values, codes = np.asarray(sample.values, dtype=np.float64)[order], codes[order]
+    reach = 10 * int(np.sqrt(len(values)))  # ten standard errors of a median's rank and more
+    narrow = (max(0, len(values) // 2 - reach), min(len(values), len(values) // 2 + reach))
+    rows = max(1, 10 * CELLS_PER_CHUNK // len(values))
+    redrawn = []
+    for chunk in _drawn(clusters, draws=draws, seed=seed):
+        for drawn in (chunk[start : start + rows] for start in range(0, len(chunk), rows)):
+            medians = _medians(drawn, values, codes, *narrow)
+            if np.isnan(medians).any():
+                medians = _medians(drawn, values, codes, 0, len(values))
+            redrawn.append(medians)
+    return _spread(value, np.concatenate(redrawn), level)
+
+
+def _medians(
+    drawn: Int[np.ndarray, "draw cluster"],
+    values: Float[np.ndarray, " value"],
+    codes: Int[np.ndarray, " value"],
+    start: int,
+    stop: int,
+) -> Float[np.ndarray, " draw"]:
+    """Medians of sorted values counted as often as their cluster; NaN where not in [start, stop)."""
+    clusters = drawn.shape[1]
+    total = drawn @ np.bincount(codes, minlength=clusters)
+    before = drawn @ np.bincount(codes[:start], minlength=clusters)
+    upto = drawn[:, codes[start:stop]].cumsum(axis=1) + before[:, None]
+    low = values[start + (2 * upto >= total[:, None]).argmax(axis=1)]
+    high = values[start + (2 * upto > total[:, None]).argmax(axis=1)]
+    is_inside = (2 * before < total) & (2 * upto[:, -1] > total)
+    return np.where(is_inside, (low + high) / 2, np.nan)
+
+
+def _spread(value: float, redrawn: Float[np.ndarray, " draw"], level: float) -> Interval:
+    """The value with the percentiles of its draws; draws that are NaN are left out and mentioned."""
+    draws = len(redrawn)
     defined = redrawn[~np.isnan(redrawn)]
     undefined = draws - len(defined)
     if undefined / draws > (1 - level) / 2:
@@ -132,12 +212,14 @@ def measured(
     missing: int = 0,
     level: float = 0.95,
     reason: str = "",
+    method: str = "",
 ) -> Measurement:
     """An interval as a reported number; `items` defaults to the number of values.
 
-    The signature keeps its data and model and says how many items and images this number rests on.
+    The signature keeps its data and model and says how many items and images this number rests on, and
+    which `method` of attribution where it does not say so already.
     """
-    images = len({cluster for sample in samples for cluster in sample.clusters})
+    images = _coded(samples)[0] if samples else 0
     count = sum(len(sample.values) for sample in samples) if items is None else items
     return Measurement(
         measure=measure,
@@ -152,7 +234,16 @@ def measured(
         unit=unit,
         level=level,
         reason=reason or interval.reason,
-        signature=str(replace(signature, measure=measure, items=count, images=images)),
+        signature=str(
+            replace(
+                signature,
+                measure=measure,
+                items=count,
+                images=images,
+                method=signature.method or method,
+            )
+        ),
+        method=method,
     )
 
 
@@ -175,43 +266,61 @@ def _check(sample: Sample) -> None:
 
 def _totals(
     samples: Sequence[Sample],
-) -> tuple[list[str], Float[np.ndarray, "cluster sums"], Float[np.ndarray, " sample"]]:
+) -> tuple[Float[np.ndarray, "cluster sums"], Float[np.ndarray, " sample"]]:
     """Per cluster the sums and the counts of each sample, and each sample's smallest value.
 
     Sums are of distances from the smallest value: exact where all are equal. Values are sorted
     first, so that the order of the input leaves no trace in the rounding.
     """
-    names = sorted({cluster for sample in samples for cluster in sample.clusters})
-    place = {name: index for index, name in enumerate(names)}
+    clusters, codes = _coded(samples)
     sums: list[np.ndarray] = []
     counts: list[np.ndarray] = []
     centres: list[float] = []
-    for sample in samples:
-        index = np.array([place[cluster] for cluster in sample.clusters], dtype=np.int64)
+    for sample, index in zip(samples, codes, strict=True):
         values = np.asarray(sample.values, dtype=np.float64)
         order = np.lexsort((values, index))
         centre = values.min()
-        sums.append(np.bincount(index[order], values[order] - centre, minlength=len(names)))
-        counts.append(np.bincount(index, minlength=len(names)).astype(np.float64))
+        sums.append(np.bincount(index[order], values[order] - centre, minlength=clusters))
+        counts.append(np.bincount(index, minlength=clusters).astype(np.float64))
         centres.append(float(centre))
-    return names, np.stack([*sums, *counts], axis=1), np.array(centres, dtype=np.float64)
+    return np.stack([*sums, *counts], axis=1), np.array(centres, dtype=np.float64)
+
+
+def _coded(samples: Sequence[Sample]) -> tuple[int, list[Int[np.ndarray, "..."]]]:
+    """How many clusters there are, and the place of each value's among them all, sorted."""
+    if all(isinstance(sample.clusters, np.ndarray) for sample in samples):
+        whole = np.concatenate([cast(np.ndarray, sample.clusters) for sample in samples])
+        names, places = np.unique(whole, return_inverse=True)
+        return len(names), np.split(places, np.cumsum([len(sample.values) for sample in samples])[:-1])
+    place = {
+        name: index
+        for index, name in enumerate(sorted({cluster for sample in samples for cluster in sample.clusters}))
+    }
+    return len(place), [
+        np.array([place[cluster] for cluster in sample.clusters], dtype=np.int64) for sample in samples
+    ]
 
 
 def _resampled(
     totals: Float[np.ndarray, "cluster sums"], *, draws: int, seed: int
 ) -> Iterator[Float[np.ndarray, "draw sums"]]:
-    """Sums over clusters drawn with replacement, chunk by chunk.
+    """Sums over clusters drawn with replacement, chunk by chunk."""
+    for drawn in _drawn(len(totals), draws=draws, seed=seed):
+        yield drawn.astype(np.float64) @ totals
 
-    How often a cluster is drawn is multinomial; counting drawn positions gives the same law as
-    `Generator.multinomial` several times faster.
+
+def _drawn(clusters: int, *, draws: int, seed: int) -> Iterator[Int[np.ndarray, "draw cluster"]]:
+    """How often each cluster is drawn, with replacement, chunk by chunk.
+
+    That is multinomial; counting drawn positions gives the same law as `Generator.multinomial` several
+    times faster.
     """
     generator = np.random.default_rng(seed)
-    clusters = len(totals)
     chunk = max(1, CELLS_PER_CHUNK // clusters)
     for start in range(0, draws, chunk):
         rows = min(chunk, draws - start)
         drawn = generator.integers(clusters, size=(rows, clusters))
-        yield _times_drawn(drawn).astype(np.float64) @ totals
+        yield _times_drawn(drawn)
 
 
 def _times_drawn(drawn: Int[np.ndarray, "draw cluster"]) -> Int[np.ndarray, "draw cluster"]:
