@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from alignscope.errors import LengthMismatch
 from alignscope.models.protocols import PairScorer, Tokens
-from alignscope.records import Caption, Word
+from alignscope.records import Caption
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,7 @@ def merged(
     return Heats(sums[:, 1:], heard, unheard)
 
 
-def owners(
-    model: DualEncoder, tokens: Tokens, captions: Sequence[Caption]
-) -> Int[Tensor, "caption token"]:
+def owners(model: PairScorer, tokens: Tokens, captions: Sequence[Caption]) -> Int[Tensor, "caption token"]:
     """The word each token belongs to, counted from 1, 0 for none: the one it shares most characters with.
 
     Of words that share equally many, the first.
@@ -69,9 +69,10 @@ def owners(
     bounds = [[(word.start, word.end) for word in caption.words] for caption in captions]
     filled = [row + [(0, 0)] * (words - len(row)) for row in bounds]
     word = torch.tensor(filled).long().reshape(len(captions), 1, words, 2)
-    token = rearrange(spans(tokens), "caption token bound -> caption token 1 bound")
+    token = torch.tensor(tokens.offsets).long().reshape(*tokens.ids.shape, 1, 2)
     shared = torch.minimum(word[..., 1], token[..., 1]) - torch.maximum(word[..., 0], token[..., 0])
     if model.traits.is_causal:
-        is_after = torch.arange(tokens.ids.shape[1]) >= rearrange(tokens.readout, "caption -> caption 1")
-        shared = shared.masked_fill(rearrange(is_after.cpu(), "caption token -> caption token 1"), 0)
-    return torch.cat([torch.zeros_like(shared[..., :1]) if words else shared.new_zeros(*shared.shape[:2], 1), shared], dim=-1).argmax(dim=-1)
+        readout = rearrange(tokens.readout.cpu(), "caption -> caption 1 1")
+        is_after = rearrange(torch.arange(tokens.ids.shape[1]), "token -> 1 token 1") >= readout
+        shared = shared.masked_fill(is_after, 0)
+    return F.pad(shared, (1, 0)).argmax(dim=-1)  # the first of equals, so none where nothing is shared
