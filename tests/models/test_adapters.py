@@ -1,14 +1,22 @@
 """The table of contracts every dual encoder keeps; a new adapter is one row."""
 
+import copy
+import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from PIL import Image
+from torch import nn
 
-from alignscope.errors import LengthMismatch
+from alignscope.attribution.tokens import require
+from alignscope.errors import LengthMismatch, Unsupported
 from alignscope.models.dual.encoder import TransformersDualEncoder
 from alignscope.models.dual.loading import load
 from alignscope.models.protocols import DualEncoder, Tokens
@@ -29,10 +37,11 @@ def picture(seed: int, size: tuple[int, int] = (40, 32)) -> Image.Image:
     return Image.fromarray(noise)
 
 
+FAMILIES = ["clip", "siglip", "pair", "roberta_pair", "align", "altclip", "chinese_clip", "metaclip"]
 IMAGES = [picture(seed) for seed in range(len(TEXTS))]
 
 
-@pytest.fixture(scope="module", params=["clip", "siglip", "pair"])
+@pytest.fixture(scope="module", params=FAMILIES)
 def adapter(request: pytest.FixtureRequest) -> TransformersDualEncoder:
     return load(request.getfixturevalue(f"tiny_{request.param}_dir"))
 
@@ -114,40 +123,50 @@ def equal_tokens_tie_exactly(adapter: TransformersDualEncoder) -> None:
 
 
 def hooks_are_gone_after_an_error(adapter: TransformersDualEncoder) -> None:
-    tower = adapter.model.text_model
-    hooks = sum(len(module._forward_hooks) for module in adapter.model.modules())
-    before = adapter.encode_texts(TEXTS)
+    """In each `with` the tower fails, then the caller; afterwards nothing listens and nothing is changed."""
+    towers = [adapter.model.text_model, adapter.model.vision_model]
+    attention = [tower.config._attn_implementation for tower in towers]
+    hooks = hooks_of(adapter)
+    before = adapter.encode_texts(TEXTS), adapter.encode_images(IMAGES)
     broken = Tokens(torch.tensor([[10**6]]), torch.tensor([[1]]), torch.tensor([0]), (((0, 0),),), (1,))
-    with pytest.raises(IndexError), adapter.text_attention():
-        adapter.embed_tokens(broken)
-    kept: list[list[torch.Tensor]] = []
+    pixels = adapter.pixels(IMAGES)
+    for tap in (adapter.text_attention, adapter.text_inputs, adapter.image_attention):
+        with pytest.raises(IndexError), tap():
+            adapter.embed_tokens(broken)
+        kept: list[list[torch.Tensor]] = []
 
-    def fail_afterwards() -> None:
-        with adapter.text_attention() as maps:
-            kept.append(maps)
-            adapter.embed_tokens(adapter.tokens(TEXTS))
-            raise ZeroDivisionError
+        def fail_afterwards(tap: Callable[[], Any] = tap, kept: list[Any] = kept) -> None:
+            with tap() as found:
+                kept.append(found)
+                adapter.embed_tokens(adapter.tokens(TEXTS))
+                adapter.embed_pixels(pixels)
+                raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
-        fail_afterwards()
-    (maps,) = kept
-    assert len(maps) == tower.config.num_hidden_layers
-    adapter.encode_texts(TEXTS)
-    assert len(maps) == tower.config.num_hidden_layers, "the tap is closed"
-    assert sum(len(module._forward_hooks) for module in adapter.model.modules()) == hooks
-    assert tower.config._attn_implementation == "sdpa"
-    assert torch.equal(adapter.encode_texts(TEXTS), before)
+        with pytest.raises(ZeroDivisionError):
+            fail_afterwards()
+        (found,) = kept
+        calls = len(found)
+        assert calls > 0
+        after = adapter.encode_texts(TEXTS), adapter.encode_images(IMAGES)
+        assert len(found) == calls, "the tap is closed"
+        assert hooks_of(adapter) == hooks
+        assert [tower.config._attn_implementation for tower in towers] == attention
+        assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
+
+
+def hooks_of(adapter: TransformersDualEncoder) -> int:
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in adapter.model.modules())
 
 
 def attention_is_on_the_graph_and_adds_up(adapter: TransformersDualEncoder) -> None:
     tokens = adapter.tokens(TEXTS)
+    images = adapter.model.vision_model.config._attn_implementation
     with adapter.text_attention() as maps:
         embedded = adapter.embed_tokens(tokens)
-        assert adapter.model.vision_model.config._attn_implementation == "sdpa"
+        assert adapter.model.vision_model.config._attn_implementation == images
         adapter.embed_tokens(tokens)
     layers = adapter.model.text_model.config.num_hidden_layers
     assert len(maps) == 2 * layers, "every call is kept"
-    close(embedded.detach(), adapter.encode_texts(TEXTS))
     for attention in maps[:layers]:
         assert attention.shape == (len(TEXTS), 4, *2 * tokens.ids.shape[1:])
         close(attention.sum(dim=-1), torch.ones(attention.shape[:3]))
@@ -155,11 +174,134 @@ def attention_is_on_the_graph_and_adds_up(adapter: TransformersDualEncoder) -> N
     assert all(gradient.abs().max() > 0 for gradient in gradients)
 
 
+def masks_hold_inside_the_tap(adapter: TransformersDualEncoder) -> None:
+    """What a tower may not see has attention 0 exactly, and embeddings are those of the fused path."""
+    tokens = adapter.tokens(TEXTS)
+    assert (tokens.mask == 0).any()
+    with torch.no_grad():
+        outside = adapter.embed_tokens(tokens)
+        with adapter.text_attention() as maps:
+            inside = adapter.embed_tokens(tokens)
+    close(inside, outside, atol=5e-6)  # a dropped mask moves them by more than 0.01
+    causal, reads_padding = adapter.traits.is_causal, not adapter.traits.trims_padding
+    for attention in maps:
+        future = attention.triu(diagonal=1)
+        real = tokens.mask[:, None, :, None].bool()  # what padding itself looks at concerns nobody
+        padding = attention.masked_select(real & (tokens.mask == 0)[:, None, None, :])
+        assert (future.count_nonzero() == 0) == causal
+        assert (padding.count_nonzero() == 0) == (not reads_padding)
+
+
+def text_inputs_carry_gradients(adapter: TransformersDualEncoder) -> None:
+    """Added up per token id they are the table's own gradient; frozen weights and eager change nothing."""
+    tokens = adapter.tokens(TEXTS)
+    with adapter.text_inputs() as found:
+        score = adapter.embed_tokens(tokens)[:, 0].sum()
+    (entered,) = found
+    table = adapter.model.text_model.get_input_embeddings()
+    assert entered.shape == (*tokens.ids.shape, table.embedding_dim)
+    at_tokens, at_table = torch.autograd.grad(score, [entered, table.weight])
+    summed = torch.zeros_like(at_table).index_add(0, tokens.ids.flatten(), at_tokens.flatten(0, 1))
+    if table.padding_idx is not None:
+        summed[table.padding_idx] = 0  # torch trains no padding row
+    assert at_table.abs().max() > 1e-3
+    close(summed, at_table, atol=1e-5)
+    frozen = replica(adapter)
+    frozen.model.requires_grad_(False)
+    for eager in (nullcontext(), frozen.text_attention()):
+        with eager, frozen.text_inputs() as found:
+            embedded = frozen.embed_tokens(tokens)
+        (again,) = torch.autograd.grad(embedded[:, 0].sum(), found)
+        close(again, at_tokens, atol=1e-5)
+    with torch.no_grad(), frozen.text_inputs() as found:
+        frozen.embed_tokens(tokens)
+    assert not found[0].requires_grad
+
+
+def second_derivatives_are_right(adapter: TransformersDualEncoder) -> None:
+    """Of a function of the gradients at attention and inputs, against central differences in float64."""
+    exact = replica(adapter)
+    exact.model.double()
+    tokens = exact.tokens(TEXTS[:3])
+    weights = [p for n, p in exact.model.text_model.named_parameters() if ".1." in n and p.ndim == 2]
+    generator = torch.Generator().manual_seed(0)
+    steps = [torch.randn(w.shape, generator=generator, dtype=torch.float64) for w in weights]
+
+    def roughness() -> torch.Tensor:
+        with exact.text_attention() as maps, exact.text_inputs() as found:
+            score = exact.embed_tokens(tokens)[:, 0].sum()
+        gradients = torch.autograd.grad(score, [*maps, *found], create_graph=True)
+        return sum((g.square().sum() for g in gradients), torch.zeros(()))
+
+    slopes = torch.autograd.grad(roughness(), weights)
+    slope = sum((s * step).sum().item() for s, step in zip(slopes, steps, strict=True))
+    values = []
+    for width in (1e-5, -2e-5):
+        with torch.no_grad():
+            for weight, step in zip(weights, steps, strict=True):
+                weight += width * step
+        values.append(roughness().item())
+    assert abs(slope) > 1e-6
+    assert slope == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-4)
+
+
+def float64_stays_float64(adapter: TransformersDualEncoder) -> None:
+    exact = replica(adapter)
+    exact.model.double()
+    texts, images = exact.encode_texts(TEXTS), exact.encode_images(IMAGES)
+    assert texts.dtype == images.dtype == torch.float32
+    close(texts, adapter.encode_texts(TEXTS), atol=1e-5)
+    with torch.no_grad(), exact.text_attention() as maps:
+        together = exact.embed_tokens(exact.tokens(TEXTS))
+        alone = torch.cat([exact.embed_tokens(exact.tokens([text])) for text in TEXTS])
+        pixels = exact.embed_pixels(exact.pixels(IMAGES))
+    assert together.dtype == pixels.dtype == maps[0].dtype == torch.float64
+    close(together, alone, atol=1e-12)  # one rounding to float32 on the way would show at 1e-8
+    close(maps[0].sum(dim=-1), torch.ones(maps[0].shape[:3], dtype=torch.float64), atol=1e-12)
+
+
+def scrambled_has_learned_nothing_and_changes_nothing(adapter: TransformersDualEncoder) -> None:
+    before, texts = adapter.fingerprint, adapter.encode_texts(TEXTS)
+    first, again, other = (adapter.scrambled(seed=seed) for seed in (1, 1, 2))
+    assert first.name == f"{adapter.name}-scrambled"
+    assert first.fingerprint == again.fingerprint
+    assert len({before, first.fingerprint, other.fingerprint}) == 3
+    assert (first.traits.scale, first.traits.bias) == (adapter.traits.scale, adapter.traits.bias)
+    assert first.tokenizer is adapter.tokenizer
+    moved = []
+    for (name, mine), theirs in zip(
+        adapter.model.state_dict().items(), first.model.state_dict().values(), strict=True
+    ):
+        assert torch.equal(mine.flatten().sort().values, theirs.flatten().sort().values), name
+        moved.append(not torch.equal(mine, theirs))
+        assert mine.data_ptr() != theirs.data_ptr() or mine.numel() == 0
+    assert sum(moved) > 30
+    assert (first.encode_texts(TEXTS) - texts).abs().max() > 0.1
+    adapter._fingerprint = None  # computed anew, not remembered
+    assert adapter.fingerprint == before
+    assert torch.equal(adapter.encode_texts(TEXTS), texts)
+
+
+def saving_changes_nothing(adapter: TransformersDualEncoder) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        for part in (adapter.model, adapter.tokenizer, adapter.image_processor):
+            part.save_pretrained(directory)
+        again = load(directory)
+    assert again.fingerprint == adapter.fingerprint
+    assert again.traits == adapter.traits
+    assert torch.equal(again.encode_texts(TEXTS), adapter.encode_texts(TEXTS))
+
+
+def replica(adapter: TransformersDualEncoder) -> TransformersDualEncoder:
+    model = copy.deepcopy(adapter.model)
+    return TransformersDualEncoder(model, adapter.tokenizer, adapter.image_processor, name="replica")
+
+
 def reads_where_it_says(adapter: TransformersDualEncoder) -> None:
-    """A change of the hidden state at the readout position, and at no other, changes the embedding."""
+    """A change of the last layer's output at the readout position, and at no other, changes the embedding."""
     tokens = adapter.tokens(TEXTS[:3])
     tower = adapter.model.text_model
-    norm = getattr(tower, "final_layer_norm", None) or tower.encoder.layer[-1]
+    layers = next(m for m in tower.modules() if isinstance(m, nn.ModuleList))
     with torch.no_grad():
         plain = adapter.embed_tokens(tokens)
         for position in range(tokens.ids.shape[1]):
@@ -171,7 +313,7 @@ def reads_where_it_says(adapter: TransformersDualEncoder) -> None:
                 output[:, at, 0] += 5
                 return output
 
-            handle = norm.register_forward_hook(push)
+            handle = layers[-1].register_forward_hook(push)
             moved = (adapter.embed_tokens(tokens) - plain).abs().amax(dim=-1) > 1e-4
             handle.remove()
             assert moved.tolist() == (tokens.readout == position).tolist()
@@ -221,6 +363,12 @@ CONTRACTS: list[Callable[[TransformersDualEncoder], None]] = [
     equal_tokens_tie_exactly,
     hooks_are_gone_after_an_error,
     attention_is_on_the_graph_and_adds_up,
+    masks_hold_inside_the_tap,
+    text_inputs_carry_gradients,
+    second_derivatives_are_right,
+    float64_stays_float64,
+    scrambled_has_learned_nothing_and_changes_nothing,
+    saving_changes_nothing,
     reads_where_it_says,
     long_texts_are_counted_not_hidden,
     odd_images_are_taken,
@@ -236,15 +384,43 @@ def test_every_adapter_keeps(
     contract(adapter)
 
 
-def test_traits_say_how_the_text_is_read(
-    tiny_clip_dir: Path, tiny_siglip_dir: Path, tiny_pair_dir: Path
-) -> None:
-    clip, siglip, pair = (load(d).traits for d in (tiny_clip_dir, tiny_siglip_dir, tiny_pair_dir))
-    assert (clip.readout, clip.is_causal, clip.activation, clip.grid) == ("end", True, "quick_gelu", (4, 4))
-    assert (siglip.readout, siglip.trims_padding, siglip.activation) == ("last", False, "gelu_pytorch_tanh")
-    assert (siglip.bias, clip.bias) == (-1.5, 0)
-    assert (pair.readout, pair.is_causal, pair.activation) == ("first", False, "gelu")
-    assert clip.scale == pytest.approx(np.exp(2.3), rel=1e-6)
+TRAITS = {
+    "clip": ("end", True, True, "quick_gelu", (4, 4), np.exp(2.3), 0),
+    "siglip": ("last", False, False, "gelu_pytorch_tanh", (4, 4), np.exp(2.3), -1.5),
+    "pair": ("first", False, True, "gelu", (4, 4), np.exp(2.3), 0),
+    "roberta_pair": ("first", False, True, "gelu", (4, 4), np.exp(2.3), 0),
+    "align": ("first", False, True, "gelu", None, 1 / 0.1, 0),
+    "altclip": ("first", False, True, "gelu", (4, 4), np.exp(2.3), 0),
+    "chinese_clip": ("first", False, True, "gelu", (4, 4), np.exp(2.3), 0),
+    "metaclip": ("end", True, True, "quick_gelu", (4, 4), np.exp(2.3), 0),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_traits_say_how_the_text_is_read(name: str, request: pytest.FixtureRequest) -> None:
+    traits = load(request.getfixturevalue(f"tiny_{name}_dir")).traits
+    facts = (traits.readout, traits.is_causal, traits.trims_padding, traits.activation, traits.grid)
+    assert (*facts, pytest.approx(traits.scale, rel=1e-6), traits.bias) == TRAITS[name]
+    assert traits.context_length == (16 if name == "siglip" else 24)
+    assert traits.attributions == ("attention", "gradcam", "gradient", "perturbation")
+
+
+def test_what_the_traits_leave_out_is_refused(tiny_pair_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = load(tiny_pair_dir)
+    config = copy.deepcopy(saved.model.config)
+    vision = transformers.DeiTConfig(**{k: getattr(config.vision_config, k) for k in ("hidden_size",)})
+    vision.num_hidden_layers, vision.num_attention_heads, vision.intermediate_size = 1, 4, 8
+    both = transformers.VisionTextDualEncoderConfig.from_vision_text_configs(vision, config.text_config)
+    model = transformers.VisionTextDualEncoderModel(both).eval()
+    deit = TransformersDualEncoder(model, saved.tokenizer, saved.image_processor, name="deit")
+    assert deit.traits.image_readout is None
+    with pytest.raises(Unsupported, match="no image tower of type 'deit' is known"), deit.image_attention():
+        pass
+    few = replace(deit.traits, attributions=("perturbation",))
+    monkeypatch.setattr(TransformersDualEncoder, "traits", property(lambda self: few))
+    require(deit, ["perturbation"])
+    with pytest.raises(Unsupported, match="deit gives no gradcam, attention, only perturbation"):
+        require(deit, ["gradcam", "perturbation", "attention"])
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
