@@ -96,6 +96,16 @@ def test_scene_graphs_say_what_the_scenes_hold(world):
     assert relations > 300
 
 
+def test_items_know_what_is_where(world):
+    things = 0
+    for item in world.items:
+        assert item.objects == world.scene_graph(item.image).objects
+        assert tuple(thing.noun for thing in item.objects) == item.present_nouns
+        assert all(thing.box is not None for thing in item.objects)
+        things += len(item.objects)
+    assert things > 300
+
+
 def test_unusable_requests_say_what_to_do(world):
     with pytest.raises(UnknownName, match="did you mean 'train'"):
         World("trian")

@@ -14,7 +14,8 @@ from alignscope.errors import BadData
 from alignscope.records import Box, PatchMap
 
 RAMP = np.array(
-    [(14, 12, 46), (58, 36, 122), (136, 52, 128), (214, 86, 92), (250, 154, 66), (255, 236, 150)], dtype=float
+    [(14, 12, 46), (60, 48, 124), (140, 80, 130), (208, 116, 100), (246, 168, 84), (255, 236, 150)],
+    dtype=float,
 )
 """From cool to hot: lightness rises all the way, so that the order survives any colour vision and print."""
 OUTSIDE = 0.3  # brightness that is left to what the model did not see
