@@ -27,9 +27,14 @@ def clip(tiny_clip_dir: Path) -> TransformersDualEncoder:
 
 
 @pytest.mark.parametrize("text", UNUSUAL)
-def test_offsets_point_into_the_original(clip: TransformersDualEncoder, text: str) -> None:
-    """Any word cut out by its offsets is tokenised to the same ids as inside the text."""
-    tokens = clip.tokens([text])
+@pytest.mark.parametrize("kind", ["clip", "chinese_clip", "altclip", "metaclip"])
+def test_offsets_point_into_the_original(kind: str, text: str, request: pytest.FixtureRequest) -> None:
+    """Any word cut out by its offsets is tokenised to the same ids as inside the text.
+
+    Byte pairs, word pieces that drop accents, and sentence pieces whose "▁" shares its word's first letter.
+    """
+    model = load(request.getfixturevalue(f"tiny_{kind}_dir"))
+    tokens = model.tokens([text])
     spans = [span for span in tokens.offsets[0] if span != (0, 0)]
     assert spans == sorted(spans)
     assert tokens.unheard == (0,)
@@ -43,7 +48,7 @@ def test_offsets_point_into_the_original(clip: TransformersDualEncoder, text: st
             for token, (a, b) in zip(tokens.ids[0].tolist(), tokens.offsets[0], strict=True)
             if a < start + len(word) and b > start
         ]
-        assert inside == clip.tokenizer(word, add_special_tokens=False)["input_ids"]
+        assert inside == model.tokenizer(word, add_special_tokens=False)["input_ids"]
 
 
 def test_specials_and_padding_have_no_offsets(clip: TransformersDualEncoder) -> None:
@@ -60,6 +65,32 @@ def test_a_text_cut_at_the_context_still_ends(clip: TransformersDualEncoder) -> 
     assert tokens.ids[0, -1] == clip.tokenizer.eos_token_id
     assert tokens.readout.tolist() == [23]
     assert tokens.lengths == (42,)
+
+
+def test_metaclip_ends_at_token_2_which_is_no_legacy(tiny_metaclip_dir: Path) -> None:
+    model = load(tiny_metaclip_dir)
+    assert model.model.config.text_config.eos_token_id == model.tokenizer.eos_token_id == 2
+    tokens = model.tokens(["cat", "a red cat"])
+    assert tokens.ids[0].tolist() == [0, tokens.ids[1, 3], 2, 1, 1]
+    assert tokens.readout.tolist() == [2, 4]
+
+
+@pytest.mark.parametrize("kind", ["altclip", "roberta_pair"])
+def test_positions_that_start_after_padding_leave_two_unused(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    model = load(request.getfixturevalue(f"tiny_{kind}_dir"))
+    assert model.model.config.text_config.max_position_embeddings == 26
+    assert model.traits.context_length == 24
+    tokens = model.tokens(["cat " * 40])
+    assert tokens.ids.shape == (1, 24)
+    assert tokens.ids[0, -1] == model.tokenizer.eos_token_id
+    positions: list[torch.Tensor] = []
+    (table,) = [m for n, m in model.model.text_model.named_modules() if n.endswith("position_embeddings")]
+    hook = table.register_forward_pre_hook(lambda module, inputs: positions.append(inputs[0]))
+    model.encode_texts(["cat " * 40, "cat"])
+    hook.remove()
+    assert max(int(batch.max()) for batch in positions) == 25, "the last row of the table is reached"
 
 
 def test_legacy_models_read_at_the_highest_id() -> None:
