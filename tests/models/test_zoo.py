@@ -23,10 +23,18 @@ def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
 
 
 def test_a_file_is_not_a_model(tmp_path: Path) -> None:
-    weights = tmp_path / "model.safetensors"
-    weights.write_bytes(b"")
+    notes = tmp_path / "model.txt"
+    notes.write_bytes(b"")
     with pytest.raises(UnknownName, match=r"it is a file.*must be a directory with config.json"):
-        open_model(weights)
+        open_model(notes)
+
+
+def test_activation_and_tokenizer_are_asked_of_open_clip_alone(tiny_clip_dir: Path) -> None:
+    for choice in ({"activation": "gelu"}, {"tokenizer": tiny_clip_dir}):
+        with pytest.raises(BadInput, match="no checkpoint of open_clip"):
+            open_model(tiny_clip_dir, **choice)
+        with pytest.raises(BadInput, match="no checkpoint of open_clip"):
+            open_model("tiny-clip", **choice)
 
 
 def test_an_unreachable_hub_id_says_how_to_fetch_it() -> None:

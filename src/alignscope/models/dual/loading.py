@@ -120,7 +120,12 @@ def _model(config: Any, source: str, is_local: bool) -> PreTrainedModel:
 
 
 def check_keys(
-    source: str, missing: Iterable[str], left_over: Iterable[str], misshapen: Iterable[Any]
+    source: str,
+    missing: Iterable[str],
+    left_over: Iterable[str],
+    misshapen: Iterable[Any],
+    *,
+    wanted: str = "its config.json",
 ) -> None:
     """Every weight of the architecture is in the checkpoint, in its shape, and nothing else is.
 
@@ -135,7 +140,7 @@ def check_keys(
     lists = {"missing": sorted(missing), "left over": sorted(left_over), "of a wrong shape": wrong_shapes}
     if any(lists.values()):
         parts = [f"{len(names)} {what}{_shown(names)}" for what, names in lists.items()]
-        raise CheckpointMismatch(f"{source} does not fit its config.json: {'; '.join(parts)}")
+        raise CheckpointMismatch(f"{source} does not fit {wanted}: {'; '.join(parts)}")
 
 
 def _shown(names: list[str]) -> str:
