@@ -46,7 +46,7 @@ def shaded_caption(words: Sequence[WordHeat], text: str | None) -> ShadedCaption
     """
     words = sorted(words, key=lambda word: (word.start, word.position))
     if text is None or any(text[word.start : word.end] != word.word for word in words):
-        text = _rebuilt(words)
+        text = rebuilt(words)
     top = max([word.heat for word in words], default=0.0)
     pieces, at = [], 0
     for word in words:
@@ -61,7 +61,8 @@ def shaded_caption(words: Sequence[WordHeat], text: str | None) -> ShadedCaption
     return ShadedCaption(words[0].item, text, tuple(pieces), hottest)
 
 
-def _rebuilt(words: Sequence[WordHeat]) -> str:
+def rebuilt(words: Sequence[WordHeat]) -> str:
+    """Words in reading order, set at their offsets between spaces."""
     text = ""
     for word in words:
         text = text.ljust(word.start) + word.word

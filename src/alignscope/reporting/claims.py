@@ -105,7 +105,7 @@ def faithful_sentences(measurements: Sequence[Measurement]) -> list[str]:
     measures = {len(by_method[method]) for method in better}
     count = f"all {measures.pop()} measures" if len(measures) == 1 else "every measure"
     return [
-        f"Taken hottest first, words carry more of the score than words in random order by {count}: {enumerated(better)}."
+        f"Under {enumerated(better)}, the hottest words carry more of the score than words taken at random, by {count}."
     ]
 
 

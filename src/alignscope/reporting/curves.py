@@ -88,7 +88,7 @@ def line_chart(
         x=_span([p.x for c in curves for p in c.points]),
         y=_span(ends),
         left=42,
-        right=WIDTH - (96 if len(curves) > 1 else 12),
+        right=WIDTH - (102 if len(curves) > 1 else 12),
         top=10,
         bottom=194,
     )
