@@ -81,7 +81,7 @@ def cross_heats(
 
 def gradcam(
     maps: Sequence[AttentionMap],
-    gradients: Sequence[Float[Tensor, "pair head query key"] | None],
+    gradients: Sequence[Tensor | None],
     inputs: PairInputs,
     options: Options,
 ) -> tuple[Float[Tensor, "pair token"], Float[Tensor, "pair unit"]]:
