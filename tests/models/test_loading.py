@@ -172,6 +172,26 @@ def test_preprocessing_and_activation_are_in_the_fingerprint(
     assert load(copy_of_clip).fingerprint != load(tiny_clip_dir).fingerprint
 
 
+def test_pooling_of_convolutions_is_in_the_fingerprint(tiny_align_dir: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(tiny_align_dir, tmp_path / "copy"))
+    vision = json.loads((other / "config.json").read_text())["vision_config"]
+    change_json(other / "config.json", vision_config={**vision, "pooling_type": "max"})
+    assert load(other).fingerprint != load(tiny_align_dir).fingerprint
+
+
+def test_the_scale_of_align_is_exact_in_half_precision(tiny_align_dir: Path) -> None:
+    half, full = load(tiny_align_dir, dtype="bfloat16"), load(tiny_align_dir)
+    assert half.model.text_projection.weight.dtype == torch.bfloat16
+    assert half.traits.scale == full.traits.scale == pytest.approx(10, rel=1e-6)
+
+
+def test_a_family_nobody_wrote_down_is_refused(tiny_clip_dir: Path) -> None:
+    saved = load(tiny_clip_dir)
+    saved.model.config.model_type = "clipseg"
+    with pytest.raises(Unsupported, match="no dual encoder of type 'clipseg' is known, only clip, siglip"):
+        TransformersDualEncoder(saved.model, saved.tokenizer, saved.image_processor, name="odd")
+
+
 def test_a_model_in_training_is_wrapped_as_it_is(tiny_clip_dir: Path) -> None:
     saved = load(tiny_clip_dir)
     living = TransformersDualEncoder(saved.model, saved.tokenizer, saved.image_processor, name="step 7")

@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-DECISIVE = ("model_type", "hidden_act", "num_attention_heads", "layer_norm_eps", "eos_token_id")
+DECISIVE = (
+    *("model_type", "hidden_act", "num_attention_heads", "layer_norm_eps", "eos_token_id", "pad_token_id"),
+    *("strides", "depthwise_padding", "pooling_type", "batch_norm_eps"),  # of convolutions
+)
 """Entries of a tower's configuration that change its output and are not seen in its weights."""
 STATE_OF_CALLS = ("truncation", "padding")
 """Parts of a tokenizer's JSON that only say how it was called last."""
