@@ -145,7 +145,7 @@ class PairStream:
     def __init__(self, pairs: Path, images: Path, *, word_classes: WordClasses | None = None) -> None:
         self.name = pairs.stem
         self._pairs = pairs
-        self._images = images
+        self._folder = ImageFolder(images)
         self._word_classes = word_classes
         digest = hashlib.sha256()
         self.lines = 0
@@ -160,11 +160,15 @@ class PairStream:
         while chunk := list(islice(lines, size)):
             yield FolderItems(
                 [replace(item, foils=()) for line in chunk for item in line.items],
-                ImageFolder(self._images),
+                ImageFolder(self._folder.directory),
                 problems=[problem for line in chunk for problem in line.problems],
                 word_classes=self._word_classes,
                 may_be_empty=True,
             )
+
+    def image(self, key: str) -> Image:
+        """The image of a key as RGB; a `BadImage` when it is broken."""
+        return self._folder.image(key)
 
 
 class _Unusable(Exception):

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -18,7 +19,7 @@ from alignscope.evaluation.intervals import clustered_bootstrap, measured, sampl
 from alignscope.records import Agreement, Attribution, Measurement, Signature
 
 SCRAMBLED = " scrambled"
-"""Ends the name of a method whose heats come from the model with scrambled weights."""
+"""After the name of a method whose heats come from the model with scrambled weights, before its number."""
 FEWEST_WORDS = 3
 
 Heats = Mapping[int, float]
@@ -57,11 +58,18 @@ def agreements(
 def scrambled_agreement(
     attributions: Sequence[Attribution],
     scrambled: Sequence[Attribution],
+    *,
+    scramble: int,
 ) -> list[Agreement]:
-    """Each method with itself, from a model and from the same model with scrambled weights."""
+    """Each method with itself, from a model and from the same model with its weights scrambled.
+
+    `scramble` is the number of the scramble: one tells little, they differ more than captions do.
+    """
     by_item, other = _by_item(attributions), _by_item(scrambled)
     return [
-        _agreement(key, heats, method, other.get(key, {}), method, second_name=method + SCRAMBLED)
+        _agreement(
+            key, heats, method, other.get(key, {}), method, second_name=f"{method}{SCRAMBLED} {scramble}"
+        )
         for key, heats in by_item.items()
         for method in heats
     ]
@@ -77,29 +85,56 @@ def agreement_summary(
 ) -> list[Measurement]:
     """Mean correlation over captions: "agreement" per pair, "agreement with scrambled" per method.
 
-    A caption without a correlation is missing. A signature that names options of attribution in `method`
-    keeps them after the methods compared.
+    The interval of the latter is over scrambles, which are the clusters, not over images. A caption without
+    a correlation is missing. A signature that names options of attribution in `method` keeps them after
+    the methods compared.
     """
-    found: dict[tuple[str, str], list[Agreement]] = defaultdict(list)
+    pairs: dict[str, list[Agreement]] = defaultdict(list)
+    scrambled: dict[str, list[Agreement]] = defaultdict(list)
     for one in agreements:
-        found[one.first, one.second].append(one)
+        if one.second.startswith(one.first + SCRAMBLED):
+            scrambled[one.first].append(one)
+        else:
+            pairs["~".join(sorted((one.first, one.second)))].append(one)
+    how = {"draws": draws, "seed": seed, "level": level}
     numbers = []
-    for (first, second), rows in sorted(found.items()):
-        is_scrambled = second == first + SCRAMBLED
-        pair = first if is_scrambled else "~".join(sorted((first, second)))
-        sample = sample_of([(row.correlation, row.image) for row in rows if row.correlation is not None])
-        number = measured(
-            clustered_bootstrap(sample.values, sample.clusters, draws=draws, seed=seed, level=level),
-            [sample],
-            measure="agreement with scrambled" if is_scrambled else "agreement",
-            group="all" if is_scrambled else pair,
-            signature=replace(signature, seed=seed, method=f"{pair} {signature.method}".strip()),
-            unit="correlation",
-            missing=len(rows) - len(sample.values),
-            level=level,
-        )
-        numbers.append(replace(number, method=first) if is_scrambled else number)
+    for pair, rows in sorted(pairs.items()):
+        named = replace(signature, seed=seed, method=f"{pair} {signature.method}".strip())
+        numbers.append(_number("agreement", pair, rows, [row.image for row in rows], named, how))
+    for method, rows in sorted(scrambled.items()):
+        named = replace(signature, seed=seed, method=f"{method} {signature.method}".strip())
+        clusters = [row.second for row in rows]
+        number = _number("agreement with scrambled", "all", rows, clusters, named, how)
+        over = f"interval over {len(set(clusters))} scrambles"
+        images = len({row.image for row in rows if row.correlation is not None})
+        numbers.append(replace(number, method=method, images=images, reason=number.reason or over))
     return numbers
+
+
+def _number(
+    measure: str,
+    group: str,
+    rows: Sequence[Agreement],
+    clusters: Sequence[str],
+    signature: Signature,
+    how: dict[str, Any],
+) -> Measurement:
+    known = [
+        (row.correlation, cluster)
+        for row, cluster in zip(rows, clusters, strict=True)
+        if row.correlation is not None
+    ]
+    sample = sample_of(known)
+    return measured(
+        clustered_bootstrap(sample.values, sample.clusters, **how),
+        [sample],
+        measure=measure,
+        group=group,
+        signature=signature,
+        unit="correlation",
+        missing=len(rows) - len(known),
+        level=how["level"],
+    )
 
 
 def _agreement(

@@ -9,25 +9,27 @@ from __future__ import annotations
 import datetime
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Float
+from PIL.Image import Image
 from torch import Tensor
 
 import alignscope
 from alignscope.attribution.attribute import Attributed
 from alignscope.attribution.attribute import attribute as attribute_batches
 from alignscope.attribution.options import METHODS, Method, Options
-from alignscope.errors import BadData
+from alignscope.errors import BadData, BadImage
 from alignscope.files import read_jsonl, sha_of, write_json, write_jsonl, write_parquet
 from alignscope.language.replacements import CONCEPTS, Candidates, candidates
 from alignscope.models.protocols import DualEncoder
 from alignscope.records import Attribution, Item, Measurement, Point, Problem, Signature
 from alignscope.reporting.attribution import attribution_page
-from alignscope.studies.checks import Judge, Plan, checks
+from alignscope.studies.checks import Plan, checks, sampled
 from alignscope.studies.embeddings import Embedded, Progress, images_of
 from alignscope.studies.output import RUN, claim
 from alignscope.studies.parts import Found, facts, in_parts, merged_parts
@@ -77,17 +79,20 @@ def write_attributions(
     work = out / "work"
     work.mkdir(exist_ok=True)
     started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
-    judge = Judge.of(model, plan, stream.lines)
     available = _kept_candidates(stream, plan, work, progress)
+    tested: list[Item] = []
     count = 0
     for count, chunk in enumerate(stream.chunks(CHUNK), start=1):
 
         def part(chunk: Chunk = chunk) -> tuple[Found, Mapping[str, Any]]:
-            return _part(model, chunk, judge, available, batch_size)
+            return _part(model, chunk, plan, available, batch_size)
 
         in_parts(work, count - 1, part)
+        tested += sampled(chunk.items, wanted=plan.checked, of=stream.lines, seed=plan.seed)
         progress("captions", min(count * CHUNK, stream.lines), stream.lines)
-    merged_parts(work, out, count, problems=unsupported(model))
+    in_parts(work, count, lambda: (_checked(model, tested, stream.image, plan, available, batch_size), {}))
+    progress("checks", len(tested), len(tested))
+    merged_parts(work, out, count + 1, problems=unsupported(model))
     signature = _signature(model, stream, out, list(facts(work, count)), plan, dtype)
     numbers = summarised(out, plan, signature=signature)
     write_parquet(out / "measurements.parquet", numbers.measurements, Measurement)
@@ -181,47 +186,50 @@ def occurrences(captions: int) -> int:
 
 
 def _part(
-    model: DualEncoder, chunk: Chunk, judge: Judge, available: Candidates | None, batch_size: int
+    model: DualEncoder, chunk: Chunk, plan: Plan, available: Candidates | None, batch_size: int
 ) -> tuple[Found, Mapping[str, Any]]:
     """A chunk's records, and what it held."""
     before = tuple(chunk.problems)
     images = images_of(model, chunk, batch_size=batch_size)
     items = [item for item in chunk.items if item.image in images.row]
-    found = judged(model, items, images, chunk, judge, available, batch_size)
+    found = word_heats(model, items, images, plan, available, batch_size)
     problems = (*before, *images.problems, *truncated(model, items), *found["problems"])
     held = {"sha": chunk.sha, "items": len(items), "images": sorted({item.image for item in items})}
     return {**found, "problems": problems}, held
 
 
-def judged(
+def word_heats(
     model: DualEncoder,
     items: Sequence[Item],
     images: Embedded,
-    source: Chunk,
-    judge: Judge,
+    plan: Plan,
     available: Candidates | None,
     batch_size: int,
 ) -> Found:
-    """Heats of all items, and of the sampled ones everything that says whether they are right."""
-    if not items:
-        return {"problems": ()}
-    plan = judge.plan
+    """Heats of the words of all items, in their order, and what has none."""
     vectors = images[[item.image for item in items]]
     found = by_length(model, items, vectors, plan.methods, plan.options, available, batch_size)
-    rows = [row for row, item in enumerate(items) if judge.is_checked(item)]
-    checked = {items[row].id for row in rows}
-    more = checks(
-        model,
-        [items[row] for row in rows],
-        vectors[rows],
-        [one for one in found.attributions if one.item in checked],
-        source,
-        judge,
-        available,
-        batch_size,
-    )
-    heats = [word for one in found.attributions for word in one.words]
-    return {**more, "heats": heats, "problems": (*found.problems, *more["problems"])}
+    return {"heats": [w for one in found.attributions for w in one.words], "problems": found.problems}
+
+
+def _checked(
+    model: DualEncoder,
+    items: Sequence[Item],
+    image_of: Callable[[str], Image],
+    plan: Plan,
+    available: Candidates | None,
+    batch_size: int,
+) -> Found:
+    """The checks of those items whose images open; the others are problems already."""
+    vectors, kept = [], []
+    for item in items:
+        try:
+            vectors.append(model.encode_images([image_of(item.image)]))
+            kept.append(item)
+        except BadImage:
+            continue
+    rows = torch.cat(vectors) if vectors else torch.empty(0, 0)
+    return checks(model, kept, rows, image_of, plan, available, batch_size)
 
 
 def by_length(

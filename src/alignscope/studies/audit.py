@@ -42,8 +42,8 @@ from alignscope.records import (
     Signature,
 )
 from alignscope.reporting.audit import audit_page
-from alignscope.studies.attributions import CHUNK, judged, occurrences, truncated, unsupported
-from alignscope.studies.checks import Judge, Plan
+from alignscope.studies.attributions import CHUNK, occurrences, truncated, unsupported, word_heats
+from alignscope.studies.checks import Plan, checks, sampled
 from alignscope.studies.edits import Edit, plan_edits
 from alignscope.studies.embeddings import Embedded, Progress, embed_images, embed_texts
 from alignscope.studies.examples import examples
@@ -223,19 +223,26 @@ def _attribute(
     work: Path,
     progress: Progress,
 ) -> int:
-    """Word heats and their checks, chunk by chunk, kept as they come; returns how many chunks."""
-    judge = Judge.of(model, plan, len(items))
+    """Word heats chunk by chunk, then their checks, kept as they come; returns how many parts."""
     available = candidates((item.caption for item in items), at_least=occurrences(len(items)))
     starts = range(0, len(items), CHUNK)
     for number, start in enumerate(starts):
         chunk = items[start : start + CHUNK]
 
-        def part(chunk: Sequence[Item] = chunk) -> tuple[Found, dict[str, int]]:
-            return judged(model, chunk, images, source, judge, available, batch_size), {"items": len(chunk)}
+        def part(chunk: Sequence[Item] = chunk) -> tuple[Found, dict[str, Any]]:
+            return word_heats(model, chunk, images, plan, available, batch_size), {}
 
         in_parts(work, number, part)
         progress("attribution", start + len(chunk), len(items))
-    return len(starts)
+    tested = sampled(items, wanted=plan.checked, of=len(items), seed=plan.seed)
+    vectors = images[[item.image for item in tested]]
+
+    def last() -> tuple[Found, dict[str, Any]]:
+        return checks(model, tested, vectors, source.image, plan, available, batch_size), {}
+
+    in_parts(work, len(starts), last)
+    progress("checks", len(tested), len(tested))
+    return len(starts) + 1
 
 
 def _edits(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from einops import einsum
 from jaxtyping import Float
+from PIL.Image import Image
 from torch import Tensor
 
 from alignscope.attribution.attribute import attribute
@@ -30,7 +31,6 @@ from alignscope.records import (
     ScoreCurve,
 )
 from alignscope.studies.parts import Found
-from alignscope.studies.streams import Chunk
 
 
 @dataclass(frozen=True)
@@ -40,59 +40,70 @@ class Plan:
     methods: tuple[Method, ...]
     options: Options = DEFAULTS
     checked: int = 200  # captions, about, on which the maps are checked
-    shown: int = 6  # captions, about, whose image maps are kept
+    shown: int = 6  # of those, captions whose image maps are kept
+    scrambles: int = 5  # of the weights, for the sanity check
     seed: int = 0
     draws: int = 2000  # bootstrap draws
 
 
-@dataclass(frozen=True)
-class Judge:
-    """A plan with what it needs for one data set: shares of the captions, and the same model unlearned."""
+def sampled(items: Iterable[Item], *, wanted: int, of: int, seed: int) -> list[Item]:
+    """About `wanted` of `of` items, chosen by their ids and the seed alone, whatever comes in which order."""
+    return [item for item in items if _place(item, seed) * of < wanted]
 
-    plan: Plan
-    checked: float
-    shown: float
-    scrambled: DualEncoder
 
-    @classmethod
-    def of(cls, model: DualEncoder, plan: Plan, captions: int) -> Judge:
-        """The judge of `captions` captions."""
-        checked, shown = (min(1.0, wanted / max(1, captions)) for wanted in (plan.checked, plan.shown))
-        return cls(plan, checked, min(shown, checked), model.scrambled(seed=plan.seed))
-
-    def place(self, item: Item) -> float:
-        """Where an item lies between 0 and 1, by its id and the seed alone."""
-        digest = hashlib.sha256(f"{self.plan.seed}/{item.id}".encode(errors="surrogatepass")).digest()
-        return int.from_bytes(digest[:8], "big") / 2**64
-
-    def is_checked(self, item: Item) -> bool:
-        """Whether an item is in the sample."""
-        return self.place(item) < self.checked
+def _place(item: Item, seed: int) -> float:
+    """Where an item lies between 0 and 1."""
+    digest = hashlib.sha256(f"{seed}/{item.id}".encode(errors="surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def checks(
     model: DualEncoder,
     items: Sequence[Item],
     vectors: Float[Tensor, "item dim"],
-    attributions: Sequence[Attribution],
-    source: Chunk,
-    judge: Judge,
+    image_of: Callable[[str], Image],
+    plan: Plan,
     available: Candidates | None,
     batch_size: int,
 ) -> Found:
-    """Faithfulness, agreement (of methods, and with scrambled weights), phrases and image maps."""
-    plan = judge.plan
+    """Faithfulness, agreement (of methods, and with scrambled weights), phrases and image maps of items."""
+    attributions = _attributions(model, items, vectors, plan, available, batch_size)
     faithful: list[Faithfulness] = []
     curves: list[ScoreCurve] = []
     problems: list[Problem] = []
-    for one in faithfulness(
-        model, items, vectors, attributions, methods=plan.methods, seed=plan.seed, batch_size=batch_size
-    ):
-        faithful += one.records
-        curves += one.curves
-        problems += one.problems
-    unlearned = attribute(
-        judge.scrambled,
+    if plan.methods:
+        for one in faithfulness(
+            model, items, vectors, attributions, methods=plan.methods, seed=plan.seed, batch_size=batch_size
+        ):
+            faithful += one.records
+            curves += one.curves
+            problems += one.problems
+    agreeing = agreements(attributions, methods=plan.methods)
+    for scramble in range(plan.scrambles if items else 0):
+        unlearned = model.scrambled(seed=plan.seed + scramble)
+        scrambled = _attributions(unlearned, items, vectors, plan, available, batch_size)
+        agreeing += scrambled_agreement(attributions, scrambled, scramble=scramble)
+    return {
+        "faithfulness": faithful,
+        "curves": curves,
+        "agreements": agreeing,
+        "phrases": _similarities(model, items),
+        "pointings": _pointings(model, items, image_of),
+        "maps": _shown_maps(model, items[: plan.shown], image_of),
+        "problems": problems,
+    }
+
+
+def _attributions(
+    model: DualEncoder,
+    items: Sequence[Item],
+    vectors: Float[Tensor, "item dim"],
+    plan: Plan,
+    available: Candidates | None,
+    batch_size: int,
+) -> list[Attribution]:
+    batches = attribute(
+        model,
         items,
         vectors,
         methods=plan.methods,
@@ -100,20 +111,7 @@ def checks(
         candidates=available,
         batch_size=batch_size,
     )
-    scrambled = [one for batch in unlearned for one in batch.attributions]
-    agreeing = [
-        *agreements(attributions, methods=plan.methods),
-        *scrambled_agreement(attributions, scrambled),
-    ]
-    return {
-        "faithfulness": faithful,
-        "curves": curves,
-        "agreements": agreeing,
-        "phrases": _similarities(model, items),
-        "pointings": _pointings(model, items, source),
-        "maps": _shown_maps(model, [item for item in items if judge.place(item) < judge.shown], source),
-        "problems": problems,
-    }
+    return [one for batch in batches for one in batch.attributions]
 
 
 def _similarities(model: DualEncoder, items: Sequence[Item]) -> list[PhraseSimilarity]:
@@ -130,24 +128,26 @@ def _similarities(model: DualEncoder, items: Sequence[Item]) -> list[PhraseSimil
     ]
 
 
-def _pointings(model: DualEncoder, items: Sequence[Item], source: Chunk) -> list[Pointing]:
+def _pointings(model: DualEncoder, items: Sequence[Item], image_of: Callable[[str], Image]) -> list[Pointing]:
     """The pointing game on things whose boxes are known: where does the image tower look for "a NOUN"?"""
     things = [(item, thing) for item in items for thing in item.objects if thing.box is not None]
     texts = [f"a {thing.noun}" for _, thing in things]
     owners = [item for item, _ in things]
     found: list[Pointing] = []
     for method in image_methods(model):
-        maps = patch_maps(model, owners, source.image, texts, method=method)
+        maps = patch_maps(model, owners, image_of, texts, method=method)
         for patch_map, (item, thing) in zip(maps, things, strict=True):
             boxes = [other.box for other in item.objects if other.noun == thing.noun and other.box]
             found.append(pointing(patch_map, boxes, f"a {thing.noun}"))
     return found
 
 
-def _shown_maps(model: DualEncoder, items: Sequence[Item], source: Chunk) -> list[PatchMap]:
+def _shown_maps(
+    model: DualEncoder, items: Sequence[Item], image_of: Callable[[str], Image]
+) -> list[PatchMap]:
     texts = [item.caption.text for item in items]
     return [
         patch_map
         for method in image_methods(model)
-        for patch_map in patch_maps(model, items, source.image, texts, method=method)
+        for patch_map in patch_maps(model, items, image_of, texts, method=method)
     ]

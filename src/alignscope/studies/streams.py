@@ -33,6 +33,7 @@ class Stream(Protocol):
     @property
     def lines(self) -> int: ...
     def chunks(self, size: int) -> Iterator[Chunk]: ...
+    def image(self, key: str) -> Image: ...
 
 
 @final
@@ -72,3 +73,7 @@ class Whole:
         for start in range(0, self.lines, size):
             problems = self._source.problems if start == 0 else ()
             yield Slice(self._source, self._source.items[start : start + size], problems)
+
+    def image(self, key: str) -> Image:
+        """The image of a key."""
+        return self._source.image(key)

@@ -38,7 +38,7 @@ class Summary:
     points: list[Point]
 
 
-def summarised(out: Path, plan: Plan, *, signature: Signature, choices: Sequence[Choice] = ()) -> Summary:
+def summarised(out: Path, plan: Plan, *, signature: Signature, choices: Sequence[Choice] | None = None) -> Summary:
     """Everything that the attribution records in `out` say; `choices` join accuracy to it (paper B, fig. 4)."""
     how: dict[str, Any] = {"draws": plan.draws, "seed": plan.seed}
     columns = read_heat_columns([out / "heats.parquet"])
@@ -58,14 +58,15 @@ def summarised(out: Path, plan: Plan, *, signature: Signature, choices: Sequence
         *agreement_summary(agreements, signature=named, **how),
         *pointing_game(pointings, signature=signature, **how),
         *phrase_similarities(similarities, signature=signature, **how),
-        *accuracy_by_ratio(choices, columns, signature=named, **how),
     ]
     points = [
         *heat_densities(columns),
         *curves(steps, **how),
         *phrase_densities(similarities),
-        *accuracy_below(choices, columns, **how),
     ]
+    if choices is not None:
+        measurements += accuracy_by_ratio(choices, columns, signature=named, **how)
+        points += accuracy_below(choices, columns, **how)
     return Summary(measurements, points)
 
 
