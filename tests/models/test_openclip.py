@@ -395,5 +395,6 @@ def test_directories_that_lack_something(hub_directory: Path) -> None:
         (hub_directory / "open_clip_config.json").write_text(text)
         with pytest.raises(CheckpointError, match=r"cannot be read|no model_cfg with embed_dim"):
             open_model(hub_directory)
-    with pytest.raises(CheckpointError, match="cannot be read"):
-        load_openclip(hub_directory.parent)
+    (hub_directory / "open_clip_config.json").rename(hub_directory / "open_clip_pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"open_clip_config.json cannot be read .*hub layout"):
+        open_model(hub_directory)

@@ -57,7 +57,7 @@ def open_model(
 def is_openclip(path: Path) -> bool:
     """Whether a path is a checkpoint of open_clip; a directory that also has a config.json is transformers'."""
     if path.is_dir():
-        return (path / "open_clip_config.json").is_file() and not (path / "config.json").is_file()
+        return any(path.glob("open_clip_*")) and not (path / "config.json").is_file()
     return path.is_file() and path.suffix in WEIGHTS
 
 
