@@ -86,6 +86,27 @@ def test_an_absent_part_is_named(copy_of_clip: Path, name: str, message: str) ->
         load(copy_of_clip)
 
 
+def test_a_plain_vocabulary_makes_the_same_tokens(tiny_chinese_clip_dir: Path, tmp_path: Path) -> None:
+    """Published Chinese CLIP comes with vocab.txt."""
+    plain = Path(shutil.copytree(tiny_chinese_clip_dir, tmp_path / "plain"))
+    rows = load(plain).tokenizer.get_vocab()
+    (plain / "vocab.txt").write_text("\n".join(sorted(rows, key=rows.__getitem__)))
+    (plain / "tokenizer.json").unlink()
+    (plain / "tokenizer_config.json").write_text('{"model_max_length": 24}')
+    got, wanted = (load(d).tokens(["A red café"]) for d in (plain, tiny_chinese_clip_dir))
+    assert got.ids.tolist() == wanted.ids.tolist()
+    assert got.offsets == wanted.offsets
+
+
+@pytest.mark.parametrize("place", ["text_model.roberta.embeddings", "vision_model.embeddings"])
+def test_positions_that_older_versions_saved_are_no_weights(
+    place: str, tiny_altclip_dir: Path, tmp_path: Path
+) -> None:
+    old = Path(shutil.copytree(tiny_altclip_dir, tmp_path / "old"))
+    change_weights(old, lambda state: state.update({f"{place}.position_ids": torch.arange(17)[None]}))
+    assert load(old).fingerprint == load(tiny_altclip_dir).fingerprint
+
+
 @pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "tokenizer.json"])
 def test_broken_json_is_an_error_of_the_checkpoint(copy_of_clip: Path, name: str) -> None:
     (copy_of_clip / name).write_text('{"model_type": "clip", ')
