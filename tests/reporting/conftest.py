@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -11,10 +15,13 @@ from PIL import Image, ImageDraw
 
 from alignscope import files
 from alignscope.records import (
+    Box,
     Choice,
     EditedScore,
     Example,
     Measurement,
+    PatchMap,
+    Point,
     Problem,
     Rank,
     Signature,
@@ -44,6 +51,46 @@ CAPTIONS: dict[str, list[tuple[str, WordClass, float]]] = {
     ],
     "scene-9": [("photo", "other", 0.2), ("of", "other", 0.1), ("a", "other", 0.0), ("bench", "object", 0.7)],
 }
+
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+INLINE = {"span", "b", "code", "mark", "a"}
+
+
+class Reader(HTMLParser):
+    """Collects tags, attributes and text; a tag closed out of turn is an error."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len({name for name, _ in attrs}) == len(attrs), f"an attribute twice in <{tag}>: {attrs}"
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open[-1:] == [tag], f"</{tag}> inside {self.open}"
+        self.open.pop()
+        if tag not in INLINE:
+            self.text.append(" ")
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.text.append(data)
+
+    @property
+    def words(self) -> str:
+        return " ".join("".join(self.text).split())
 
 
 def text_of(item: str) -> str:
@@ -193,3 +240,141 @@ def write_run(directory: Path, *, problems: int = 5) -> Path:
 @pytest.fixture
 def run_directory(tmp_path: Path) -> Path:
     return write_run(tmp_path / "run")
+
+
+GAINS = ("deletion", "insertion", "comprehensiveness", "sufficiency")
+UNSUPPORTED = Problem("", "tiny-clip", "perturbation is unsupported by this model", "unscored")
+
+
+def attribution_measurements() -> list[Measurement]:
+    """Four methods: perturbation unsupported by the model, gradient no better than chance, attention unlearned."""
+    found = [
+        measurement("heat", "object", 0.129, 0.126, 0.133, unit="heat", method="attention"),
+        measurement("heat median", "object", 0.115, 0.113, 0.119, unit="heat", method="attention"),
+        measurement("heat", "relation", 0.075, 0.072, 0.078, unit="heat", method="attention"),
+        measurement("heat", "object", 0.287, 0.275, 0.300, unit="heat", method="gradcam"),
+        measurement("heat", "relation", 0.055, 0.050, 0.060, unit="heat", method="gradcam"),
+        measurement("heat", "object", 0.262, 0.233, 0.290, unit="heat", method="gradient"),
+        measurement("heat", "relation", 0.251, 0.221, 0.281, unit="heat", method="gradient"),
+        measurement("heat gap", "object-relation", 0.054, 0.051, 0.058, unit="heat", method="attention"),
+        measurement("heat gap", "object-relation", 0.232, 0.219, 0.246, unit="heat", method="gradcam"),
+        measurement("heat gap", "object-relation", 0.011, -0.03, 0.05, unit="heat", method="gradient"),
+        measurement("object above relation", "all", 0.912, 0.876, 0.945, method="attention"),
+        measurement("object above relation", "all", 0.974, 0.956, 0.993, method="gradcam"),
+        measurement("object above relation", "all", 0.521, 0.477, 0.565, method="gradient"),
+        measurement("agreement", "attention~gradcam", 0.622, 0.591, 0.652, unit="correlation"),
+        measurement("agreement", "gradcam~gradient", 0.21, 0.18, 0.24, unit="correlation"),
+        measurement("agreement", "attention~gradient", 0.35, 0.31, 0.38, unit="correlation"),
+        measurement(
+            "agreement with scrambled", "all", 0.81, 0.78, 0.84, unit="correlation", method="attention"
+        ),
+        measurement(
+            "agreement with scrambled", "all", -0.04, -0.09, 0.01, unit="correlation", method="gradcam"
+        ),
+        measurement("pointing game", "all", 0.959, 0.941, 0.976, method="gradcam"),
+        measurement("pointing game", "chance", 0.086, 0.081, 0.091, method="gradcam"),
+        measurement("pointing game", "above chance", 0.873, 0.855, 0.889, method="gradcam"),
+        measurement("phrase similarity", "attribute", 0.505, 0.48, 0.53, unit="cosine", items=383),
+        measurement("phrase similarity", "relation", 0.159, 0.137, 0.181, unit="cosine", items=187),
+        measurement("accuracy by ratio", "low half", 0.453, 0.389, 0.519, method="gradcam"),
+        measurement("accuracy by ratio", "high half", 0.604, 0.541, 0.662, method="gradcam"),
+        measurement("accuracy by ratio", "high minus low", 0.151, 0.062, 0.242, method="gradcam"),
+    ]
+    for name in GAINS:
+        found.append(measurement(name, "all", 0.533, 0.5, 0.57, unit="area", method="random"))
+        for method, gain in {"attention": 0.205, "gradcam": 0.328, "gradient": 0.01}.items():
+            found.append(
+                measurement(name, "all", 0.533 + gain, 0.5 + gain, 0.57 + gain, unit="area", method=method)
+            )
+            ends = (gain - 0.03, gain + 0.03)
+            found.append(measurement(f"{name} gain", "all", gain, *ends, unit="area", method=method))
+    return found
+
+
+def points() -> list[Point]:
+    found = []
+    for step in range(11):
+        x = step / 10
+        for method, power in {"attention": 2.0, "gradcam": 4.0, "gradient": 1.1, "random": 1.0}.items():
+            y = (1 - x) ** power
+            found.append(Point("deletion curve", method, x, y, max(y - 0.03, 0.0), y + 0.03, 200))
+            found.append(Point("insertion curve", method, x, 1 - y, 0.97 - y, 1.03 - y, 200))
+        for method, top in {"attention": 0.3, "gradcam": 1.0}.items():
+            for name, middle in {"object": 0.7, "attribute": 0.4, "relation": 0.2, "other": 0.1}.items():
+                y = math.exp(-(((x - middle) / 0.2) ** 2))
+                found.append(Point("heat density", f"{method}/{name}", x * top, y, None, None, 400))
+        found.append(Point("phrase similarity density", "relation", x, x * (1 - x), None, None, 187))
+        items = 20 + 38 * step
+        found.append(Point("accuracy by ratio", "gradcam", x, 0.4 + x / 5, 0.35 + x / 5, 0.45 + x / 5, items))
+        found.append(Point("accuracy by ratio", "gradient", 10.0 ** (4 * step - 20), 0.5, 0.45, 0.55, items))
+    return found
+
+
+def maps(item: str = "scene-3") -> list[PatchMap]:
+    heats = tuple(float(n) for n in range(16))
+    return [
+        PatchMap(item, "image.png", text_of("scene-3"), method, 4, 4, heats, Box(0.0, 0.0, 64.0, 64.0))
+        for method in ("gradcam", "attention")
+    ]
+
+
+def write_attribution(directory: Path) -> Path:
+    """A directory as `alignscope attribute` leaves it; gradient leaves function words out."""
+    directory.mkdir(parents=True, exist_ok=True)
+    words = [
+        replace(word, method=method, heat=word.heat * (2 if method == "attention" else 1))
+        for method in ("attention", "gradcam", "gradient")
+        for word in heats()
+        if method != "gradient" or word.word_class != "other"
+    ]
+    files.write_json(directory / "run.json", {**run_json(), "kind": "attribute"})
+    files.write_parquet(directory / "measurements.parquet", attribution_measurements(), Measurement)
+    files.write_parquet(directory / "heats.parquet", words, WordHeat)
+    files.write_parquet(directory / "points.parquet", points(), Point)
+    files.write_jsonl(directory / "maps.jsonl", maps())
+    files.write_jsonl(directory / "problems.jsonl", [UNSUPPORTED])
+    return directory
+
+
+def write_pair(directory: Path, names: Sequence[str] = ("tiny-clip", "other")) -> Path:
+    """A directory as `alignscope inspect` leaves it: the second model gives gradcam of words alone."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "image.png").write_bytes(base64.b64decode(picture()))
+    models = [
+        {"name": name, "fingerprint": f"{n}2cd34ef56ab78", "score": 27.1 - n} for n, name in enumerate(names)
+    ]
+    scene = [word for word in heats() if word.item == "scene-3"]
+    words = [replace(word, item=name, method="gradcam") for name in names for word in scene]
+    words += [replace(word, item=names[0], method="attention") for word in scene]
+    files.write_json(directory / "pair.json", {"caption": text_of("scene-3"), "models": models})
+    files.write_parquet(directory / "heats.parquet", words, WordHeat)
+    files.write_jsonl(directory / "maps.jsonl", maps(names[0]))
+    return directory
+
+
+@pytest.fixture
+def attribution_directory(tmp_path: Path) -> Path:
+    return write_attribution(tmp_path / "attribution")
+
+
+@pytest.fixture
+def pair_directory(tmp_path: Path) -> Path:
+    return write_pair(tmp_path / "pair")
+
+
+@pytest.fixture
+def four_method_directory(run_directory: Path) -> Path:
+    """An audit with all of attribution in it."""
+    rest = [m for m in measurements() if not m.measure.startswith(("heat", "object above"))]
+    problems = [*files.read_jsonl(run_directory / "problems.jsonl"), UNSUPPORTED]
+    write_attribution(run_directory)
+    both = [*rest, *attribution_measurements()]
+    files.write_parquet(run_directory / "measurements.parquet", both, Measurement)
+    files.write_jsonl(run_directory / "problems.jsonl", problems)
+    files.write_json(run_directory / "run.json", run_json())
+    return run_directory
+
+
+@pytest.fixture
+def reader() -> type[Reader]:
+    return Reader

@@ -18,7 +18,7 @@ from alignscope.reporting.claims import (
     pointing_sentence,
     warnings,
 )
-from alignscope.reporting.curves import Mean, curves_of, density_chart, line_chart
+from alignscope.reporting.curves import Curve, Mean, curves_of, density_chart, line_chart
 from alignscope.reporting.grids import (
     RATIO,
     SHOWN_CLASSES,
@@ -41,6 +41,7 @@ from alignscope.reporting.wording import (
 )
 
 SHADED_CAPTIONS = 10
+RATIO_ENDS = (0.05, 0.95)  # shares of the choices between which accuracy by ratio is drawn
 WORDS = (
     "heat",
     "heat median",
@@ -190,17 +191,22 @@ def _curves(run: Run) -> tuple[tuple[str, Markup], ...]:
 
 def _ratios(run: Run) -> tuple[tuple[str, Markup], ...]:
     curves = sorted(curves_of(run.points, RATIO), key=lambda curve: method_order(curve.name))
-    return tuple(
-        (
-            curve.name,
-            line_chart(
-                [curve],
-                title=f"Accuracy by ratio under {curve.name}",
-                x_title="heat of relation words / heat of object words, at most",
-                unit="share",
-            ),
-        )
-        for curve in curves
+    return tuple((curve.name, _ratio(curve)) for curve in curves)
+
+
+def _ratio(curve: Curve) -> Markup:
+    """Accuracy by ratio without the few choices at either end, in powers of ten where ratios differ by those."""
+    total = max(point.items for point in curve.points)
+    inner = tuple(p for p in curve.points if RATIO_ENDS[0] * total <= p.items <= RATIO_ENDS[1] * total)
+    points = inner if len(inner) > 2 else curve.points
+    positive = tuple(point for point in points if point.x > 0)
+    is_wide = points[0].x >= 0 and len(positive) > 2 and positive[-1].x > 1000 * positive[0].x
+    return line_chart(
+        [Curve(curve.name, positive if is_wide else points)],
+        title=f"Accuracy by ratio under {curve.name}",
+        x_title="heat of relation words / heat of object words, at most",
+        unit="share",
+        is_logarithmic=is_wide,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -79,11 +79,15 @@ def line_chart(
     title: str,
     x_title: str,
     unit: str = "",
-    reference: float | None = None,
+    is_logarithmic: bool = False,
 ) -> Markup:
-    """Curves with bands for their intervals and their names beside their ends; `reference` is a level line."""
-    ends = [y for c in curves for p in c.points for y in (p.y, p.low, p.high) if y is not None]
-    ends = [y for y in ends if is_number(y)] + ([reference] if reference is not None else [])
+    """Curves with bands for their intervals and their names beside their ends; x may be in powers of ten."""
+    said = "; ".join(_said(curve, unit) for curve in curves)
+    if is_logarithmic:
+        curves = [Curve(c.name, tuple(replace(p, x=math.log10(p.x)) for p in c.points)) for c in curves]
+    ends = [
+        y for c in curves for p in c.points for y in (p.y, p.low, p.high) if y is not None and is_number(y)
+    ]
     plane = Plane(
         x=_span([p.x for c in curves for p in c.points]),
         y=_span(ends),
@@ -92,18 +96,11 @@ def line_chart(
         top=10,
         bottom=194,
     )
-    parts = [*_grid(plane, unit), *_x_axis(plane, x_title)]
-    if reference is not None:
-        level = plane.down(reference)
-        parts.append(
-            Markup('<line class="reference" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
-                plane.left, plane.right, level, level
-            )
-        )
+    parts = [*_grid(plane, unit), *_x_axis(plane, x_title, is_logarithmic=is_logarithmic)]
     parts += [_band(curve, plane) for curve in curves]
     parts += [_line(curve, plane) for curve in curves]
     parts += _names(curves, plane) if len(curves) > 1 else []
-    return _svg(title, "; ".join(_said(curve, unit) for curve in curves), parts, height=232)
+    return _svg(title, said, parts, height=232)
 
 
 def density_chart(curves: Sequence[Curve], means: Sequence[Mean], *, title: str, x_title: str) -> Markup:
@@ -211,14 +208,16 @@ def _grid(plane: Plane, unit: str) -> list[Markup]:
     return parts
 
 
-def _x_axis(plane: Plane, x_title: str) -> list[Markup]:
+def _x_axis(plane: Plane, x_title: str, *, is_logarithmic: bool = False) -> list[Markup]:
     parts = [
         Markup('<line class="foot" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
             plane.left, plane.right, plane.bottom, plane.bottom
         )
     ]
     number_at = Markup('<text x="{}" y="{}" text-anchor="middle">{:g}</text>')
-    parts += [number_at.format(plane.across(x), plane.bottom + 15, x) for x in ticks(*plane.x)]
+    for x in ticks(*plane.x):
+        shown = 10**x if is_logarithmic else x
+        parts += [number_at.format(plane.across(x), plane.bottom + 15, shown)]
     middle = (plane.left + plane.right) / 2
     parts.append(
         Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(
