@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 from PIL.Image import Image
 
 from alignscope.records import Item, ItemSource, Problem
 
 
+@runtime_checkable
 class Chunk(Protocol):
     """Some items with their images, and what was wrong with the rest."""
 
@@ -23,6 +24,7 @@ class Chunk(Protocol):
     def image(self, key: str) -> Image: ...
 
 
+@runtime_checkable
 class Stream(Protocol):
     """A data set that gives the same chunks each time; `lines` is how many captions it may hold."""
 

@@ -1,0 +1,28 @@
+"""Arguments and options that several verbs share, each said once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Model = Annotated[str, typer.Argument(help="a name (tiny-clip), a local directory or file, or a hub id")]
+Pairs = Annotated[
+    Path | None, typer.Option(help="pairs.jsonl with image, caption, foils; without it: the world")
+]
+Images = Annotated[Path | None, typer.Option(help="folder of the images that --pairs names")]
+Size = Annotated[int, typer.Option(help="scenes of the world's test split", min=2)]
+Layers = Annotated[str, typer.Option(help="of attention and gradcam: all, last or FIRST:STOP")]
+Checked = Annotated[int, typer.Option(help="captions, about, whose word attributions are checked", min=0)]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16, of the model's arithmetic")]
+Activation = Annotated[
+    Literal["quick_gelu", "gelu"] | None,
+    typer.Option(help="of an open_clip checkpoint; quick_gelu where it does not say"),
+]
+Tokenizer = Annotated[Path | None, typer.Option(help="directory of the tokenizer of an open_clip checkpoint")]
+BatchSize = Annotated[int, typer.Option(help="images or captions at a time", min=1)]
+Seed = Annotated[int, typer.Option(help="of whatever is drawn: edits, replacements, orders, intervals")]
+Resume = Annotated[bool, typer.Option(help="go on with the same run in --out")]
+Overwrite = Annotated[bool, typer.Option(help="delete the run in --out first")]
