@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,6 +84,11 @@ def test_object_above_one_class_needs_that_class_only():
     assert (attribute.value, attribute.items, attribute.ties, attribute.missing) == (0.5, 2, 1, 3)
 
 
+def test_a_gap_misses_what_either_side_misses():
+    gap = table([*HEATS, word("object", math.nan)])["heat gap", "object-attribute"]
+    assert (gap.items, gap.missing) == (8, 2)
+
+
 def test_a_heat_that_is_no_number_matters_to_its_own_side_only():
     found = table([*HEATS, word("relation", math.inf, item="5", image="c")])
     assert found["object above attribute", "all"].items == 2
@@ -112,6 +118,8 @@ def test_each_method_has_its_own_numbers_and_says_so():
     other = next(n for n in numbers[16:] if (n.measure, n.group) == ("heat", "object"))
     assert (other.value, other.items) == (8.0, 2)
     assert other.signature.startswith("heat|method:attention|data:pairs|")
+    [last, *_] = heat_by_class(both, signature=replace(SIGNATURE, method="layers=last"))
+    assert (last.method, last.signature[:37]) == ("gradcam", "heat|method:gradcam layers=last|data:")
     above = next(n for n in numbers[16:] if n.measure == "object above rest")
     assert above.missing == 2, "captions of the other method do not count"
 

@@ -8,7 +8,7 @@ from alignscope.evaluation.intervals import clustered_bootstrap
 from alignscope.evaluation.ratios import accuracy_below, accuracy_by_ratio, heat_ratios
 from alignscope.records import Choice, Signature, WordHeat
 
-SIGNATURE = Signature("", "pairs", "9f31c2", 0, 0, "tiny-clip", "ab12", version="0.1.0")
+SIGNATURE = Signature("", "pairs", "9f31c2", 0, 0, "tiny-clip", "ab12", method="layers=all")
 
 
 def choice(item, is_right=True, kind="replace_relation", margin=1.0):
@@ -31,6 +31,7 @@ HEATS = [
     *caption("5", [], [0.4]),
     *caption("6", [0.4], []),
     *caption("7", [0.1, -0.1], [0.4]),  # mean object heat of 0
+    *caption("10", [-0.1], [0.4]),
     *caption("8", [0.4, math.nan], [0.4]),
 ]
 CHOICES = [
@@ -38,7 +39,7 @@ CHOICES = [
     choice("2"),
     choice("3", is_right=False),
     choice("4", margin=0.0),
-    *(choice(item) for item in "5678"),
+    *(choice(item) for item in ("5", "6", "7", "8", "10")),
     choice("9"),  # without heats
     choice("1", kind="swap_relation"),
     choice("2", kind="swap_object"),  # no relation foil
@@ -52,19 +53,19 @@ def test_ratios_worked_out_by_hand():
     assert found.is_right.tolist() == [False, True, True, False, True]
     assert found.is_tie.tolist() == [False, False, False, True, False]
     assert found.images == ["i3", "i1", "i1", "i4", "i2"]
-    assert found.missing == 6
+    assert found.missing == 7
 
 
 def test_halves_worked_out_by_hand():
     low, high, gap = accuracy_by_ratio(CHOICES, heat_columns(HEATS), signature=SIGNATURE)
     assert [n.group for n in (low, high, gap)] == ["low half", "high half", "high minus low"]
     assert {(n.measure, n.method, n.missing, n.unit) for n in (low, high, gap)} == {
-        ("accuracy by ratio", "gradcam", 6, "share")
+        ("accuracy by ratio", "gradcam", 7, "share")
     }
     assert (low.value, low.items, low.images, low.ties) == (pytest.approx(2 / 3), 3, 2, 0)
     assert (high.value, high.items, high.images, high.ties) == (0.5, 2, 2, 1)
     assert (gap.value, gap.items, gap.images, gap.ties) == (pytest.approx(0.5 - 2 / 3), 5, 4, 1)
-    assert "|method:gradcam|" in gap.signature
+    assert "|method:gradcam layers=all|" in gap.signature
 
 
 def test_the_curve_worked_out_by_hand():

@@ -217,7 +217,7 @@ def measured(
     """An interval as a reported number; `items` defaults to the number of values.
 
     The signature keeps its data and model and says how many items and images this number rests on, and
-    which `method` of attribution where it does not say so already.
+    which `method` of attribution where it names none itself.
     """
     images = _coded(samples)[0] if samples else 0
     count = sum(len(sample.values) for sample in samples) if items is None else items
