@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 CORPUS = [
     "a red dog to the left of a small cat",
@@ -43,6 +44,25 @@ def tiny_siglip_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     processor = transformers.SiglipImageProcessorPil(size={"height": 32, "width": 32})
     directory = tmp_path_factory.mktemp("models") / "tiny-random-siglip"
     return save(directory, transformers.SiglipModel, config, tokenizer, processor)
+
+
+@pytest.fixture(scope="session")
+def tiny_siglip2_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a tiny random SigLIP 2 of variable resolution: up to 16 patches of 8x8."""
+    import transformers
+
+    specials = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    vocabulary = {piece: row for row, piece in enumerate([*specials, "▁", *spelled_words()[1]])}
+    tokenizer = transformers.Siglip2Tokenizer(
+        vocab=vocabulary, padding_side="right", model_input_names=["input_ids"], model_max_length=16
+    )
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing("$A <eos>", special_tokens=[("<eos>", 1)])
+    text = {**TOWER, "vocab_size": len(tokenizer), "max_position_embeddings": 16, "projection_size": 32}
+    vision = {**TOWER, "patch_size": 8, "num_patches": 16}
+    config = transformers.Siglip2Config(text_config=text, vision_config=vision)
+    processor = transformers.Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16)
+    directory = tmp_path_factory.mktemp("models") / "tiny-random-siglip2"
+    return save(directory, transformers.Siglip2Model, config, tokenizer, processor)
 
 
 @pytest.fixture(scope="session")

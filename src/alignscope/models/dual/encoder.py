@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, final
 
@@ -117,7 +117,7 @@ class TransformersDualEncoder:
         rows = {key: row for row, key in enumerate(first)}
 
         def embed(batch: Sequence[Image]) -> Float[Tensor, "image dim"]:
-            return self.embed_pixels(self.pixels(batch))
+            return self._embed_inputs(self._inputs(batch))
 
         unique = self._in_batches(list(first.values()), embed, batch_size, progress)
         return unique[[rows[id(image)] for image in images]]
@@ -149,16 +149,17 @@ class TransformersDualEncoder:
 
     def pixels(self, images: Sequence[Image]) -> Float[Tensor, "image channel height width"]:
         """Images as the vision tower takes them, by the model's own processor; any mode, any size."""
-        rgb = [image if image.mode == "RGB" else image.convert("RGB") for image in images]
-        # Said, not guessed: an image three pixels high would pass for channels-first.
-        batch = self.image_processor(images=rgb, return_tensors="pt", input_data_format="channels_last")
-        return batch["pixel_values"]
+        inputs = self._inputs(images)
+        if inputs.keys() != {"pixel_values"}:
+            raise Unsupported(
+                f"{self.name} sees every image in its own proportions, which is {', '.join(inputs)} "
+                "and not one tensor of pixels: call `encode_images`"
+            )
+        return inputs["pixel_values"]
 
     def embed_pixels(self, pixels: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image dim"]:
         """Normalised embeddings on the model's device, with a graph when gradients are on."""
-        pixels = pixels.to(self.device, next(self.model.vision_model.parameters()).dtype)
-        features = self.model.get_image_features(pixel_values=pixels)
-        return F.normalize(wide(features.pooler_output), dim=-1)
+        return self._embed_inputs({"pixel_values": pixels})
 
     def tokens(self, texts: Sequence[str]) -> Tokens:
         """A padded batch; texts longer than the context are cut, `Tokens.lengths` says which."""
@@ -203,6 +204,20 @@ class TransformersDualEncoder:
     def view(self, width: int, height: int) -> Box:
         """The part of an image of this size that the model sees, in the image's pixels."""
         return vision.view(self.image_processor, width, height)
+
+    def _inputs(self, images: Sequence[Image]) -> dict[str, Tensor]:
+        """What the vision tower takes, by name; more than pixels where the resolution varies (NaFlex)."""
+        rgb = [image if image.mode == "RGB" else image.convert("RGB") for image in images]
+        # Said, not guessed: an image three pixels high would pass for channels-first.
+        return dict(self.image_processor(images=rgb, return_tensors="pt", input_data_format="channels_last"))
+
+    def _embed_inputs(self, inputs: Mapping[str, Tensor]) -> Float[Tensor, "image dim"]:
+        number = next(self.model.vision_model.parameters()).dtype
+        placed = {
+            name: tensor.to(self.device, number if tensor.is_floating_point() else tensor.dtype)
+            for name, tensor in inputs.items()
+        }
+        return F.normalize(wide(self.model.get_image_features(**placed).pooler_output), dim=-1)
 
     def _in_batches(
         self,

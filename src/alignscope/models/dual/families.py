@@ -25,6 +25,7 @@ class Family:
 FAMILIES = {
     "clip": Family("CLIPModel"),
     "siglip": Family("SiglipModel", width="text_model.head", bias="logit_bias"),
+    "siglip2": Family("Siglip2Model", width="text_model.head", bias="logit_bias"),
     "vision-text-dual-encoder": Family("VisionTextDualEncoderModel"),
     "align": Family("AlignModel", scale="temperature", scale_of=torch.reciprocal),
     "altclip": Family("AltCLIPModel"),

@@ -19,7 +19,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from alignscope.errors import BadInput, CheckpointError, CheckpointMismatch, UnknownName, Unsupported
+from alignscope.errors import BadInput, CheckpointError, CheckpointMismatch, UnknownName
 from alignscope.models.dual.encoder import TransformersDualEncoder
 from alignscope.models.dual.families import FAMILIES
 from alignscope.registry import did_you_mean
@@ -94,11 +94,6 @@ def compute_dtype(dtype: str) -> torch.dtype:
 def _model(config: Any, source: str, is_local: bool) -> PreTrainedModel:
     """The model of the class the configuration names, filled key by key."""
     kind = config.model_type
-    if kind == "siglip2":
-        raise Unsupported(
-            f"{source} is a Siglip2Model of variable resolution (NaFlex): use a fixed-resolution SigLIP 2 "
-            "checkpoint, whose model_type is 'siglip'"
-        )
     named = (config.architectures or [None])[0]
     if kind not in FAMILIES or named not in (None, FAMILIES[kind].model_class):
         wanted = ", ".join(family.model_class for family in FAMILIES.values())

@@ -33,10 +33,12 @@ class TextSide:
 CLIP_LIKE = TextSide("encoder.layers.{i}.self_attn", "end", is_causal=True)
 BERT_LIKE = TextSide("encoder.layer.{i}.attention.self", "first", is_causal=False)
 ROBERTA_LIKE = replace(BERT_LIKE, starts_after_padding=True)
+SIGLIP_LIKE = TextSide(CLIP_LIKE.attention, "last", is_causal=False, reads_padding=True)
 TEXT_SIDES = {
     "clip_text_model": replace(CLIP_LIKE, has_legacy_end=True),
     "metaclip_2_text_model": CLIP_LIKE,
-    "siglip_text_model": TextSide(CLIP_LIKE.attention, "last", is_causal=False, reads_padding=True),
+    "siglip_text_model": SIGLIP_LIKE,
+    "siglip2_text_model": SIGLIP_LIKE,
     "bert": BERT_LIKE,
     "align_text_model": BERT_LIKE,
     "chinese_clip_text_model": BERT_LIKE,
