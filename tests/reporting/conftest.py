@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -336,7 +336,7 @@ def write_attribution(directory: Path) -> Path:
     return directory
 
 
-def write_pair(directory: Path, names: Sequence[str] = ("tiny-clip", "other")) -> Path:
+def pair_files(directory: Path, names: Sequence[str] = ("tiny-clip", "other")) -> Path:
     """A directory as `alignscope inspect` leaves it: the second model gives gradcam of words alone."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "image.png").write_bytes(base64.b64decode(picture()))
@@ -359,7 +359,7 @@ def attribution_directory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pair_directory(tmp_path: Path) -> Path:
-    return write_pair(tmp_path / "pair")
+    return pair_files(tmp_path / "pair")
 
 
 @pytest.fixture
@@ -378,3 +378,8 @@ def four_method_directory(run_directory: Path) -> Path:
 @pytest.fixture
 def reader() -> type[Reader]:
     return Reader
+
+
+@pytest.fixture(name="write_pair")
+def pair_writer() -> Callable[..., Path]:
+    return pair_files

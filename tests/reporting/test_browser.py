@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from PIL import Image
 
 from alignscope import files
 from alignscope.records import Choice, Example, Problem
+from alignscope.reporting.attribution import attribution_page
 from alignscope.reporting.audit import audit_page
+from alignscope.reporting.pair import pair_page
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
@@ -79,7 +82,16 @@ def with_unbreakable_contents(run_directory: Path) -> None:
     )
 
 
-def test_no_page_is_wider_than_its_screen(run_directory: Path, tmp_path: Path) -> None:
+def test_no_page_is_wider_than_its_screen(
+    run_directory: Path, attribution_directory: Path, tmp_path: Path, write_pair: Callable[..., Path]
+) -> None:
+    attributed, pair = (
+        page.read_text(encoding="utf-8").replace("<details>", "<details open>")
+        for page in (
+            attribution_page(attribution_directory),
+            pair_page(write_pair(tmp_path / "pair", [f"model-{n}-{'x' * 60}" for n in range(5)])),
+        )
+    )
     usual = audit_page(run_directory).read_text(encoding="utf-8").replace("<details>", "<details open>")
     with_unbreakable_contents(run_directory)
     hard = audit_page(run_directory).read_text(encoding="utf-8").replace("<details>", "<details open>")
@@ -95,6 +107,11 @@ def test_no_page_is_wider_than_its_screen(run_directory: Path, tmp_path: Path) -
             "hard-tablet": (hard, 760),
             "hard-phone": (hard, 390),
             "small": (usual, 320),
+            "attributed-desk": (attributed, 1200),
+            "attributed-tablet": (attributed, 760),
+            "attributed-phone": (attributed, 320),
+            "pair-desk": (pair, 1200),
+            "pair-phone": (pair, 320),
             "meta": (too_wide, 390),
         },
     )
@@ -107,6 +124,11 @@ def test_no_page_is_wider_than_its_screen(run_directory: Path, tmp_path: Path) -
         "hard-tablet": 760,
         "hard-phone": 390,
         "small": 320,
+        "attributed-desk": 1200,
+        "attributed-tablet": 760,
+        "attributed-phone": 320,
+        "pair-desk": 1200,
+        "pair-phone": 320,
     }
 
 
@@ -130,8 +152,8 @@ def test_the_page_is_drawn_in_light_and_dark(
     assert high - low > 150, "nothing legible was drawn"
 
 
-def test_it_prints(run_directory: Path, tmp_path: Path) -> None:
+def test_it_prints(four_method_directory: Path, tmp_path: Path) -> None:
     printed = tmp_path / "page.pdf"
-    browse(tmp_path / "profile", f"--print-to-pdf={printed}", audit_page(run_directory).as_uri())
+    browse(tmp_path / "profile", f"--print-to-pdf={printed}", audit_page(four_method_directory).as_uri())
     assert printed.read_bytes().startswith(b"%PDF")
     assert len(printed.read_bytes()) > 20_000

@@ -39,3 +39,13 @@ def test_markup_and_control_characters_of_users_kinds_are_shown_not_obeyed() -> 
     table = text_table([Measurement("accuracy", "[red]x[/] \x1b[31m", 0.5, 0.4, 0.6, 4, 4)], width=140)
     assert "[red]x[/] " in table
     assert "\x1b" not in table
+
+
+def test_methods_have_a_column_where_any_row_has_one() -> None:
+    plain = Measurement("accuracy", "all", 0.5, 0.4, 0.6, 4, 4)
+    heat = Measurement("heat", "object", 0.287, 0.275, 0.3, 40, 38, unit="heat", method="gradcam")
+    head, _, first, second = text_table([plain, heat]).splitlines()
+    assert head.split()[:3] == ["measure", "method", "group"]
+    assert first.split()[:3] == ["accuracy", "all", "50.0"]
+    assert second.split()[:4] == ["heat", "gradcam", "object", "0.287"]
+    assert "method" not in text_table([plain])

@@ -148,7 +148,7 @@ def _grid(grid: Grid) -> Grid | None:
     kept = [
         i
         for i in range(len(grid.columns))
-        if any(cells[i].value not in ("", UNMEASURED) for _, cells in grid.rows)
+        if any(cells[i].value not in ("", UNMEASURED, UNSUPPORTED) for _, cells in grid.rows)
     ]
     rows = tuple((name, tuple(cells[i] for i in kept)) for name, cells in grid.rows)
     return replace(grid, columns=tuple(grid.columns[i] for i in kept), rows=rows)
