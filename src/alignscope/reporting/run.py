@@ -143,14 +143,18 @@ def read_heats(path: Path, first: Collection[str] = (), *, most: int = 2000) -> 
     import pyarrow.parquet as pq
 
     try:
-        items = pq.read_table(path, columns=["item"], read_dictionary=["item"])["item"].unique().to_pylist()
-    except (pa.ArrowException, KeyError) as error:
+        with pq.ParquetFile(path) as file:
+            found: dict[str, None] = {}
+            for batch in file.iter_batches(columns=["item"]):
+                found.update(dict.fromkeys(batch["item"].unique().to_pylist()))
+            items = list(found)
+            if len(items) > most:
+                kept = pa.array({*first, *items[:: len(items) // most]})
+                parts = (batch.filter(pc.is_in(batch["item"], kept)) for batch in file.iter_batches())
+                return [WordHeat(**row) for part in parts for row in part.to_pylist()]
+    except (pa.ArrowException, KeyError, TypeError) as error:
         raise BadData(f"{path}: not a Parquet file of WordHeat records ({error}); run it again") from None
-    if len(items) <= most:
-        return _rows(path, WordHeat)
-    kept = [*first, *items[:: len(items) // most]]
-    rows = pq.read_table(path, filters=pc.field("item").isin(kept)).to_pylist()
-    return [WordHeat(**row) for row in rows]
+    return _rows(path, WordHeat)
 
 
 def read_maps(path: Path) -> list[PatchMap]:
