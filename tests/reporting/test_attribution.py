@@ -50,6 +50,11 @@ def test_the_page_shows_all_methods_and_what_is_unsupported(
     ):
         assert wanted in words, wanted
     assert "perturbation 0" not in words
+    assert "1 problem was met" in words
+    pointing = re.search(r"<caption>Pointing game</caption>.*?</table>", html_of(attribution_directory), re.S)
+    assert pointing is not None
+    named = re.findall(r'scope="row">(\w+)<', pointing[0])
+    assert named == ["gradcam", "perturbation"]  # nobody asked attention and gradient for image maps
     assert "choices.parquet" not in words  # of audits alone
 
 

@@ -142,7 +142,7 @@ def _value(m: Measurement | None) -> str:
 
 
 def _grid(grid: Grid) -> Grid | None:
-    """A grid in which something was measured, without columns that nobody measured."""
+    """A grid in which something was measured, without rows and columns that nobody measured."""
     if not any(cell.is_scored and cell.value for _, cells in grid.rows for cell in cells):
         return None
     kept = [
@@ -150,5 +150,9 @@ def _grid(grid: Grid) -> Grid | None:
         for i in range(len(grid.columns))
         if any(cells[i].value not in ("", UNMEASURED, UNSUPPORTED) for _, cells in grid.rows)
     ]
-    rows = tuple((name, tuple(cells[i] for i in kept)) for name, cells in grid.rows)
+    rows = tuple(
+        (name, tuple(cells[i] for i in kept))
+        for name, cells in grid.rows
+        if any(cells[i].value not in ("", UNMEASURED) for i in kept)
+    )
     return replace(grid, columns=tuple(grid.columns[i] for i in kept), rows=rows)
