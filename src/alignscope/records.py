@@ -186,6 +186,16 @@ class PatchMap:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """An image as a report shows it: `png` is base64 of a PNG, `width` and `height` those of the original."""
+
+    image: str
+    width: int
+    height: int
+    png: str
+
+
+@dataclass(frozen=True)
 class Faithfulness:
     """How well one order of a caption's words tells which of them carry the score.
 

@@ -23,7 +23,8 @@ def own_score(model: TransformersCrossEncoder, picture: Picture, text: str) -> f
     with torch.no_grad():
         if isinstance(picture, Regions):
             output = model.model(**words, visual_feats=picture.features[None], visual_pos=picture.boxes[None])
-            return output.cross_relationship_score[0, 1].item()
+            apart, together = output.cross_relationship_score[0].tolist()
+            return together - apart
         seen = model.image_processor(images=[picture], return_tensors="pt")
         if "Vilt" in type(model.model).__name__:
             return model.model(**words, **seen).logits[0, 0].item()

@@ -26,10 +26,12 @@ from alignscope.records import (
     Item,
     PatchMap,
     PhraseSimilarity,
+    Picture,
     Pointing,
     Problem,
     ScoreCurve,
 )
+from alignscope.studies.examples import shown_png
 from alignscope.studies.parts import Found
 
 
@@ -83,13 +85,15 @@ def checks(
         unlearned = model.scrambled(seed=plan.seed + scramble)
         scrambled = _attributions(unlearned, items, vectors, plan, available, batch_size)
         agreeing += scrambled_agreement(attributions, scrambled, scramble=scramble)
+    shown = items[: plan.shown] if image_methods(model) else []
     return {
         "faithfulness": faithful,
         "curves": curves,
         "agreements": agreeing,
         "phrases": _similarities(model, items),
         "pointings": _pointings(model, items, image_of),
-        "maps": _shown_maps(model, items[: plan.shown], image_of),
+        "maps": _shown_maps(model, shown, image_of),
+        "pictures": [_picture(key, image_of(key)) for key in dict.fromkeys(item.image for item in shown)],
         "problems": problems,
     }
 
@@ -151,3 +155,7 @@ def _shown_maps(
         for method in image_methods(model)
         for patch_map in patch_maps(model, items, image_of, texts, method=method)
     ]
+
+
+def _picture(key: str, image: Image) -> Picture:
+    return Picture(key, *image.size, shown_png(image))

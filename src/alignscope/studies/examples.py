@@ -31,11 +31,11 @@ def examples(choices: Sequence[Choice], source: ItemSource, *, per_kind: int = 2
                 choice.foil,
                 choice.caption_score,
                 choice.foil_score,
-                _png(source.image(choice.image)),
+                shown_png(source.image(choice.image)),
             )
 
 
-def _png(image: Image) -> str:
+def shown_png(image: Image) -> str:
     """Base64 PNG at most 256 pixels wide or high; small pictures are enlarged by whole steps."""
     longest = max(image.size)
     if longest * 2 <= SHOWN_PIXELS:

@@ -13,6 +13,7 @@ from alignscope.records import (
     Faithfulness,
     PatchMap,
     PhraseSimilarity,
+    Picture,
     Pointing,
     Problem,
     ScoreCurve,
@@ -27,7 +28,7 @@ TABLES: Mapping[str, type] = {
     "pointings": Pointing,
 }
 """Flat records by the name of their file."""
-LISTS: Mapping[str, type] = {"maps": PatchMap, "curves": ScoreCurve, "problems": Problem}
+LISTS: Mapping[str, type] = {"maps": PatchMap, "pictures": Picture, "curves": ScoreCurve, "problems": Problem}
 """Records that go to JSONL."""
 Found = Mapping[str, Sequence[Any]]
 """Records of a chunk by the names above; a name that is absent has none."""

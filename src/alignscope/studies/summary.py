@@ -38,7 +38,9 @@ class Summary:
     points: list[Point]
 
 
-def summarised(out: Path, plan: Plan, *, signature: Signature, choices: Sequence[Choice] | None = None) -> Summary:
+def summarised(
+    out: Path, plan: Plan, *, signature: Signature, choices: Sequence[Choice] | None = None
+) -> Summary:
     """Everything that the attribution records in `out` say; `choices` join accuracy to it (paper B, fig. 4)."""
     how: dict[str, Any] = {"draws": plan.draws, "seed": plan.seed}
     columns = read_heat_columns([out / "heats.parquet"])

@@ -73,7 +73,8 @@ def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
         visual_pos=pad_sequence(list(inputs.boxes), batch_first=True).to(**kind),
         visual_attention_mask=(inputs.units >= 0).to(model.device),
     )
-    return output.cross_relationship_score[:, 1]
+    scores = output.cross_relationship_score
+    return scores[:, 1] - scores[:, 0]
 
 
 LXMERT = Family(
