@@ -355,20 +355,10 @@ class Signature:
     method: str = ""  # of attribution, with its options, where there is one
 
     def __str__(self) -> str:
-        parts = {
-            "data": self.data,
-            "sha": self.sha,
-            "items": self.items,
-            "images": self.images,
-            "model": self.model,
-            "weights": self.weights,
-            "dtype": self.dtype,
-            "ties": self.ties,
-            "seed": self.seed,
-            "v": self.version,
+        own = {
+            name: value for name, value in vars(self).items() if name not in ("measure", "method", "version")
         }
-        if self.method:
-            parts = {"method": self.method, **parts}
+        parts = {**({"method": self.method} if self.method else {}), **own, "v": self.version}
         return "|".join([self.measure, *(f"{name}:{value}" for name, value in parts.items())])
 
 
