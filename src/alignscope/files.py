@@ -83,12 +83,16 @@ def write_parquet(path: Path, rows: Sequence[Any], record: type) -> None:
 
 def merge_parquet(path: Path, parts: Sequence[Path], record: type) -> int:
     """Write the rows of several Parquet files as one, part by part; returns how many rows."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema, rows = _schema(record), 0
     with _whole(path) as half, pq.ParquetWriter(half, schema) as writer:
         for part in parts:
-            table = pq.read_table(part, schema=schema)
+            try:
+                table = pq.read_table(part, schema=schema)
+            except pa.ArrowInvalid as error:
+                raise BadData(f"{part}: not a Parquet file of {record.__name__} records: {error}") from None
             writer.write_table(table)
             rows += table.num_rows
     return rows

@@ -16,7 +16,7 @@ import pandas
 import polars
 import pytest
 
-from alignscope import records
+from alignscope import files, records
 from alignscope.errors import BadData, UnwritableOutput
 
 
@@ -63,8 +63,8 @@ def test_the_records_are_found_and_frozen():
 @pytest.mark.parametrize("record", FLAT, ids=lambda record: record.__name__)
 def test_a_flat_record_survives_parquet(record: type, tmp_path: Path):
     rows, path = _rows(record), tmp_path / "rows.parquet"
-    records.write_parquet(path, rows, record)
-    assert records.read_parquet(path, record) == rows
+    files.write_parquet(path, rows, record)
+    assert files.read_parquet(path, record) == rows
 
     plain = [dataclasses.asdict(row) for row in rows]
     assert polars.read_parquet(path).to_dicts() == plain
@@ -82,15 +82,15 @@ def test_a_flat_record_survives_parquet(record: type, tmp_path: Path):
 @pytest.mark.parametrize("record", FLAT, ids=lambda record: record.__name__)
 def test_a_flat_record_survives_jsonl(record: type, tmp_path: Path):
     rows, path = _rows(record), tmp_path / "rows.jsonl"
-    assert records.write_jsonl(path, rows) == 4
-    assert [record(**row) for row in records.read_jsonl(path)] == rows
+    assert files.write_jsonl(path, rows) == 4
+    assert [record(**row) for row in files.read_jsonl(path)] == rows
     plain = [dataclasses.asdict(row) for row in rows]
     assert polars.read_ndjson(path, infer_schema_length=None).to_dicts() == plain
 
 
 def test_no_rows_keep_their_columns(tmp_path: Path):
-    records.write_parquet(tmp_path / "none.parquet", [], records.Measurement)
-    assert records.read_parquet(tmp_path / "none.parquet", records.Measurement) == []
+    files.write_parquet(tmp_path / "none.parquet", [], records.Measurement)
+    assert files.read_parquet(tmp_path / "none.parquet", records.Measurement) == []
     types = dict(
         zip(
             polars.read_parquet(tmp_path / "none.parquet").columns,
@@ -99,25 +99,25 @@ def test_no_rows_keep_their_columns(tmp_path: Path):
         )
     )
     assert (types["value"], types["items"], types["reason"]) == (polars.Float64, polars.Int64, polars.String)
-    assert records.write_jsonl(tmp_path / "none.jsonl", []) == 0
-    assert list(records.read_jsonl(tmp_path / "none.jsonl")) == []
+    assert files.write_jsonl(tmp_path / "none.jsonl", []) == 0
+    assert list(files.read_jsonl(tmp_path / "none.jsonl")) == []
 
 
 def test_a_column_of_nothing_keeps_its_kind(tmp_path: Path):
     unscored = records.Measurement("accuracy", "swap", None, None, None, items=0, images=0, reason="no verb")
-    records.write_parquet(tmp_path / "rows.parquet", [unscored], records.Measurement)
+    files.write_parquet(tmp_path / "rows.parquet", [unscored], records.Measurement)
     frame = polars.read_parquet(tmp_path / "rows.parquet")
     assert frame.schema["value"] == polars.Float64
     assert frame["value"].to_list() == [None]
-    assert records.read_parquet(tmp_path / "rows.parquet", records.Measurement) == [unscored]
+    assert files.read_parquet(tmp_path / "rows.parquet", records.Measurement) == [unscored]
 
 
 def test_a_nested_record_is_refused_by_parquet_and_taken_by_jsonl(tmp_path: Path):
     caption = records.Caption("a dog", (records.Word("dog", 2, 5, "object"),))
     with pytest.raises(TypeError, match=r"Caption.words is .*JSONL"):
-        records.write_parquet(tmp_path / "rows.parquet", [caption], records.Caption)
-    records.write_jsonl(tmp_path / "rows.jsonl", [caption])
-    (row,) = records.read_jsonl(tmp_path / "rows.jsonl")
+        files.write_parquet(tmp_path / "rows.parquet", [caption], records.Caption)
+    files.write_jsonl(tmp_path / "rows.jsonl", [caption])
+    (row,) = files.read_jsonl(tmp_path / "rows.jsonl")
     word = {"text": "dog", "start": 2, "end": 5, "word_class": "object"}
     assert row == {"text": "a dog", "words": [word]}
 
@@ -125,8 +125,8 @@ def test_a_nested_record_is_refused_by_parquet_and_taken_by_jsonl(tmp_path: Path
 def test_a_file_of_an_older_record_is_read_with_defaults(tmp_path: Path):
     older = dataclasses.make_dataclass("Older", [("name", str)])
     newer = dataclasses.make_dataclass("Newer", [("name", str), ("count", int, 7)])
-    records.write_parquet(tmp_path / "rows.parquet", [older("a")], older)
-    assert records.read_parquet(tmp_path / "rows.parquet", newer) == [newer("a", 7)]
+    files.write_parquet(tmp_path / "rows.parquet", [older("a")], older)
+    assert files.read_parquet(tmp_path / "rows.parquet", newer) == [newer("a", 7)]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_file_of_an_older_record_is_read_with_defaults(tmp_path: Path):
 def test_a_broken_line_is_named(broken: bytes, told: str, tmp_path: Path):
     path = tmp_path / "pairs.jsonl"
     path.write_bytes(b'{"a": 1}\n\n' + broken + b"\n")
-    rows = records.read_jsonl(path)
+    rows = files.read_jsonl(path)
     assert next(rows) == {"a": 1}
     with pytest.raises(BadData, match=rf"pairs\.jsonl:3: {told}"):
         next(rows)
@@ -150,23 +150,23 @@ def test_a_broken_line_is_named(broken: bytes, told: str, tmp_path: Path):
 def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path):
     path = tmp_path / "pairs.jsonl"
     path.write_bytes('\ufeff{"a": "é"}\r\n{"a": "b"}'.encode())
-    assert [row["a"] for row in records.read_jsonl(path)] == ["é", "b"]
+    assert [row["a"] for row in files.read_jsonl(path)] == ["é", "b"]
 
 
 def test_half_of_a_surrogate_pair_survives_jsonl(tmp_path: Path):
     """A truncated emoji in somebody's JSON is a lone surrogate, which UTF-8 cannot hold."""
     row = json.loads(r'{"caption": "a giraffe \ud83e"}')
-    records.write_jsonl(tmp_path / "rows.jsonl", [row])
-    assert list(records.read_jsonl(tmp_path / "rows.jsonl")) == [row]
-    assert re.fullmatch("[0-9a-f]{12}", records.sha_of(row))
+    files.write_jsonl(tmp_path / "rows.jsonl", [row])
+    assert list(files.read_jsonl(tmp_path / "rows.jsonl")) == [row]
+    assert re.fullmatch("[0-9a-f]{12}", files.sha_of(row))
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_a_number_that_is_not_finite_is_not_json(number: float, tmp_path: Path):
     with pytest.raises(ValueError, match="JSON compliant"):
-        records.write_jsonl(tmp_path / "rows.jsonl", [{"value": number}])
+        files.write_jsonl(tmp_path / "rows.jsonl", [{"value": number}])
     with pytest.raises(ValueError, match="JSON compliant"):
-        records.write_json(tmp_path / "run.json", {"value": number})
+        files.write_json(tmp_path / "run.json", {"value": number})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -179,12 +179,12 @@ def test_an_error_leaves_the_old_file_and_no_half_one(tmp_path: Path, monkeypatc
     path = tmp_path / "rows.jsonl"
     path.write_text("old\n")
     with pytest.raises(RuntimeError, match="fell over"):
-        records.write_jsonl(path, _breaking_rows())
+        files.write_jsonl(path, _breaking_rows())
     with pytest.raises(TypeError, match="asdict"):
-        records.write_json(path, {"a": object()})
+        files.write_json(path, {"a": object()})
     monkeypatch.setattr("pyarrow.parquet.write_table", _break_half_way)
     with pytest.raises(RuntimeError, match="half way"):
-        records.write_parquet(path, [], records.Rank)
+        files.write_parquet(path, [], records.Rank)
     assert path.read_text() == "old\n"
     assert [each.name for each in tmp_path.iterdir()] == ["rows.jsonl"]
 
@@ -195,9 +195,9 @@ def _break_half_way(table: object, file: typing.BinaryIO) -> None:
 
 
 WRITERS = {
-    "jsonl": lambda path: records.write_jsonl(path, []),
-    "json": lambda path: records.write_json(path, {}),
-    "parquet": lambda path: records.write_parquet(path, [], records.Choice),
+    "jsonl": lambda path: files.write_jsonl(path, []),
+    "json": lambda path: files.write_json(path, {}),
+    "parquet": lambda path: files.write_parquet(path, [], records.Choice),
 }
 
 
@@ -218,28 +218,28 @@ def test_trouble_with_another_file_keeps_its_name(tmp_path: Path):
         yield {"text": (tmp_path / "captions.txt").read_text()}
 
     with pytest.raises(FileNotFoundError, match=r"captions\.txt"):
-        records.write_jsonl(tmp_path / "rows.jsonl", rows())
+        files.write_jsonl(tmp_path / "rows.jsonl", rows())
 
 
 def test_a_file_of_other_records_or_of_none_is_bad_data(tmp_path: Path):
-    records.write_parquet(tmp_path / "ranks.parquet", _rows(records.Rank), records.Rank)
+    files.write_parquet(tmp_path / "ranks.parquet", _rows(records.Rank), records.Rank)
     with pytest.raises(BadData, match="not a Parquet file of Choice records"):
-        records.read_parquet(tmp_path / "ranks.parquet", records.Choice)
+        files.read_parquet(tmp_path / "ranks.parquet", records.Choice)
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "ranks.parquet").read_bytes()[:100])
     with pytest.raises(BadData, match="not a Parquet file of Rank records"):
-        records.read_parquet(tmp_path / "cut.parquet", records.Rank)
+        files.read_parquet(tmp_path / "cut.parquet", records.Rank)
 
 
 def test_the_hash_is_the_same_in_every_process_and_differs_where_the_value_does():
     value = {"b": [1, 2.5, None], "a": "é"}
-    assert records.sha_of(value) == "c8e177ab11af"
-    code = "from alignscope.records import sha_of; print(sha_of({'a': 'é', 'b': [1, 2.5, None]}))"
+    assert files.sha_of(value) == "c8e177ab11af"
+    code = "from alignscope.files import sha_of; print(sha_of({'a': 'é', 'b': [1, 2.5, None]}))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "c8e177ab11af"
     others = [{"b": [1, 2.5, None], "a": "e"}, {"b": [2.5, 1, None], "a": "é"}, {"b": [1, 2.5], "a": "é"}]
-    assert len({records.sha_of(each) for each in [value, *others]}) == 4
+    assert len({files.sha_of(each) for each in [value, *others]}) == 4
     choice = records.Choice("1", "a.png", "swap", "a", "b", 0.5, 0.25)
-    assert records.sha_of([choice]) == records.sha_of([dataclasses.asdict(choice)])
+    assert files.sha_of([choice]) == files.sha_of([dataclasses.asdict(choice)])
 
 
 @pytest.mark.parametrize(
@@ -248,3 +248,17 @@ def test_the_hash_is_the_same_in_every_process_and_differs_where_the_value_does(
 def test_a_tie_is_not_right(foil_score: float, is_right: bool, is_tie: bool):
     choice = records.Choice("1", "a.png", "swap", "a", "b", 0.5, foil_score)
     assert (choice.is_right, choice.is_tie) == (is_right, is_tie)
+
+
+def test_parts_become_one_file_in_their_order(tmp_path: Path) -> None:
+    parts = [tmp_path / f"{n}.parquet" for n in range(3)]
+    rows = [[records.Word("a", 0, 1, "other")], [], [records.Word("b", 1, 2, "object")] * 2]
+    for part, some in zip(parts, rows, strict=True):
+        files.write_parquet(part, some, records.Word)
+    assert files.merge_parquet(tmp_path / "whole.parquet", parts, records.Word) == 3
+    assert files.read_parquet(tmp_path / "whole.parquet", records.Word) == [*rows[0], *rows[2]]
+    assert files.merge_parquet(tmp_path / "none.parquet", [], records.Word) == 0
+    assert files.read_parquet(tmp_path / "none.parquet", records.Word) == []
+    with pytest.raises(BadData, match=r"1\.parquet"):
+        parts[1].write_bytes(b"rubbish")
+        files.merge_parquet(tmp_path / "whole.parquet", parts, records.Word)
