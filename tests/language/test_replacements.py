@@ -7,7 +7,7 @@ from itertools import permutations
 
 import pytest
 
-from alignscope.language.replacements import left_out, without
+from alignscope.language.replacements import Candidates, candidates, left_out, replaced, without
 from alignscope.records import Caption, Word
 
 
@@ -58,3 +58,36 @@ def test_words_that_share_characters_go_together():
 
 def test_leave_one_out_takes_each_word_in_turn():
     assert [one.text for one in left_out(caption("a red dog."))] == ["red dog.", "a dog.", "a red."]
+
+
+def test_replacements_are_of_the_same_class_and_never_said_already() -> None:
+    text = "Red dog"
+    words = (Word("Red", 0, 3, "attribute"), Word("dog", 4, 7, "object"))
+    available = Candidates({"attribute": ("blue", "red"), "object": ("cat", "dog", "red"), "scene": ("sky",)})
+    found, alone = replaced(Caption(text, words), available, draws=5, seed=0)
+    assert [(one.word, one.text) for one in found] == [(0, "Blue dog")] * 5 + [(1, "Red cat")] * 5
+    assert alone == []
+
+
+def test_draws_differ_while_they_can_and_depend_on_the_seed_alone() -> None:
+    words = (Word("dog", 2, 5, "object"),)
+    available = Candidates({"object": tuple(f"thing{number:02}" for number in range(50))})
+    found, _ = replaced(Caption("a dog", words), available, draws=50, seed=0)
+    assert len({one.text for one in found}) == 50
+    few = [replaced(Caption("a dog", words), available, draws=3, seed=seed)[0] for seed in (0, 0, 1, 2)]
+    assert few[0] == few[1]
+    assert len({tuple(one) for one in few}) == 3
+
+
+def test_words_without_another_of_their_class_are_named() -> None:
+    text = caption("dog and dog").text
+    words = (Word("dog", 0, 3, "object"), Word("and", 4, 7, "other"), Word("dog", 8, 11, "relation"))
+    found, alone = replaced(Caption(text, words), Candidates({"object": ("dog",)}), draws=1, seed=0)
+    assert (found, alone) == ([], [0, 2])
+
+
+def test_candidates_are_the_frequent_words_of_each_class() -> None:
+    words = (Word("Dog", 0, 3, "object"), Word("cat", 4, 7, "object"), Word("the", 8, 11, "other"))
+    more = Caption("dog", (Word("dog", 0, 3, "object"),))
+    found = candidates([Caption("Dog cat the", words), more], at_least=2)
+    assert found.words == {"object": ("dog",), "attribute": (), "relation": (), "scene": ()}
