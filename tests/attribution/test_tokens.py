@@ -281,6 +281,17 @@ def test_specials_padding_and_readout_have_no_heat(model: DualEncoder) -> None:
         assert (heats[spelled] > 0).float().mean() > 0.5
 
 
+def test_an_end_token_written_in_the_text_is_the_readout_and_has_no_heat(tiny_clip_dir: Path) -> None:
+    clip = open_model(tiny_clip_dir)
+    tokens = clip.tokens(["a dog <|endoftext|> red cat"])
+    at = int(tokens.readout[0])
+    assert tokens.offsets[0][at] == (6, 19), "it spells characters of the text"
+    assert not counted(tokens)[0, at]
+    for heats in token_heats(clip, tokens, image_rows(clip, 1), methods=INNER).values():
+        assert (heats[0, at:] == 0).all()
+        assert heats[0, 1:at].sum() > 0
+
+
 def test_the_gradient_includes_the_scale_of_the_score(tiny_clip_dir: Path) -> None:
     model = open_model(tiny_clip_dir)
     images, tokens = image_rows(model, 1), model.tokens(TEXTS[:1])

@@ -57,9 +57,9 @@ class Toy:
         yield self.taps["inputs"]
 
 
-def toy_heat(method: str, **options: object) -> list[float]:
+def toy_heat(method: str, *, second: float = 0.5, **options: object) -> list[float]:
     toy = Toy()
-    image = torch.tensor([[2.0, 0.5]])
+    image = torch.tensor([[2.0, second]])
     return token_heats(toy, toy.tokens(), image, methods=[method], options=Options(**options))[method][
         0
     ].tolist()
@@ -77,15 +77,15 @@ def test_gradcam_of_one_layer_by_hand() -> None:
 
 
 def test_gradient_of_one_layer_by_hand() -> None:
-    # the slope in x_j is (A_1[j] + A_2[j]) * image, its absolute sum 2.5 * (0.75, 0.5, 0.375, 0.25, 0.125)
+    # the slope in x_j is (A_1[j] + A_2[j]) * (2, -0.5), its absolute sum 2.5 * (0.75, 0.5, 0.375, 0.25, 0.125)
     norms = torch.tensor([1.875, 1.25, 0.9375, 0.625, 0.3125])
     middle = (norms[1:4].exp() / norms[1:4].exp().sum()).tolist()
-    assert toy_heat("gradient") == pytest.approx([0.0, *middle, 0.0])
+    assert toy_heat("gradient", second=-0.5) == pytest.approx([0.0, *middle, 0.0])
     assert middle == pytest.approx([0.4411, 0.3227, 0.2361], abs=1e-4)  # exp of (0.625, 0.3125, 0)
     whole = norms.exp() / norms.exp().sum()  # `real`: start and end share the mass, and still have no heat
-    assert toy_heat("gradient", tokens="real") == pytest.approx([0.0, *whole[1:4].tolist(), 0.0])
+    assert toy_heat("gradient", second=-0.5, tokens="real") == pytest.approx([0.0, *whole[1:4].tolist(), 0.0])
     cool = (norms[1:4] / 4).exp() / (norms[1:4] / 4).exp().sum()
-    assert toy_heat("gradient", temperature=4.0) == pytest.approx([0.0, *cool.tolist(), 0.0])
+    assert toy_heat("gradient", second=-0.5, temperature=4.0) == pytest.approx([0.0, *cool.tolist(), 0.0])
 
 
 def test_a_method_the_model_has_not() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from einops import einsum, reduce
+from einops import einsum, rearrange, reduce
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -144,7 +144,7 @@ def gradient_heats(found: TextPass, options: Options) -> Float[Tensor, "text tok
     """
     assert found.input_gradient is not None
     norms = reduce(wide(found.input_gradient).abs(), "text token dim -> text token", "sum")
-    real = found.tokens.mask.bool() if options.tokens == "real" else counted(found.tokens)
+    real = heard(found.tokens) if options.tokens == "real" else counted(found.tokens)
     logits = (norms / options.temperature).masked_fill(~real.to(norms.device), torch.finfo(norms.dtype).min)
     return _spelled(F.softmax(logits, dim=-1), found.tokens)
 
@@ -154,7 +154,14 @@ def counted(tokens: Tokens) -> Bool[Tensor, "text token"]:
     spans = torch.tensor(tokens.offsets).reshape(*tokens.ids.shape, 2)
     spells = spans[..., 1] > spans[..., 0]
     is_readout = F.one_hot(tokens.readout, tokens.ids.shape[1]).bool()
-    return spells & ~is_readout
+    return spells & ~is_readout & heard(tokens)
+
+
+def heard(tokens: Tokens) -> Bool[Tensor, "text token"]:
+    """Tokens that are not padding, nor behind an end that a causal tower finds early."""
+    unheard = torch.tensor(tokens.unheard or [0] * len(tokens.ids)).long()
+    lengths = rearrange(tokens.mask.sum(dim=-1) - unheard, "text -> text 1")
+    return torch.arange(tokens.ids.shape[1]) < lengths
 
 
 def _spelled(heats: Float[Tensor, "text token"], tokens: Tokens) -> Float[Tensor, "text token"]:
