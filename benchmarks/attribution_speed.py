@@ -217,9 +217,9 @@ def main() -> None:
     parser.add_argument("--captions", type=Path, default=COCO, help="Karpathy-style JSON")
     parser.add_argument("--count", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--notebook", type=int, default=8, help="captions done the notebook way, then scaled")
-    parser.add_argument("--perturbed", type=int, default=1, help="batches, of all, that perturbation is timed on")
+    parser.add_argument("--perturbed", type=int, default=24, help="captions that perturbation is timed on")
     parser.add_argument("--only", nargs="*", help="calls to time, of all")
     options = parser.parse_args()
     chosen, corpus = read_captions(options.captions, options.count)
@@ -227,7 +227,7 @@ def main() -> None:
     captions = word_classes(chosen)
     available = candidates(captions)
     batches = batched(model, captions, options.batch_size)
-    some = batches[len(batches) // 2 :][: options.perturbed]  # of middling length
+    some = batched(model, captions[: options.perturbed], options.batch_size)
     texts = perturbed_texts(some, available, Options())
     token_batches, text_batches = [b.tokens for b in batches], [model.tokens(part) for part in texts]
     pixels = torch.randn(1, 3, 224, 224)
