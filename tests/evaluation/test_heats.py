@@ -157,6 +157,10 @@ def test_columns_from_parquet_are_those_from_records(tmp_path):
             np.testing.assert_array_equal(getattr(ours[method], name), getattr(columns, name))
     assert measure_heats(ours, signature=SIGNATURE) == heat_by_class(words, signature=SIGNATURE)
     assert read_heat_columns(paths[2:]) == {}
+    [alone] = read_heat_columns(paths, methods=["attention"]).values()
+    np.testing.assert_array_equal(alone.heats, theirs["attention"].heats)
+    numbers = measure_heats({"attention": alone}, signature=SIGNATURE)
+    assert numbers == heat_by_class([w for w in words if w.method == "attention"], signature=SIGNATURE)
 
 
 def test_a_file_of_something_else_is_an_error(tmp_path):

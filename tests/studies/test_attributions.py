@@ -173,7 +173,7 @@ def test_broken_pairs_lose_nothing(model, tmp_path):
     result = write_attributions(model, stream, tmp_path / "run", plan=PLAN)
     assert {word.item for word in heats(result.directory)} == {"line-1", "line-4"}
     said = [f"{row['item']} {row['what']}" for row in read_jsonl(result.directory / "problems.jsonl")]
-    for part in ("line-2 image", "line-3", "line-4 text of", "line-4 perturbation: word", "line-5 not JSON"):
+    for part in ("line-2 image", "line-3", "line-4 text of", "line-4 word", "line-5 not JSON"):
         assert any(part in one for one in said), (part, said)
     assert len(said) == result.problems
 

@@ -23,7 +23,8 @@ def test_two_models_side_by_side(tiny_clip_dir, tiny_siglip_dir, tmp_path):
     assert {(one["item"], one["method"]) for one in maps} == {
         (n, m) for n in names for m in ("attention", "gradcam")
     }
-    assert Image.open(page.parent / "image.png").size == (40, 30)
+    with Image.open(page.parent / "image.png") as shown:
+        assert shown.size == (40, 30)
     html = page.read_text()
     assert all(name in html for name in names)
     with pytest.raises(OutputExists, match="--overwrite"):

@@ -81,14 +81,23 @@ def heat_columns(heats: Iterable[WordHeat]) -> dict[str, HeatColumns]:
     return found
 
 
-def read_heat_columns(paths: Sequence[Path]) -> dict[str, HeatColumns]:
-    """Columns by method straight from Parquet files of `WordHeat` records, without making the records."""
+def read_heat_columns(
+    paths: Sequence[Path], *, methods: Sequence[str] | None = None
+) -> dict[str, HeatColumns]:
+    """Columns by method straight from Parquet files of `WordHeat` records, without making the records.
+
+    With `methods` the rows of others are passed over while reading, which keeps large files small in memory.
+    """
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     text = ["item", "image", "word_class", "method"]
+    how: dict[str, Any] = {"columns": [*text, "heat"], "read_dictionary": text}
+    if methods is not None:
+        how["filters"] = pc.field("method").isin(list(methods))
     try:
-        tables = [pq.read_table(path, columns=[*text, "heat"], read_dictionary=text) for path in paths]
+        tables = [pq.read_table(path, **how) for path in paths]
         table = pa.concat_tables(tables).unify_dictionaries()
     except (pa.ArrowInvalid, KeyError) as error:
         raise BadData(f"{[str(path) for path in paths]}: not Parquet files of word heats: {error}") from None

@@ -43,7 +43,6 @@ def summarised(
 ) -> Summary:
     """Everything that the attribution records in `out` say; `choices` join accuracy to it (paper B, fig. 4)."""
     how: dict[str, Any] = {"draws": plan.draws, "seed": plan.seed}
-    columns = read_heat_columns([out / "heats.parquet"])
     faithful = read_parquet(out / "faithfulness.parquet", Faithfulness)
     agreements = read_parquet(out / "agreements.parquet", Agreement)
     pointings = read_parquet(out / "pointings.parquet", Pointing)
@@ -54,21 +53,22 @@ def summarised(
     checked = {(one.item, one.image) for one in agreements}
     tested = {(one.item, one.image) for one in faithful}
     named = replace(signature, method=in_words(plan.options))
-    measurements = [
-        *measure_heats(columns, signature=named, **how),
+    measurements: list[Measurement] = []
+    points: list[Point] = []
+    for method in plan.methods:  # one at a time: the columns of a large run are what takes memory
+        columns = read_heat_columns([out / "heats.parquet"], methods=[method])
+        measurements += measure_heats(columns, signature=named, **how)
+        points += heat_densities(columns)
+        if choices is not None:
+            measurements += accuracy_by_ratio(choices, columns, signature=named, **how)
+            points += accuracy_below(choices, columns, **how)
+    measurements += [
         *faithfulness_summary(faithful, signature=named, missing=len(checked - tested), **how),
         *agreement_summary(agreements, signature=named, **how),
         *pointing_game(pointings, signature=signature, **how),
         *phrase_similarities(similarities, signature=signature, **how),
     ]
-    points = [
-        *heat_densities(columns),
-        *curves(steps, **how),
-        *phrase_densities(similarities),
-    ]
-    if choices is not None:
-        measurements += accuracy_by_ratio(choices, columns, signature=named, **how)
-        points += accuracy_below(choices, columns, **how)
+    points += [*curves(steps, **how), *phrase_densities(similarities)]
     return Summary(measurements, points)
 
 
