@@ -77,7 +77,7 @@ TARGETS = [
         "notebook",
         "gradcam",
         25.0,
-        "matrix products: 2 passes of about 17 tokens here, some 7.5 of 77 and an image there",
+        "matrix products: 2 passes of about 18 tokens here, some 7.5 of 77 and an image there",
         at_least=True,
     ),
     Target("gradcam / forward+backward, weight gradients", "gradcam", WEIGHTS, 1.3, BACK),
