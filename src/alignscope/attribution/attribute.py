@@ -117,7 +117,7 @@ def _recorded(method: Method, heat: Heats, items: Sequence[Item], options: Optio
     for one in heat.unheard:
         item = items[one.caption]
         word = item.caption.words[one.word]
-        problems.append(Problem(item.id, word.text, f"{method}: word {one.word} {one.why}", "unscored"))
+        problems.append(Problem(item.id, word.text, f"word {one.word} {one.why}", "unscored"))
     for item, row, is_heard in zip(items, heat.values.tolist(), heat.heard.tolist(), strict=True):
         words = tuple(
             WordHeat(item.id, item.image, at, w.text, w.start, w.end, w.word_class, row[at], method)
