@@ -16,7 +16,7 @@ from alignscope.language.edits import cased_as
 from alignscope.records import Caption, Word, WordClass
 
 CONCEPTS: tuple[WordClass, ...] = ("object", "attribute", "relation", "scene")
-OPENING = "([{\"“‘«"
+OPENING = '([{"“‘«'
 """What leaves no gap after itself."""
 
 
