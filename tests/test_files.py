@@ -259,6 +259,6 @@ def test_parts_become_one_file_in_their_order(tmp_path: Path) -> None:
     assert files.read_parquet(tmp_path / "whole.parquet", records.Word) == [*rows[0], *rows[2]]
     assert files.merge_parquet(tmp_path / "none.parquet", [], records.Word) == 0
     assert files.read_parquet(tmp_path / "none.parquet", records.Word) == []
+    parts[1].write_bytes(b"rubbish")
     with pytest.raises(BadData, match=r"1\.parquet"):
-        parts[1].write_bytes(b"rubbish")
         files.merge_parquet(tmp_path / "whole.parquet", parts, records.Word)
