@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from alignscope.records import WordClass, WordHeat
-from alignscope.reporting.captions import differences, shaded_caption, shaded_captions
+from alignscope.reporting.captions import differences, shaded_caption, telling, under_methods
 
 
 def word(text: str, start: int, word_class: WordClass, heat: float, item: str = "a") -> WordHeat:
@@ -44,8 +46,23 @@ def test_examples_come_first_then_captions_with_relations() -> None:
             word("ball", 0, "object", 1.0, item=f"full-{n}"),
             word("on", 5, "relation", 1.0, item=f"full-{n}"),
         ]
-    chosen = [c.item for c in shaded_captions(heats, {}, ["plain-3", "unknown"], limit=3)]
-    assert chosen == ["plain-3", "full-0", "full-2"]
+    assert telling(heats, ["plain-3", "unknown"], limit=3) == ["plain-3", "full-0", "full-2"]
+
+
+def test_a_caption_is_whole_under_every_method() -> None:
+    red, ball = word("red", 2, "attribute", 1.0), word("ball", 6, "object", 0.5)
+    heats = [replace(red, method="gradient"), ball, red, replace(ball, item="b")]
+    found = under_methods(heats, {}, ["a", "unknown"])
+    assert {item: [method for method, _ in rows] for item, rows in found.items()} == {
+        "a": ["gradcam", "gradient"],
+        "unknown": [],
+    }
+    assert [caption.text for _, caption in found["a"]] == ["  red ball"] * 2
+    assert [[p.text for p in caption.pieces] for _, caption in found["a"]] == [
+        ["  ", "red", " ", "ball"],
+        ["  ", "red", " ball"],
+    ]
+    assert under_methods(heats, {"a": "A red ball"}, ["a"])["a"][0][1].text == "A red ball"
 
 
 def marked(caption: str, foil: str) -> tuple[list[str], list[str]]:

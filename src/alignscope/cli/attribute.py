@@ -54,7 +54,7 @@ def attribute(
     from alignscope.attribution.options import Options, layers_of
     from alignscope.cli.progress import bars
     from alignscope.models.zoo import open_model
-    from alignscope.reporting.tables import text_table
+    from alignscope.reporting.tables import summary_text
     from alignscope.studies.public import attribute_to
 
     options = Options(
@@ -78,6 +78,6 @@ def attribute(
             command=shlex.join(["alignscope", *sys.argv[1:]]),
             progress=progress,
         )
-    typer.echo(text_table(result.measurements))
+    typer.echo(summary_text(result.measurements, result.directory / "measurements.parquet"))
     typer.echo(f"{result.problems} problems, listed in {result.directory / 'problems.jsonl'}")
     typer.echo(f"report: {result.report.resolve()}")

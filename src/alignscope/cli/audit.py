@@ -35,7 +35,7 @@ def audit(
     import alignscope
     from alignscope.attribution.options import Options, layers_of
     from alignscope.cli.progress import bars
-    from alignscope.reporting.tables import text_table
+    from alignscope.reporting.tables import summary_text
 
     with bars() as progress:
         result = alignscope.audit(
@@ -54,6 +54,6 @@ def audit(
             command=shlex.join(["alignscope", *sys.argv[1:]]),
             progress=progress,
         )
-    typer.echo(text_table(result.measurements))
+    typer.echo(summary_text(result.measurements, result.directory / "measurements.parquet"))
     typer.echo(f"{len(result.problems)} problems, listed in {result.directory / 'problems.jsonl'}")
     typer.echo(f"report: {result.report.resolve()}")

@@ -1,4 +1,4 @@
-"""`alignscope report`: the page of an audit, made again from its records."""
+"""`alignscope report`: the page of a run, made again from its records."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 
-def report(directory: Annotated[Path, typer.Argument(help="the --out of an audit")]) -> None:
+def report(
+    directory: Annotated[Path, typer.Argument(help="the --out of an audit, attribute or inspect")],
+) -> None:
     """Rebuild report.html from the records in DIRECTORY; needs no model and no torch."""
-    from alignscope.reporting.audit import audit_page
+    from alignscope.reporting.pages import page
 
-    typer.echo(f"report: {audit_page(directory).resolve()}")
+    typer.echo(f"report: {page(directory).resolve()}")

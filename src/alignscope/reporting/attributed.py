@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
-from alignscope.records import Measurement, WordHeat
-from alignscope.reporting.captions import ShadedCaption, rebuilt, shaded_captions
+from alignscope.records import Measurement, PatchMap
+from alignscope.reporting.captions import Rows, telling, under_methods
 from alignscope.reporting.claims import (
     GAINS,
     agreement_sentence,
@@ -33,12 +33,10 @@ from alignscope.reporting.grids import (
     ratio_grid,
 )
 from alignscope.reporting.headline import heat_sentence
+from alignscope.reporting.image_maps import ImageMaps, image_maps
 from alignscope.reporting.page import Row, rows_of
 from alignscope.reporting.run import Run
-from alignscope.reporting.wording import (
-    METHODS,
-    method_order,
-)
+from alignscope.reporting.wording import METHODS, method_order
 
 SHADED_CAPTIONS = 10
 RATIO_ENDS = (0.05, 0.95)  # shares of the choices between which accuracy by ratio is drawn
@@ -52,14 +50,8 @@ WORDS = (
 )
 RIGHT = ("deletion", "insertion", "comprehensiveness", "sufficiency", *GAINS)
 AGREEMENT = ("agreement", "agreement with scrambled")
+POINTING = "pointing game"
 PHRASES = ("phrase similarity", "phrase similarity difference")
-
-
-@dataclass(frozen=True)
-class CaptionBlock:
-    """One caption, shaded under each method."""
-
-    rows: tuple[tuple[str, ShadedCaption], ...]
 
 
 @dataclass(frozen=True)
@@ -70,7 +62,7 @@ class Attributed:
     object_sentence: str
     heats: Grid | None
     densities: tuple[tuple[str, Markup], ...]
-    captions: tuple[CaptionBlock, ...]
+    captions: tuple[Rows, ...]
     words: list[Row]
     faithful: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -80,6 +72,8 @@ class Attributed:
     agreement: Grid | None
     pointing_sentence: str
     pointing: Grid | None
+    pointing_rows: list[Row]
+    image_maps: tuple[ImageMaps, ...]
     right: list[Row]
     ratios: tuple[tuple[str, Markup], ...]
     ratio_halves: Grid | None
@@ -97,7 +91,7 @@ class Attributed:
 
 def is_attribution(m: Measurement) -> bool:
     """Whether a measurement is shown with attribution."""
-    return m.measure in (*WORDS, *RIGHT, *AGREEMENT, *PHRASES, RATIO, "pointing game")
+    return m.measure in (*WORDS, *RIGHT, *AGREEMENT, *PHRASES, RATIO, POINTING)
 
 
 def attributed(run: Run) -> Attributed:
@@ -105,13 +99,14 @@ def attributed(run: Run) -> Attributed:
     numbers = [_named(m) for m in run.measurements if is_attribution(m)]
     methods = _methods(run, numbers)
     look = lookup(numbers, _unsupported(run))
-    right = [m for m in numbers if m.measure in (*RIGHT, *AGREEMENT, "pointing game")]
+    chosen = telling(run.heats, [example.item for example in run.examples], limit=SHADED_CAPTIONS)
+    shaded = under_methods(run.heats, _texts(run), [*chosen, *(patches.item for patches in run.maps)])
     return Attributed(
         methods=methods,
         object_sentence=object_sentence(numbers) if len(methods) > 1 else heat_sentence(numbers),
         heats=heat_grid(methods, look),
         densities=_densities(run, look),
-        captions=_captions(run),
+        captions=tuple(shaded[item] for item in chosen),
         words=_rows([m for m in numbers if m.measure in WORDS]),
         faithful=tuple(faithful_sentences(numbers)),
         warnings=tuple(warnings(numbers)),
@@ -121,7 +116,9 @@ def attributed(run: Run) -> Attributed:
         agreement=agreement_grid(methods, look),
         pointing_sentence=pointing_sentence(numbers),
         pointing=pointing_grid(methods, look),
-        right=_rows(right),
+        pointing_rows=_rows([m for m in numbers if m.measure == POINTING]),
+        image_maps=_image_maps(run, shaded),
+        right=_rows([m for m in numbers if m.measure in (*RIGHT, *AGREEMENT)]),
         ratios=_ratios(run),
         ratio_halves=ratio_grid(methods, look),
         ratio_rows=_rows([m for m in numbers if m.measure == RATIO]),
@@ -210,30 +207,21 @@ def _ratio(curve: Curve) -> Markup:
     )
 
 
-def _captions(run: Run) -> tuple[CaptionBlock, ...]:
-    by_method: dict[str, list[WordHeat]] = {}
-    words: dict[str, dict[int, WordHeat]] = {}
-    for heat in sorted(run.heats, key=lambda heat: method_order(heat.method)):
-        by_method.setdefault(heat.method, []).append(heat)
-        words.setdefault(heat.item, {})[heat.start] = heat
-    if not by_method:
-        return ()
-    # a method may leave words out: where no record holds the text, the words of all methods make it
-    texts = {item: rebuilt([found[start] for start in sorted(found)]) for item, found in words.items()}
-    texts |= {patches.item: patches.text for patches in run.maps}
+def _texts(run: Run) -> dict[str, str]:
+    """Captions as records hold them."""
+    texts = {patches.item: patches.text for patches in run.maps}
     texts |= {choice.item: choice.caption for choice in run.choices}
-    texts |= {example.item: example.caption for example in run.examples}
-    first = [example.item for example in run.examples]
-    leading = max(by_method.values(), key=len)
-    chosen = [caption.item for caption in shaded_captions(leading, texts, first, limit=SHADED_CAPTIONS)]
-    shaded = {
-        name: {c.item: c for c in shaded_captions(heats, texts, chosen, limit=len(chosen))}
-        for name, heats in by_method.items()
-    }
-    return tuple(
-        CaptionBlock(tuple((name, captions[item]) for name, captions in shaded.items() if item in captions))
-        for item in chosen
-    )
+    return texts | {example.item: example.caption for example in run.examples}
+
+
+def _image_maps(run: Run, shaded: Mapping[str, Rows]) -> tuple[ImageMaps, ...]:
+    """Of every caption whose maps and picture were kept."""
+    pictures = {picture.image: picture for picture in run.pictures}
+    by_item: dict[str, list[PatchMap]] = {}
+    for patches in run.maps:
+        if patches.image in pictures:
+            by_item.setdefault(patches.item, []).append(patches)
+    return tuple(image_maps(found, pictures[found[0].image], shaded[item]) for item, found in by_item.items())
 
 
 def _rows(measurements: Sequence[Measurement]) -> list[Row]:

@@ -15,9 +15,10 @@ from alignscope.reporting.captions import Part, differences
 from alignscope.reporting.charts import SHARES
 from alignscope.reporting.headline import answer, drop_sentence, unscored_sentence, verdict
 from alignscope.reporting.page import (
+    Embedded,
     Row,
+    embedded,
     grouped,
-    png_size,
     render,
     row_of,
     rows_of,
@@ -26,7 +27,7 @@ from alignscope.reporting.page import (
     write_page,
 )
 from alignscope.reporting.run import Run, read_run
-from alignscope.reporting.wording import SUMMARY_GROUPS, is_number, kind_in_words, kind_order
+from alignscope.reporting.wording import SUMMARY_GROUPS, is_number, kind_in_words, kind_order, section_of
 
 LISTED_PROBLEMS = 200
 LISTED_TIES = 50
@@ -43,9 +44,7 @@ class Shown:
     foil: tuple[Part, ...]
     result: str  # "right", "wrong", "tie", "unscored"
     margin: float
-    picture: str  # data URI, empty where the record holds no PNG
-    width: int
-    height: int
+    picture: Embedded
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def page_of(run: Run) -> Page:
         "": [],
     }
     for m in run.measurements:
-        sections[_section(m)].append(m)
+        sections["attribution" if is_attribution(m) else section_of(m.measure)].append(m)
     sections["accuracy"].sort(key=lambda m: kind_order(m.group))
     ties = [choice for choice in run.choices if choice.is_tie]
     tied, offered = Counter(c.kind for c in ties), Counter(c.kind for c in run.choices)
@@ -125,16 +124,6 @@ def page_of(run: Run) -> Page:
         signatures=signatures_of(run.measurements),
         seconds=seconds_of(run),
     )
-
-
-def _section(m: Measurement) -> str:
-    if is_attribution(m):
-        return "attribution"
-    if m.measure == "accuracy":
-        return m.measure
-    if m.measure.startswith(("score drop", "drop ")) or m.measure == "nouns drop more":
-        return "drop"
-    return "recall" if m.measure.startswith("recall@") else ""
 
 
 def _accuracy_row(m: Measurement) -> Row:
@@ -177,7 +166,6 @@ def _shown(example: Example) -> Shown:
     caption, foil = differences(example.caption, example.foil)
     scores = (example.caption_score, example.foil_score)
     margin = scores[0] - scores[1] if all(map(is_number, scores)) else math.nan
-    width, height = png_size(example.png)
     return Shown(
         example=example,
         kind=kind_in_words(example.kind),
@@ -185,9 +173,7 @@ def _shown(example: Example) -> Shown:
         foil=foil,
         result=_result(margin),
         margin=margin,
-        picture=f"data:image/png;base64,{example.png}" if width else "",
-        width=width,
-        height=height,
+        picture=embedded(example.png),
     )
 
 

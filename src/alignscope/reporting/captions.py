@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from alignscope.records import WordHeat
+from alignscope.reporting.wording import method_order
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class ShadedCaption:
     text: str
     pieces: tuple[Piece, ...]
     hottest: str
+
+
+Rows = tuple[tuple[str, ShadedCaption], ...]
+"""One caption under several methods."""
 
 
 @dataclass(frozen=True)
@@ -62,31 +67,41 @@ def shaded_caption(words: Sequence[WordHeat], text: str | None) -> ShadedCaption
 
 
 def rebuilt(words: Sequence[WordHeat]) -> str:
-    """Words in reading order, set at their offsets between spaces."""
+    """Words set at their offsets between spaces; one given twice stands once."""
     text = ""
-    for word in words:
-        text = text.ljust(word.start) + word.word
+    for word in sorted(words, key=lambda word: word.start):
+        text = text[: word.start].ljust(word.start) + word.word
     return text
 
 
-def shaded_captions(
-    heats: Sequence[WordHeat], texts: Mapping[str, str], first: Sequence[str], *, limit: int
-) -> list[ShadedCaption]:
-    """At most `limit` captions: those of items in `first`, then ones with objects and relations, spread evenly."""
-    by_item = {
-        item: list(words)
-        for item, words in groupby(
-            sorted(heats, key=lambda h: h.item), lambda h: h.item
-        )  # stable within an item
-    }
-    order = list(dict.fromkeys(heat.item for heat in heats))
-    chosen = [item for item in dict.fromkeys(first) if item in by_item][:limit]
-    rest = [item for item in order if item not in chosen]
-    telling = [item for item in rest if {"object", "relation"} <= {h.word_class for h in by_item[item]}]
-    pool = telling or rest
+def telling(heats: Sequence[WordHeat], first: Sequence[str], *, limit: int) -> list[str]:
+    """At most `limit` items: those in `first`, then ones with objects and relations, spread evenly."""
+    classes: dict[str, set[str]] = {}
+    for heat in heats:
+        classes.setdefault(heat.item, set()).add(heat.word_class)
+    chosen = [item for item in dict.fromkeys(first) if item in classes][:limit]
+    rest = [item for item in classes if item not in chosen]
+    pool = [item for item in rest if {"object", "relation"} <= classes[item]] or rest
     step = max(1, len(pool) // max(1, limit - len(chosen)))
-    chosen += pool[::step][: limit - len(chosen)]
-    return [shaded_caption(by_item[item], texts.get(item)) for item in chosen]
+    return chosen + pool[::step][: limit - len(chosen)]
+
+
+def under_methods(
+    heats: Sequence[WordHeat], texts: Mapping[str, str], items: Collection[str]
+) -> dict[str, Rows]:
+    """Each item's caption shaded under each method, methods in their order."""
+    words: dict[str, dict[str, list[WordHeat]]] = {item: {} for item in items}
+    for heat in heats:
+        if heat.item in words:
+            words[heat.item].setdefault(heat.method, []).append(heat)
+    shaded = {}
+    for item, found in words.items():
+        # a method may leave words out: where no record holds the text, the words of all methods make it
+        text = texts.get(item) or rebuilt([word for some in found.values() for word in some])
+        shaded[item] = tuple(
+            (method, shaded_caption(found[method], text)) for method in sorted(found, key=method_order)
+        )
+    return shaded
 
 
 def differences(caption: str, foil: str) -> tuple[tuple[Part, ...], tuple[Part, ...]]:

@@ -28,19 +28,29 @@ def overlay(image: Image.Image, patch_map: PatchMap, *, size: int = 256) -> str:
     The view is shown in grey so that colour means heat alone. Colours span the map's own range: its
     coolest patch is darkest, its hottest brightest; a map of equal heats is dark throughout.
     """
+    return encoded(drawn(image, patch_map, size=size))
+
+
+def encoded(image: Image.Image) -> str:
+    """Base64 of an image's PNG."""
     buffer = io.BytesIO()
-    drawn(image, patch_map, size=size).save(buffer, format="PNG", optimize=True)
+    image.save(buffer, format="PNG", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def resized(image: Image.Image, size: int) -> Image.Image:
+    """The image with `size` pixels on its longer side; much enlarged, its pixels stay squares."""
+    step = size / max(image.size)
+    kept = Resampling.NEAREST if step >= 2 else Resampling.LANCZOS
+    wanted = (max(1, round(image.width * step)), max(1, round(image.height * step)))
+    return image.convert("RGB").resize(wanted, kept)
 
 
 def drawn(image: Image.Image, patch_map: PatchMap, *, size: int) -> Image.Image:
     """The picture of `overlay`."""
-    step = size / max(image.size)
-    wanted = (max(1, round(image.width * step)), max(1, round(image.height * step)))
-    kept = Resampling.NEAREST if step >= 2 else Resampling.LANCZOS
-    base = image.convert("RGB").resize(wanted, kept)
+    step, base = size / max(image.size), resized(image, size)
     canvas = Image.fromarray((np.asarray(base, dtype=float) * OUTSIDE).astype(np.uint8))
-    inside = _placed(patch_map.view, step, wanted)
+    inside = _placed(patch_map.view, step, base.size)
     shown = (inside[2] - inside[0], inside[3] - inside[1])
     if min(shown) < 1:
         return canvas

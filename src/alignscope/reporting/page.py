@@ -128,6 +128,20 @@ def signatures_of(measurements: Sequence[Measurement]) -> list[tuple[str, list[s
     return list(shared.items())
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """A PNG inside the page; width and height are zero where the record holds none."""
+
+    uri: str
+    width: int
+    height: int
+
+
+def embedded(png: str) -> Embedded:
+    """A base64 PNG as a data URI with its size."""
+    return Embedded(f"data:image/png;base64,{png}", *png_size(png))
+
+
 def seconds_of(run: Run) -> list[tuple[str, float]]:
     """How long each stage of a run took, where run.json says."""
     seconds = run.setting("seconds")

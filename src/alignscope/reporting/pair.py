@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,21 +12,12 @@ from PIL import Image
 from alignscope.errors import BadData
 from alignscope.records import PatchMap, WordHeat
 from alignscope.reporting.captions import ShadedCaption, shaded_caption
-from alignscope.reporting.overlays import overlay
-from alignscope.reporting.page import png_size, render, write_page
+from alignscope.reporting.overlays import encoded, overlay, resized
+from alignscope.reporting.page import Embedded, embedded, render, write_page
 from alignscope.reporting.run import HEATS, MAPS, read_heats, read_maps, read_settings
 from alignscope.reporting.wording import method_order
 
 SIZE = 384  # of the longer side of every picture, in pixels
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture as a data URI."""
-
-    uri: str
-    width: int
-    height: int
 
 
 @dataclass(frozen=True)
@@ -39,7 +28,7 @@ class Column:
     fingerprint: str
     score: float | None
     captions: tuple[tuple[str, ShadedCaption], ...]
-    maps: tuple[tuple[str, Picture], ...]
+    maps: tuple[tuple[str, Embedded], ...]
 
 
 @dataclass(frozen=True)
@@ -47,7 +36,7 @@ class Page:
     """Everything the template shows."""
 
     caption: str
-    image: Picture
+    image: Embedded
     methods: tuple[str, ...]
     image_methods: tuple[str, ...]
     columns: tuple[Column, ...]
@@ -77,7 +66,7 @@ def page_of(directory: Path) -> Page:
         ) from None
     return Page(
         caption=caption,
-        image=_picture(_enlarged(image)),
+        image=embedded(encoded(resized(image, SIZE))),
         methods=tuple(sorted({heat.method for heat in heats}, key=method_order)),
         image_methods=tuple(sorted({patches.method for patches in maps}, key=method_order)),
         columns=columns,
@@ -103,20 +92,5 @@ def _column(
         captions=tuple(
             (name, shaded_caption(by_method[name], caption)) for name in sorted(by_method, key=method_order)
         ),
-        maps=tuple((patches.method, _picture(overlay(image, patches, size=SIZE))) for patches in found),
+        maps=tuple((patches.method, embedded(overlay(image, patches, size=SIZE))) for patches in found),
     )
-
-
-def _enlarged(image: Image.Image) -> str:
-    """Base64 of the image's PNG at the size of its maps."""
-    factor = SIZE / max(image.size)
-    kept = Image.Resampling.NEAREST if factor >= 2 else Image.Resampling.LANCZOS
-    out = io.BytesIO()
-    image.resize((max(1, round(image.width * factor)), max(1, round(image.height * factor))), kept).save(
-        out, "PNG"
-    )
-    return base64.b64encode(out.getvalue()).decode("ascii")
-
-
-def _picture(png: str) -> Picture:
-    return Picture(f"data:image/png;base64,{png}", *png_size(png))

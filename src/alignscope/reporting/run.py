@@ -1,4 +1,4 @@
-"""An audit's directory read back into records; files that are absent are remembered, not guessed."""
+"""A run's directory read back into records; files that are absent are remembered, not guessed."""
 
 from __future__ import annotations
 
@@ -6,24 +6,20 @@ import dataclasses
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from alignscope.errors import BadData
 from alignscope.files import read_jsonl, read_parquet
 from alignscope.records import (
-    Agreement,
     Box,
     Choice,
     EditedScore,
     Example,
-    Faithfulness,
     Measurement,
     PatchMap,
-    PhraseSimilarity,
+    Picture,
     Point,
-    Pointing,
     Problem,
     Rank,
     WordHeat,
@@ -38,16 +34,10 @@ EDITS = "edits.parquet"
 RANKS = "ranks.parquet"
 PROBLEMS = "problems.jsonl"
 EXAMPLES = "examples.jsonl"
-FAITHFULNESS = "faithfulness.parquet"
-AGREEMENTS = "agreements.parquet"
-POINTINGS = "pointings.parquet"
-PHRASES = "phrases.parquet"
 POINTS = "points.parquet"
 MAPS = "maps.jsonl"
-FILES = (
-    MEASUREMENTS, CHOICES, HEATS, EDITS, RANKS, PROBLEMS, EXAMPLES,
-    FAITHFULNESS, AGREEMENTS, POINTINGS, PHRASES, POINTS, MAPS,
-)  # fmt: skip
+PICTURES = "pictures.jsonl"
+FILES = (MEASUREMENTS, CHOICES, HEATS, EDITS, RANKS, PROBLEMS, EXAMPLES)  # said to be absent where they are
 
 
 @dataclass(frozen=True)
@@ -64,28 +54,8 @@ class Run:
     examples: list[Example]
     points: list[Point]
     maps: list[PatchMap]
+    pictures: list[Picture]
     absent: tuple[str, ...]
-    directory: Path
-
-    @cached_property
-    def faithfulness(self) -> list[Faithfulness]:
-        """One record per checked caption and method; read when asked for, as the three below."""
-        return _rows(self.directory / FAITHFULNESS, Faithfulness)
-
-    @cached_property
-    def agreements(self) -> list[Agreement]:
-        """Correlations of methods with each other and with scrambled weights, per caption."""
-        return _rows(self.directory / AGREEMENTS, Agreement)
-
-    @cached_property
-    def pointings(self) -> list[Pointing]:
-        """Where the hottest patches lie, per phrase."""
-        return _rows(self.directory / POINTINGS, Pointing)
-
-    @cached_property
-    def phrases(self) -> list[PhraseSimilarity]:
-        """Cosines of captions with their phrases."""
-        return _rows(self.directory / PHRASES, PhraseSimilarity)
 
     def setting(self, *path: str) -> Any:
         """A value of run.json by its path, None where it is not there."""
@@ -98,20 +68,21 @@ class Run:
 def read_run(directory: Path) -> Run:
     """Read a run's directory; only run.json must be there."""
     settings = read_settings(directory / "run.json")
-    examples = _rows(directory / EXAMPLES, Example)
+    examples, maps = _rows(directory / EXAMPLES, Example), read_maps(directory / MAPS)
+    shown = {example.item for example in examples} | {patches.item for patches in maps}
     return Run(
         settings,
         measurements=_rows(directory / MEASUREMENTS, Measurement),
         choices=_rows(directory / CHOICES, Choice),
-        heats=read_heats(directory / HEATS, {example.item for example in examples}),
+        heats=read_heats(directory / HEATS, shown),
         edits=_rows(directory / EDITS, EditedScore),
         ranks=_rows(directory / RANKS, Rank),
         problems=_rows(directory / PROBLEMS, Problem),
         examples=examples,
         points=_rows(directory / POINTS, Point),
-        maps=read_maps(directory / MAPS),
+        maps=maps,
+        pictures=_rows(directory / PICTURES, Picture),
         absent=tuple(name for name in FILES if not (directory / name).exists()),
-        directory=directory,
     )
 
 
@@ -121,12 +92,12 @@ def read_settings(path: Path) -> Mapping[str, Any]:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadData(
-            f"no {path.name} in {path.parent}: a report is made from a directory that `alignscope audit` wrote"
+            f"no {path.name} in {path.parent}: a report is made from what `alignscope audit`, `attribute` or `inspect` wrote"
         ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BadData(f"{path}: not JSON ({error}); run the audit again") from None
+        raise BadData(f"{path}: not JSON ({error}); run it again") from None
     if not isinstance(settings, dict):
-        raise BadData(f"{path}: got {type(settings).__name__}, wanted an object; run the audit again")
+        raise BadData(f"{path}: got {type(settings).__name__}, wanted an object; run it again")
     return settings
 
 
@@ -180,4 +151,4 @@ def _rows(path: Path, record: type[Record]) -> list[Record]:
             for row in read_jsonl(path)
         ]
     except (pa.ArrowException, TypeError, AttributeError) as error:
-        raise BadData(f"{path}: not rows of {record.__name__} ({error}); run the audit again") from None
+        raise BadData(f"{path}: not rows of {record.__name__} ({error}); run it again") from None

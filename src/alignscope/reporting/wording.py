@@ -67,6 +67,17 @@ def method_order(method: str) -> tuple[int, str]:
     return len(METHODS) + (method == "random"), method
 
 
+def section_of(measure: str) -> str:
+    """The part of an audit that a measure belongs to; empty for any other.
+
+    >>> section_of("accuracy"), section_of("score drop per word"), section_of("recall@5"), section_of("heat")
+    ('accuracy', 'drop', 'recall', '')
+    """
+    if measure.startswith(("score drop", "drop ", "nouns drop more")):
+        return "drop"
+    return "recall" if measure.startswith("recall@") else measure if measure == "accuracy" else ""
+
+
 def is_number(value: float | None) -> bool:
     """Whether there is a finite value to show."""
     return value is not None and math.isfinite(value)

@@ -1,0 +1,33 @@
+"""The page of a run directory, whichever kind of run it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from alignscope.errors import BadData
+from alignscope.reporting.attribution import attribution_page
+from alignscope.reporting.audit import audit_page
+from alignscope.reporting.pair import pair_page
+from alignscope.reporting.run import read_settings
+
+PAGES: Mapping[str, Callable[[Path], Path]] = {
+    "audit": audit_page,
+    "attribute": attribution_page,
+    "inspect": pair_page,
+}
+
+
+def page(directory: Path) -> Path:
+    """Write directory/report.html again from the records of a finished run; returns its path."""
+    settings = read_settings(directory / "run.json")
+    identity = settings.get("identity")
+    kind = identity.get("kind") if isinstance(identity, Mapping) else None
+    if not isinstance(kind, str) or kind not in PAGES:
+        raise BadData(
+            f"{directory / 'run.json'}: got a run of kind {kind!r}, wanted {', '.join(PAGES)}: "
+            "name the --out of such a command"
+        )
+    if not settings.get("finished"):
+        raise BadData(f"{directory} holds an unfinished run: end it with `alignscope {kind} ... --resume`")
+    return PAGES[kind](directory)
