@@ -101,7 +101,7 @@ def read_heat_columns(
         table = pa.concat_tables(tables).unify_dictionaries()
     except (pa.ArrowInvalid, KeyError) as error:
         raise BadData(f"{[str(path) for path in paths]}: not Parquet files of word heats: {error}") from None
-    methods, method_names = _dictionary(table["method"])
+    places, method_names = _dictionary(table["method"])
     classes, class_names = _dictionary(table["word_class"])
     images, image_names = _dictionary(table["image"])
     items, item_names = _dictionary(table["item"])
@@ -114,9 +114,9 @@ def read_heat_columns(
     )
     heats = table["heat"].to_numpy().astype(np.float64)  # null becomes NaN, which is missing
     found = {}
-    for method in dict.fromkeys(methods.tolist()):
-        here = methods == method
-        found[method_names[method]] = HeatColumns(
+    for place in dict.fromkeys(places.tolist()):
+        here = places == place
+        found[method_names[place]] = HeatColumns(
             heats[here], classes[here], images[here], own[here], captions
         )
     return found
