@@ -1,0 +1,77 @@
+"""Frozen records that rooms hand to each other.
+
+Flat ones are written as Parquet, those that people read as JSONL (`alignscope.files`). No torch here:
+a report is rebuilt from these on any laptop.
+"""
+
+from alignscope.records.answers import (
+    Choice,
+    EditedScore,
+    Example,
+    Picture,
+    Rank,
+)
+from alignscope.records.captions import (
+    FOIL_KINDS,
+    WORD_CLASSES,
+    Box,
+    Caption,
+    Foil,
+    FoilKind,
+    Item,
+    ItemSource,
+    Problem,
+    Relation,
+    SceneGraph,
+    SceneObject,
+    Word,
+    WordClass,
+)
+from alignscope.records.heats import (
+    Agreement,
+    Attribution,
+    Faithfulness,
+    PatchMap,
+    PhraseSimilarity,
+    Pointing,
+    ScoreCurve,
+    WordHeat,
+)
+from alignscope.records.numbers import (
+    Measurement,
+    Point,
+    Signature,
+)
+
+__all__ = [
+    "FOIL_KINDS",
+    "WORD_CLASSES",
+    "Agreement",
+    "Attribution",
+    "Box",
+    "Caption",
+    "Choice",
+    "EditedScore",
+    "Example",
+    "Faithfulness",
+    "Foil",
+    "FoilKind",
+    "Item",
+    "ItemSource",
+    "Measurement",
+    "PatchMap",
+    "PhraseSimilarity",
+    "Picture",
+    "Point",
+    "Pointing",
+    "Problem",
+    "Rank",
+    "Relation",
+    "SceneGraph",
+    "SceneObject",
+    "ScoreCurve",
+    "Signature",
+    "Word",
+    "WordClass",
+    "WordHeat",
+]
