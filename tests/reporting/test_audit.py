@@ -201,6 +201,26 @@ def test_long_lists_are_cut_with_a_count(reader: type[Any], run_directory: Path)
     assert "and 27 more in choices.parquet" in words
 
 
+def test_problems_that_differ_in_their_numbers_are_one(reader: type[Any], run_directory: Path) -> None:
+    whats = [f"word {n} not heard: beyond the 32 tokens" for n in (9, 12, 12)] + [
+        "read 3 times",
+        "read 3 times",
+    ]
+    problems = [Problem(f"i{n}", "s", what, "unscored") for n, what in enumerate(whats)]
+    problems.append(Problem("j", "s", "word 7 not heard: beyond the 32 tokens", "handled"))
+    files.write_jsonl(run_directory / "problems.jsonl", problems)
+    words = reader(audit_page(run_directory).read_text(encoding="utf-8")).words
+    table = "word … not heard: beyond the 32 tokens unscored 3 read 3 times unscored 2 "
+    assert table + "word 7 not heard: beyond the 32 tokens handled 1" in words
+
+
+def test_settings_inside_settings_are_shown(reader: type[Any], run_directory: Path) -> None:
+    plan = {"methods": ["attention", "gradcam"], "options": {"layers": "all", "on": False}}
+    files.write_json(run_directory / "run.json", {"settings": {"draws": 20, "plan": plan, "left_out": None}})
+    words = reader(audit_page(run_directory).read_text(encoding="utf-8")).words
+    assert "draws 20 plan methods attention, gradcam plan options layers all plan options on False" in words
+
+
 def test_scores_that_are_not_numbers_are_unscored(reader: type[Any], run_directory: Path) -> None:
     shown = next(files.read_jsonl(run_directory / "examples.jsonl"))
     odd_scores = [{**shown, "foil_score": float("nan")}, {**shown, "caption_score": float("inf")}]

@@ -7,9 +7,10 @@ import binascii
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -28,6 +29,7 @@ from alignscope.reporting.wording import (
 )
 
 ROOM = Path(__file__).parent
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 PNG_HEADER = b"\x89PNG\r\n\x1a\n"
 
 
@@ -61,6 +63,7 @@ def render(template: str, page: object) -> str:
     environment.filters["kind"] = kind_in_words
     return environment.get_template(template).render(
         page=page,
+        facts=facts,
         css=Markup((ROOM / "audit.css").read_text(encoding="utf-8")),
         glossary=GLOSSARY,
         class_labels=CLASS_LABELS,
@@ -113,9 +116,24 @@ def row_of(m: Measurement, axis: Axis, *, bar: bool = False) -> Row:
 
 
 def grouped(problems: Iterable[Problem]) -> list[tuple[str, str, int]]:
-    """Problems by what they were and what was done, most frequent first."""
-    counts = Counter((problem.what, problem.action) for problem in problems)
-    return [(what, action, count) for (what, action), count in counts.most_common()]
+    """Problems by what they were and what was done, most frequent first; numbers that vary are left out."""
+    found: dict[tuple[str, str], Counter[str]] = {}
+    for problem in problems:
+        kind = NUMBER.sub("", problem.what), problem.action
+        found.setdefault(kind, Counter())[problem.what] += 1
+    counted = [(_common(list(whats)), action, whats.total()) for (_, action), whats in found.items()]
+    return sorted(counted, key=lambda row: -row[2])
+
+
+def _common(texts: Sequence[str]) -> str:
+    """Texts that differ in their numbers alone as one.
+
+    >>> _common(["3 of 7 words", "5 of 7 words"])
+    '… of 7 words'
+    """
+    numbers = zip(*map(NUMBER.findall, texts), strict=True)
+    kept = iter([same[0] if len(set(same)) == 1 else "…" for same in numbers])
+    return NUMBER.sub(lambda _: next(kept), texts[0])
 
 
 def signatures_of(measurements: Sequence[Measurement]) -> list[tuple[str, list[str]]]:
@@ -148,6 +166,22 @@ def seconds_of(run: Run) -> list[tuple[str, float]]:
     if not isinstance(seconds, dict):
         return []
     return [(str(stage), float(s)) for stage, s in seconds.items() if isinstance(s, int | float)]
+
+
+def facts(settings: Any, under: str = "") -> list[tuple[str, str]]:
+    """Settings by name, those inside others after the others' names.
+
+    >>> facts({"seed": 0, "plan": {"methods": ["a", "b"], "on_all": None}})
+    [('seed', '0'), ('plan methods', 'a, b')]
+    """
+    found = []
+    for name, value in settings.items() if isinstance(settings, Mapping) else ():
+        path = f"{under} {name}".strip().replace("_", " ")
+        if isinstance(value, Mapping):
+            found += facts(value, path)
+        elif value is not None:
+            found.append((path, ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+    return found
 
 
 def png_size(png: str) -> tuple[int, int]:
