@@ -1,0 +1,50 @@
+"""What is known of a benchmark: how to read it, how its authors count, whom to cite, where images are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from alignscope.records import Problem, Question
+
+Asks = Literal["caption", "image", "pairing", "two captions", "retrieval", "similarity"]
+
+
+@dataclass(frozen=True)
+class Official:
+    """How the authors count; the measuring itself is in the evaluation room.
+
+    average: "items" is the share of items, "groups" the unweighted mean over `Question.group`,
+        "subsets" that over subsets, "none" where only subsets are reported.
+    least: items that a group needs to be counted (ARO's attributes: 25).
+    left_out: groups the authors leave out (ARO's symmetric relations).
+    """
+
+    ties: Literal["wrong", "right"] = "wrong"
+    average: Literal["items", "groups", "subsets", "none"] = "items"
+    least: int = 1
+    left_out: frozenset[str] = frozenset()
+    source: str = ""  # file and lines of the authors' code
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark. `read` yields its items and what is wrong with its files, one by one.
+
+    `read` takes the path of the annotations: the folder or the file that the authors publish.
+    """
+
+    name: str  # as on the command line
+    title: str
+    asks: Asks
+    read: Callable[[Path], Iterator[Question | Problem]]
+    official: Official
+    citation: str
+    url: str
+    licence: str
+    files: str  # what `--annotations` must hold
+    images: str  # where images come from and what `--images` must hold; "" where none are needed
+    hub: str = ""  # id of a copy on the hub, for the extra `datasets`
+    sizes: dict[str, int] = field(default_factory=dict)  # items the authors count, by subset; "" for all
