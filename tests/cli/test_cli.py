@@ -50,6 +50,8 @@ def test_an_audit_and_its_report_again(tiny_clip_dir, tmp_path):
     done = runner.invoke(app, words)
     assert done.exit_code == 0, done.output
     assert str(out / "report.html") in done.output.replace("\n", "")
+    assert f"more, and all intervals, in {out / 'measurements.parquet'} and the report" in done.output
+    assert [line for line in done.output.splitlines() if line.startswith("gradcam ")]
     first = (out / "report.html").read_bytes()
     (out / "report.html").unlink()
     assert runner.invoke(app, ["report", str(out)]).exit_code == 0

@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from alignscope.records import Problem
 from alignscope.reporting.attributed import Attributed, attributed
-from alignscope.reporting.page import grouped, render, seconds_of, signatures_of, write_page
+from alignscope.reporting.page import render, write_page
 from alignscope.reporting.run import Run, read_run
-
-LISTED_PROBLEMS = 200
 
 
 @dataclass(frozen=True)
@@ -20,10 +17,6 @@ class Page:
     run: Run
     model: str
     attributed: Attributed
-    problems: list[tuple[str, str, int]]
-    listed_problems: list[Problem]
-    signatures: list[tuple[str, list[str]]]
-    seconds: list[tuple[str, float]]
 
 
 def attribution_page(directory: Path) -> Path:
@@ -37,8 +30,4 @@ def page_of(run: Run) -> Page:
         run=run,
         model=str(run.setting("model", "name") or "the model"),
         attributed=attributed(run),
-        problems=grouped(run.problems),
-        listed_problems=run.problems[:LISTED_PROBLEMS],
-        signatures=signatures_of(run.measurements),
-        seconds=seconds_of(run),
     )

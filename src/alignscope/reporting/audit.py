@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from alignscope.records import Choice, EditedScore, Example, Measurement, Problem, Rank
+from alignscope.records import Choice, EditedScore, Example, Measurement, Rank
 from alignscope.reporting.attributed import Attributed, attributed, is_attribution
 from alignscope.reporting.captions import Part, differences
 from alignscope.reporting.charts import SHARES
@@ -18,18 +18,14 @@ from alignscope.reporting.page import (
     Embedded,
     Row,
     embedded,
-    grouped,
     render,
     row_of,
     rows_of,
-    seconds_of,
-    signatures_of,
     write_page,
 )
 from alignscope.reporting.run import Run, read_run
 from alignscope.reporting.wording import SUMMARY_GROUPS, is_number, kind_in_words, kind_order, section_of
 
-LISTED_PROBLEMS = 200
 LISTED_TIES = 50
 EDITED_CAPTIONS = 8
 
@@ -75,12 +71,8 @@ class Page:
     directions: list[Direction]
     other: list[Row]
     examples: list[Shown]
-    problems: list[tuple[str, str, int]]
-    listed_problems: list[Problem]
     ties: list[Choice]
     ties_by_kind: list[tuple[str, int, int]]
-    signatures: list[tuple[str, list[str]]]
-    seconds: list[tuple[str, float]]
 
 
 def audit_page(directory: Path) -> Path:
@@ -117,12 +109,8 @@ def page_of(run: Run) -> Page:
         directions=_directions(run.ranks),
         other=rows_of(sections[""]),
         examples=_examples(run.examples),
-        problems=grouped(run.problems),
-        listed_problems=run.problems[:LISTED_PROBLEMS],
         ties=ties[:LISTED_TIES],
         ties_by_kind=[(kind_in_words(k), tied[k], offered[k]) for k in sorted(tied, key=kind_order)],
-        signatures=signatures_of(run.measurements),
-        seconds=seconds_of(run),
     )
 
 

@@ -29,6 +29,7 @@ from alignscope.reporting.wording import (
 )
 
 ROOM = Path(__file__).parent
+LISTED_PROBLEMS = 200
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 PNG_HEADER = b"\x89PNG\r\n\x1a\n"
 
@@ -63,8 +64,12 @@ def render(template: str, page: object) -> str:
     environment.filters["kind"] = kind_in_words
     return environment.get_template(template).render(
         page=page,
+        listed=LISTED_PROBLEMS,
         facts=facts,
-        css=Markup((ROOM / "audit.css").read_text(encoding="utf-8")),
+        grouped=grouped,
+        signatures_of=signatures_of,
+        seconds_of=seconds_of,
+        css=Markup((ROOM / "page.css").read_text(encoding="utf-8")),
         glossary=GLOSSARY,
         class_labels=CLASS_LABELS,
     )
