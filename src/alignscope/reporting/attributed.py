@@ -143,7 +143,7 @@ def _methods(run: Run, numbers: Sequence[Measurement]) -> tuple[str, ...]:
 
 
 def _unsupported(run: Run) -> set[str]:
-    said = {problem.what for problem in run.problems}
+    said = {what for what, _, _ in run.problems.groups}
     return {method for method in METHODS if f"{method} is unsupported by this model" in said}
 
 

@@ -6,8 +6,7 @@ import base64
 import binascii
 import os
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from alignscope.errors import UnwritableOutput
-from alignscope.records import Measurement, Problem
+from alignscope.records import Measurement
 from alignscope.reporting.charts import WHOLE, Axis, axis_of, interval_chart
 from alignscope.reporting.glossary import GLOSSARY
 from alignscope.reporting.run import Run
@@ -29,8 +28,6 @@ from alignscope.reporting.wording import (
 )
 
 ROOM = Path(__file__).parent
-LISTED_PROBLEMS = 200
-NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 PNG_HEADER = b"\x89PNG\r\n\x1a\n"
 
 
@@ -64,9 +61,7 @@ def render(template: str, page: object) -> str:
     environment.filters["kind"] = kind_in_words
     return environment.get_template(template).render(
         page=page,
-        listed=LISTED_PROBLEMS,
         facts=facts,
-        grouped=grouped,
         signatures_of=signatures_of,
         seconds_of=seconds_of,
         css=Markup((ROOM / "page.css").read_text(encoding="utf-8")),
@@ -118,27 +113,6 @@ def row_of(m: Measurement, axis: Axis, *, bar: bool = False) -> Row:
         measurement=m,
         remark=m.reason if is_number(m.value) else "",
     )
-
-
-def grouped(problems: Iterable[Problem]) -> list[tuple[str, str, int]]:
-    """Problems by what they were and what was done, most frequent first; numbers that vary are left out."""
-    found: dict[tuple[str, str], Counter[str]] = {}
-    for problem in problems:
-        kind = NUMBER.sub("", problem.what), problem.action
-        found.setdefault(kind, Counter())[problem.what] += 1
-    counted = [(_common(list(whats)), action, whats.total()) for (_, action), whats in found.items()]
-    return sorted(counted, key=lambda row: -row[2])
-
-
-def _common(texts: Sequence[str]) -> str:
-    """Texts that differ in their numbers alone as one.
-
-    >>> _common(["3 of 7 words", "5 of 7 words"])
-    '… of 7 words'
-    """
-    numbers = zip(*map(NUMBER.findall, texts), strict=True)
-    kept = iter([same[0] if len(set(same)) == 1 else "…" for same in numbers])
-    return NUMBER.sub(lambda _: next(kept), texts[0])
 
 
 def signatures_of(measurements: Sequence[Measurement]) -> list[tuple[str, list[str]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ from alignscope.records import (
     Rank,
     WordHeat,
 )
+from alignscope.reporting.faults import Faults, counted
 
 Record = TypeVar("Record")
 
@@ -50,7 +51,7 @@ class Run:
     heats: list[WordHeat]  # of some captions where there are very many
     edits: list[EditedScore]
     ranks: list[Rank]
-    problems: list[Problem]
+    problems: Faults
     examples: list[Example]
     points: list[Point]
     maps: list[PatchMap]
@@ -77,7 +78,7 @@ def read_run(directory: Path) -> Run:
         heats=read_heats(directory / HEATS, shown),
         edits=_rows(directory / EDITS, EditedScore),
         ranks=_rows(directory / RANKS, Rank),
-        problems=_rows(directory / PROBLEMS, Problem),
+        problems=counted(_read(directory / PROBLEMS, Problem)),
         examples=examples,
         points=_rows(directory / POINTS, Point),
         maps=maps,
@@ -138,17 +139,21 @@ def read_maps(path: Path) -> list[PatchMap]:
 
 
 def _rows(path: Path, record: type[Record]) -> list[Record]:
+    return list(_read(path, record))
+
+
+def _read(path: Path, record: type[Record]) -> Iterator[Record]:
+    """The records of a file one by one, none where it is absent."""
     if not path.exists():
-        return []
+        return
     import pyarrow as pa
 
     names = {column.name for column in dataclasses.fields(record)}  # type: ignore[arg-type]
     try:
         if path.suffix == ".parquet":
-            return read_parquet(path, record)
-        return [
-            record(**{name: value for name, value in row.items() if name in names})
-            for row in read_jsonl(path)
-        ]
+            yield from read_parquet(path, record)
+            return
+        for row in read_jsonl(path):
+            yield record(**{name: value for name, value in row.items() if name in names})
     except (pa.ArrowException, TypeError, AttributeError) as error:
         raise BadData(f"{path}: not rows of {record.__name__} ({error}); run it again") from None
