@@ -1,95 +1,87 @@
-"""SugarCrepe: the official counts, the photographs at hand, and faults by record."""
+"""SugarCrepe: the official counts, faults by record, and pairs for an audit."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-from alignscope.data.benchmarks.sugarcrepe import KINDS, SubsetCount, SugarCrepe, read_sugarcrepe, to_pairs
-from alignscope.data.pairs import PairFile, read_pairs
-from alignscope.errors import BadData, UnknownName
-from alignscope.records import FOIL_KINDS, Caption, Foil, Item, Word
+from alignscope.data.benchmarks.as_pairs import as_pairs
+from alignscope.data.benchmarks.sugarcrepe import KINDS, SUGARCREPE, read
+from alignscope.data.images import ImageFolder
+from alignscope.data.items import FolderItems
+from alignscope.data.pairs import read_pairs, write_pairs
+from alignscope.errors import BadData
+from alignscope.records import FOIL_KINDS, Caption, Foil, Item, Problem, Question, Shown
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not (SHARED / "sugar_crepe").is_dir(), reason="../shared/data is not here")
 
-# Records and distinct images per subset: reference/benchmarks.md section 2, counted there by other code.
+# Records, distinct images, records of equal bags of words: reference/benchmarks.md section 2, by other code.
 OFFICIAL = {
-    "add_att": (692, 497),
-    "add_obj": (2062, 908),
-    "replace_att": (788, 524),
-    "replace_obj": (1652, 823),
-    "replace_rel": (1406, 777),
-    "swap_att": (666, 593),
-    "swap_obj": (245, 224),
-}
-# Records whose image is among the 25 photographs of ../shared/data/coco_images.
-WITH_PHOTOGRAPH = {
-    "add_att": 11,
-    "add_obj": 40,
-    "replace_att": 16,
-    "replace_obj": 25,
-    "replace_rel": 22,
-    "swap_att": 4,
-    "swap_obj": 2,
+    "add_att": (692, 497, 0),
+    "add_obj": (2062, 908, 0),
+    "replace_att": (788, 524, 0),
+    "replace_obj": (1652, 823, 0),
+    "replace_rel": (1406, 777, 0),
+    "swap_att": (666, 593, 408),
+    "swap_obj": (245, 224, 164),
 }
 
 
-def subset_of(item: Item) -> str:
-    return item.id.partition("/")[0]
+def bag(text: str) -> Counter[str]:
+    return Counter(re.findall(r"[a-z0-9']+", text.lower()))
+
+
+def parted(found: list[Question | Problem]) -> tuple[list[Question], list[Problem]]:
+    questions = [one for one in found if isinstance(one, Question)]
+    return questions, [one for one in found if isinstance(one, Problem)]
 
 
 @needs_data
 def test_the_official_files_have_their_official_counts():
-    read = read_sugarcrepe(SHARED / "sugar_crepe")
-    assert read.problems == ()
-    assert len(read.items) == 7_511
-    assert len({item.id for item in read.items}) == 7_511
-    assert len({item.image for item in read.items}) == 1_560
-    assert Counter(map(subset_of, read.items)) == {name: records for name, (records, _) in OFFICIAL.items()}
-    for name, (_, images) in OFFICIAL.items():
-        assert len({item.image for item in read.items if subset_of(item) == name}) == images
-    same_words = Counter(
-        subset_of(item)
-        for item in read.items
-        if Counter(item.caption.text.lower().rstrip(". ").split())
-        == Counter(item.foils[0].text.lower().rstrip(". ").split())
-    )
-    assert set(same_words) == {"swap_att", "swap_obj"}  # only swaps keep the bag of words
-    assert all(item.foils[0].kind == KINDS[subset_of(item)] for item in read.items)
+    questions, problems = parted(list(read(SHARED / "sugar_crepe")))
+    assert problems == []
+    assert len({one.id for one in questions}) == len(questions) == 7_511
+    assert len({one.images for one in questions}) == 1_560
+    for name, (records, images, same) in OFFICIAL.items():
+        own = [one for one in questions if one.subset == name]
+        assert len(own) == records
+        assert len({one.images for one in own}) == images
+        assert sum(bag(one.texts[0]) == bag(one.texts[1]) for one in own) == same
+    assert {name: size for name, (size, *_) in OFFICIAL.items()} | {"": 7_511} == SUGARCREPE.sizes
+    by_tag = Counter(tag for one in questions for tag in one.tags)
+    assert by_tag == {"attribute": 692 + 788 + 666, "object": 2062 + 1652 + 245, "relation": 1406}
 
 
 @needs_data
-def test_numbers_are_kept_over_the_gap():
-    swaps = read_sugarcrepe(SHARED / "sugar_crepe" / "swap_obj.json").items
-    names = [item.id for item in swaps]
+def test_captions_stand_as_they_are_and_numbers_over_the_gap():
+    swaps, _ = parted(list(read(SHARED / "sugar_crepe" / "swap_obj.json")))
+    names = {one.id for one in swaps}
     assert len(names) == 245
-    assert {"swap_obj/107", "swap_obj/109", "swap_obj/245"} <= set(names)
+    assert {"swap_obj/107", "swap_obj/109", "swap_obj/245"} <= names
     assert "swap_obj/108" not in names
-    assert swaps[0] == Item(
+    assert sum(any(text != text.strip() for text in one.texts) for one in swaps) == 33
+    assert swaps[0] == Question(
         "swap_obj/0",
-        "000000222235.jpg",
-        Caption("A cat sits on its hind legs, and swats at the plant."),
-        (Foil("A cat sits on the plant, and swats at its hind legs.", "swap_object"),),
+        "swap_obj",
+        "swap_obj",
+        (Shown("000000222235.jpg"),),
+        (
+            "A cat sits on its hind legs, and swats at the plant.",
+            "A cat sits on the plant, and swats at its hind legs.",
+        ),
+        ("object",),
     )
 
 
 @needs_data
-def test_the_photographs_at_hand_cover_120_records():
-    source = SugarCrepe(SHARED / "sugar_crepe", SHARED / "coco_images")
-    assert Counter(map(subset_of, source.items)) == WITH_PHOTOGRAPH
-    assert len(source.items) == 120
-    assert [count.subset for count in source.counts] == list(KINDS)
-    assert {c.subset: (c.records, c.usable) for c in source.counts} == {
-        name: (OFFICIAL[name][0], WITH_PHOTOGRAPH[name]) for name in KINDS
-    }
-    assert len(source.problems) == 7_511 - 120
-    assert {problem.action for problem in source.problems} == {"unscored"}
-    assert source.name == "sugarcrepe"
-    assert source.image("000000000785.jpg").size == (640, 425)
-    # the covering of records by photographs, as the keeper of the data listed it
+def test_the_photographs_at_hand_cover_the_120_records_their_keeper_listed(tmp_path):
+    pairs = as_pairs(SUGARCREPE, SHARED / "sugar_crepe")
+    assert (len(pairs.items), pairs.problems) == (7_511, ())
+    assert all(item.foils[0].kind == KINDS[item.id.partition("/")[0]] for item in pairs.items)
+    held = FolderItems(pairs.items, ImageFolder(SHARED / "coco_images"))
     listed = json.loads((SHARED / "coco_images" / "image_records.json").read_text())
     wanted = {
         f"{name.removeprefix('sugar_crepe/')}/{key}"
@@ -98,15 +90,11 @@ def test_the_photographs_at_hand_cover_120_records():
         if name.startswith("sugar_crepe/")
         for key in keys
     }
-    assert {item.id for item in source.items} == wanted
-
-
-@needs_data
-def test_as_pairs_it_is_the_same_data(tmp_path):
-    assert to_pairs(SHARED / "sugar_crepe", tmp_path / "pairs.jsonl") == 7_511
-    assert read_pairs(tmp_path / "pairs.jsonl").items == read_sugarcrepe(SHARED / "sugar_crepe").items
-    source = SugarCrepe(SHARED / "sugar_crepe", SHARED / "coco_images")
-    assert PairFile(tmp_path / "pairs.jsonl", SHARED / "coco_images").sha == source.sha
+    assert {item.id for item in held.items} == wanted
+    assert len(held.items) == 120
+    assert len(held.problems) == 7_511 - 120
+    assert write_pairs(tmp_path / "pairs.jsonl", pairs.items) == 7_511
+    assert read_pairs(tmp_path / "pairs.jsonl").items == pairs.items
 
 
 def record(**changes: object) -> dict[str, object]:
@@ -116,7 +104,6 @@ def record(**changes: object) -> dict[str, object]:
 def folder(tmp_path: Path, **files: object) -> Path:
     for name, content in files.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
-    Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
     return tmp_path
 
 
@@ -129,61 +116,65 @@ def test_every_subset_has_a_known_kind():
         assert kind == f"{how}_{whole[what]}"
 
 
-def test_unusable_records_are_problems(tmp_path):
+def test_unusable_records_are_problems_and_unknown_fields_are_told_once(tmp_path):
     without = record()
     del without["negative_caption"]
     bad = {
-        "0": record(),
+        "0": record(note=1),
         "2": "x",
         "3": without,
         "5": record(caption=""),
-        "7": record(negative_caption=" a cat"),
+        "7": record(filename=3),
+        "8": record(note=2, negative_caption=" a  cat"),
     }
-    source = SugarCrepe(folder(tmp_path, swap_att=bad), tmp_path)
-    assert [item.id for item in source.items] == ["swap_att/0"]
-    assert source.name == "sugarcrepe-swap_att"
-    assert source.counts == (SubsetCount("swap_att", 5, 1, 1),)
-    by_item = {problem.item: problem.what for problem in source.problems}
-    assert by_item["swap_att/2"] == "the record is a text ('x'), not an object"
-    assert by_item["swap_att/3"] == "`negative_caption` is missing"
-    assert by_item["swap_att/5"] == "`caption` is empty"
-    assert by_item["swap_att/7"] == "`negative_caption` is the caption itself"
-    assert by_item["swap_obj"] == "no file swap_obj.json"
-    assert len(source.problems) == 4 + 6
+    questions, problems = parted(list(read(folder(tmp_path, swap_att=bad))))
+    assert [one.id for one in questions] == ["swap_att/0", "swap_att/8"]
+    unscored = {one.item: one.what for one in problems if one.action == "unscored"}
+    assert unscored == {
+        "swap_att/2": "the record is a text ('x'), not an object with filename, caption, negative_caption",
+        "swap_att/3": "`negative_caption` is missing",
+        "swap_att/5": "`caption` is empty",
+        "swap_att/7": "`filename` is a number (3), not a text",
+        **{name: f"no file {name}.json" for name in KINDS if name != "swap_att"},
+    }
+    handled = [(one.item, one.what) for one in problems if one.action == "handled"]
+    assert len(handled) == 2
+    assert handled[0][0] == ""
+    assert handled[0][1].startswith("unknown field 'note' passed over here and further on")
+    assert handled[1] == (
+        "swap_att/8",
+        "`negative_caption` is `caption` itself; counted, as the authors do",
+    )
 
 
-def test_subsets_are_chosen_by_name(tmp_path):
-    data = folder(tmp_path, swap_att={"0": record()}, add_obj={"4": record()})
-    chosen = SugarCrepe(data, tmp_path, subsets=["swap_att", "add_obj"])
-    assert [(item.id, item.foils[0].kind) for item in chosen.items] == [
-        ("add_obj/4", "add_object"),
-        ("swap_att/0", "swap_attribute"),
+def test_a_foil_that_is_the_caption_makes_no_pair(tmp_path):
+    same = record(negative_caption="a cat ")
+    pairs = as_pairs(SUGARCREPE, folder(tmp_path, add_obj={"4": record(), "5": same}) / "add_obj.json")
+    assert pairs.items == (Item("add_obj/4", "a.png", Caption("a cat"), (Foil("a dog", "add_object"),)),)
+    assert [(one.item, one.action) for one in pairs.problems] == [
+        ("add_obj/5", "handled"),
+        ("add_obj/5", "unscored"),
     ]
-    assert chosen.problems == ()
-    assert [item.id for item in SugarCrepe(data, tmp_path, subsets=["add_obj"]).items] == ["add_obj/4"]
-    with pytest.raises(UnknownName, match="did you mean 'swap_att'"):
-        SugarCrepe(data, tmp_path, subsets=["swap_atts"])
-    with pytest.raises(BadData, match=r"got no replace_rel\.json"):
-        SugarCrepe(data, tmp_path, subsets=["add_obj", "replace_rel"])
 
 
-def test_word_classes_reach_captions_and_foils(tmp_path):
-    def classes(texts):
-        return [Caption(text, (Word("a", 0, 1, "other"),)) for text in texts]
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("mine.json", "{}", r"got 'mine.json', wanted one of add_att\.json, add_obj"),
+        ("add_att.json", "[]", "got a list"),
+        ("add_att.json", "{}", "got no usable record .no record at all., wanted SugarCrepe"),
+        ("add_att.json", '{"0": {"filename": "a.png"}}', r"add_att\.json: 0: `caption` is missing"),
+        ("add_att.json", '{"0": {"filename": "a.pn', "got no valid JSON .*replace the file by a whole copy"),
+        ("add_att.json", '{"0": 1, "0": 2}', "the key '0' twice in one object"),
+    ],
+)
+def test_other_files_are_refused(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(BadData, match=message):
+        list(read(tmp_path / name))
 
-    source = SugarCrepe(folder(tmp_path, swap_att={"0": record()}), tmp_path, word_classes=classes)
-    assert source.items[0].caption.words == source.items[0].foils[0].words == (Word("a", 0, 1, "other"),)
 
-
-def test_other_files_are_refused(tmp_path):
-    with pytest.raises(BadData, match=r"add_att\.json"):
-        read_sugarcrepe(tmp_path / "nowhere")
-    with pytest.raises(BadData, match="got 'mine', wanted one of add_att"):
-        read_sugarcrepe(folder(tmp_path, mine={"0": record()}) / "mine.json")
-    with pytest.raises(BadData, match="got a list"):
-        read_sugarcrepe(folder(tmp_path, add_att=[record()]) / "add_att.json")
-    with pytest.raises(BadData, match="no usable record"):
-        read_sugarcrepe(folder(tmp_path, add_att={}) / "add_att.json")
-    (tmp_path / "add_att.json").write_text('{"0": ')
-    with pytest.raises(BadData, match="no valid JSON"):
-        read_sugarcrepe(tmp_path)
+@pytest.mark.parametrize("place", ["nowhere", "."])
+def test_a_folder_without_the_files_is_refused(tmp_path, place):
+    with pytest.raises(BadData, match=r"got no add_att\.json, .*check the path"):
+        list(read(tmp_path / place))

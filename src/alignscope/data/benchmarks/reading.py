@@ -20,11 +20,15 @@ from alignscope.registry import did_you_mean
 
 @dataclass(frozen=True)
 class Record:
-    """One record of a file: `id` as its question will have it, `subject` where it stands."""
+    """One record of a file: `id` as its question will have it, `subject` where it stands.
+
+    `note` tells of a name that had to be made up.
+    """
 
     id: str
     subject: str
     value: Any
+    note: str = ""
 
     def problem(self, what: str, action: Literal["unscored", "handled"] = "unscored") -> Problem:
         """What is wrong with this record."""
@@ -77,7 +81,7 @@ def list_records(path: Path, *, wanted: str, subset: str = "", key: str = "") ->
     if not isinstance(whole, list):
         raise BadData(f"{path}: got {kind_of(whole)}, wanted {wanted}; check the file")
     for place, value in enumerate(whole):
-        yield Record(_id(subset, _key(value, key, place)), f"{path.name}: record {place}", value)
+        yield _keyed(value, f"{path.name}: record {place}", subset, key, place)
 
 
 def line_records(path: Path, *, wanted: str, subset: str = "", key: str = "") -> Iterator[Record | Problem]:
@@ -97,7 +101,7 @@ def line_records(path: Path, *, wanted: str, subset: str = "", key: str = "") ->
                     what = f"not JSON in UTF-8 ({error}): {line[:60]!r}"
                     yield Problem(_id(subset, f"line-{place + 1}"), subject, what, "unscored")
                     continue
-                yield Record(_id(subset, _key(value, key, place)), subject, value)
+                yield _keyed(value, subject, subset, key, place)
     except OSError as error:
         raise cannot_read(path, error, wanted=wanted) from None
 
@@ -127,7 +131,7 @@ def table_records(
                 fields: Any = dict(zip(header, row, strict=False))
                 if len(row) > len(header):
                     fields = row  # no telling which is which; `usable` says that this is no object
-                yield Record(_id(subset, _key(fields, key, place)), f"{path.name}:{rows.line_num}", fields)
+                yield _keyed(fields, f"{path.name}:{rows.line_num}", subset, key, place)
                 place += 1
     except OSError as error:
         raise cannot_read(path, error, wanted=wanted) from None
@@ -159,6 +163,8 @@ def usable(
         if fault is not None:
             yield record.problem(fault)
             continue
+        if record.note:
+            yield record.problem(record.note, "handled")
         for name in record.value:
             if name not in known:
                 known.add(name)
@@ -187,13 +193,16 @@ def _id(subset: str, key: str) -> str:
     return f"{subset}/{key}" if subset else key
 
 
-def _key(value: Any, field: str, place: int) -> str:
-    """What a record is called; one without a usable key goes by its place."""
+def _keyed(value: Any, subject: str, subset: str, field: str, place: int) -> Record:
+    """A record under its field; one without a usable name there goes by its place, with a note."""
     if not field:
-        return str(place)
+        return Record(_id(subset, str(place)), subject, value)
     key = value.get(field) if isinstance(value, dict) else None
-    is_name = (isinstance(key, int) and not isinstance(key, bool)) or fault_of_text(key) is None
-    return str(key).strip() if is_name else f"record-{place}"
+    if (isinstance(key, int) and not isinstance(key, bool)) or fault_of_text(key) is None:
+        return Record(_id(subset, str(key).strip()), subject, value)
+    own = _id(subset, f"record-{place}")
+    fault = fault_of_text(key) if isinstance(value, dict) and field in value else "is missing"
+    return Record(own, subject, value, f"`{field}` {fault}; the item is called {own!r}")
 
 
 def _fault(value: Any, texts: Collection[str]) -> str | None:

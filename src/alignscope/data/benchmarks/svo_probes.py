@@ -3,7 +3,7 @@ or object.
 
 Reads the authors' svo_probes.csv by the names of its columns, or the lines of Bugliarello et al. 2023
 (`svo_index`, `caption`, `pos_image`, `neg_image`). Asked is which image scores higher, as Bugliarello et al.
-count. The authors' own number is another: the mean of two accuracies of yes-or-no answers for each
+count, though of rows with exactly one changed part, which the authors keep to. The authors' own number is another: the mean of two accuracies of yes-or-no answers for each
 (sentence, image), repeated ones left out; it needs a model that answers 0 or 1.
 """
 

@@ -43,9 +43,9 @@ def _read(annotations: Path) -> Iterator[Question | Problem]:
             yield record
             continue
         row = record.value
-        fault = _fault(row)
-        if fault:
-            yield record.problem(fault)
+        second = row.get("secondary_tag", "")
+        if not isinstance(second, str):
+            yield record.problem(f"`secondary_tag` is {kind_of(second)}, not a text")
             continue
         if diwan is not None and record.id not in diwan:
             yield record.problem(f"no line in {_TAGS}: kept without its tags", "handled")
@@ -90,14 +90,6 @@ def _own_tags(row: dict[str, Any]) -> list[str]:
     predicates = row.get("num_main_preds")
     said = f"{predicates} main predicate{'s' if predicates != 1 else ''}"
     return [tag for tag in (row.get("secondary_tag"), said if predicates is not None else None) if tag]
-
-
-def _fault(row: dict[str, Any]) -> str | None:
-    number = row.get("id")
-    if isinstance(number, bool) or not isinstance(number, int):
-        return f"`id` is {kind_of(number)}, not a whole number" if "id" in row else "`id` is missing"
-    second = row.get("secondary_tag", "")
-    return None if isinstance(second, str) else f"`secondary_tag` is {kind_of(second)}, not a text"
 
 
 WINOGROUND = Benchmark(
