@@ -10,6 +10,7 @@ import typer
 from alignscope.cli.attribute import attribute
 from alignscope.cli.audit import audit
 from alignscope.cli.inspect import inspect
+from alignscope.cli.leaks import leaks
 from alignscope.cli.pairs import pairs
 from alignscope.cli.report import report
 from alignscope.cli.train import train
@@ -29,6 +30,7 @@ app.command()(attribute)
 app.command()(inspect)
 app.command()(train)
 app.command()(pairs)
+app.command()(leaks)
 app.command()(report)
 app.add_typer(world, name="world", help="The built-in world.")
 

@@ -23,7 +23,11 @@ BENCHMARKS = Registry(
         "flickr-retrieval": f"{ROOM}.retrieval:FLICKR",
         "sts-b": f"{ROOM}.similarity:STS_B",
         "sick-r": f"{ROOM}.similarity:SICK_R",
+        "world": f"{ROOM}.world:WORLD",
+        "pairs": f"{ROOM}.world:PAIRS",
     },
 )
-SUITES: dict[str, tuple[str, ...]] = {"composition": tuple(BENCHMARKS)}
+SUITES: dict[str, tuple[str, ...]] = {
+    "composition": tuple(name for name in BENCHMARKS if name not in ("world", "pairs"))
+}
 """Several benchmarks under one name: the evaluation of paper B."""

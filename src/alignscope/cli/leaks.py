@@ -1,0 +1,40 @@
+"""`alignscope leaks`: what of a benchmark was in the training data?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alignscope.cli import options as shared
+
+
+def leaks(
+    benchmark: Annotated[str, typer.Argument(help="a name, such as sugarcrepe")],
+    annotations: Annotated[Path, typer.Option(help="the benchmark's files, as its authors publish them")],
+    training: Annotated[
+        list[Path],
+        typer.Option(help="JSONL, JSON, TSV, CSV or text with images, captions or both; may be given again"),
+    ],
+    out: Annotated[Path, typer.Option(help="the JSONL to write, a line per item")],
+    run: Annotated[
+        Path | None, typer.Option(help="the --out of an evaluation, to split its accuracy")
+    ] = None,
+    seed: shared.Seed = 0,
+    overwrite: Annotated[bool, typer.Option(help="replace an existing file")] = False,
+) -> None:
+    """Find items of BENCHMARK whose image or captions are in the files of --training."""
+    from alignscope.reporting.tables import text_table
+    from alignscope.studies.leakage import find_leaks
+
+    found = find_leaks(benchmark, annotations, training, out, run=run, seed=seed, overwrite=overwrite)
+    seen = found.training
+    typer.echo(text_table(found.measurements))
+    typer.echo(
+        f"training: {len(seen.images)} images and {len(seen.captions)} captions in {seen.rows} rows, "
+        f"{seen.empty} rows without either"
+    )
+    if found.unread:
+        typer.echo(f"{found.unread} items of {benchmark} could not be read and are not compared", err=True)
+    typer.echo(f"{len(found.items)} items: {out.resolve()}")
