@@ -66,10 +66,14 @@ def test_sugarcrepe_becomes_pairs(tmp_path):
     text = ", ".join(record.format(key=k, file=f) for k, f in [("0", "1.jpg"), ("7", "2.jpg")])
     (tmp_path / "replace_obj.json").write_text("{" + text + "}")
     out = tmp_path / "pairs.jsonl"
-    words = ["pairs", str(tmp_path / "replace_obj.json"), "--images", str(tmp_path), "--out", str(out)]
+    words = ["pairs", "sugarcrepe", "--annotations", str(tmp_path / "replace_obj.json")]
+    words += ["--images", str(tmp_path), "--out", str(out)]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     assert out.read_text().count("replace_object") == 1
+    assert "noted: 1 x missing image '2.jpg'" in done.output
+    assert CliRunner().invoke(app, words).exit_code != 0  # it is there already
+    assert CliRunner().invoke(app, [*words, "--overwrite"]).exit_code == 0
 
 
 def test_the_world_is_exported(tmp_path):
