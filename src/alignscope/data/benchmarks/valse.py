@@ -58,19 +58,25 @@ _WANTED = (
 )
 _TEXTS = ("image_file", "caption", "foil")
 _OTHERS = (
-    *(
-        "mturk",
-        "dataset",
-        "dataset_idx",
-        "original_split",
-        "split",
-        "classes",
-        "classes_foil",
-        "answer",
-        "key",
-    ),
-    *("nli_scores", "grammaticality_scores", "foil_method", "foiling_method", "only_caption", "orig_caption"),
-    *("declarative_statement", "declarative_statement_foils", "provenance_of_foils"),
+    "mturk",
+    "linguistic_phenomena",
+    "dataset",
+    "dataset_idx",
+    "original_split",
+    "split",
+    "key",
+    "classes",
+    "classes_foil",
+    "answer",
+    "foil_method",
+    "foiling_method",
+    "only_caption",
+    "orig_caption",
+    "nli_scores",
+    "grammaticality_scores",
+    "declarative_statement",
+    "declarative_statement_foils",
+    "provenance_of_foils",
 )
 
 
