@@ -1,0 +1,208 @@
+"""Scores made elsewhere, against the numbers their makers published."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+
+from alignscope.data.benchmarks.facts import Benchmark, Official
+from alignscope.data.benchmarks.table import BENCHMARKS
+from alignscope.data.benchmarks.winoground import diwan_tags
+from alignscope.data.scorefiles import bare_questions, read_scores, valse_places
+from alignscope.errors import BadData, Unsupported
+from alignscope.records import OptionScore, Problem, Question, Shown
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+has_data = pytest.mark.skipif(not (DATA / "winoground_tags").exists(), reason="no shared data")
+
+
+def caption_benchmark() -> Benchmark:
+    def read(annotations: Path):
+        yield from ()
+
+    return Benchmark("swaps", "Swaps", "caption", read, Official(), "", "", "", "", "")
+
+
+def question(name: str, texts: int = 2) -> Question:
+    return Question(f"s/{name}", "s", "s", (Shown(f"{name}.jpg"),), ("",) * texts)
+
+
+def scored(tmp_path, rows, asked) -> tuple[dict, list[Problem]]:
+    path = tmp_path / "scores.jsonl"
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    found = list(read_scores(path, caption_benchmark(), asked))
+    options = {(one.item, one.second): one for one in found if isinstance(one, OptionScore)}
+    return options, [one for one in found if isinstance(one, Problem)]
+
+
+def row(item: str, text: int, score: object) -> dict:
+    return {"item": item, "image": 0, "text": text, "score": score}
+
+
+@has_data
+@pytest.mark.parametrize(
+    ("model", "published"), [("albef_4m", (29.25, 15.5, 11.0)), ("blip_129m", (35.5, 15.0, 11.75))]
+)
+def test_winoground_as_published_without_its_captions(model, published):
+    folder = DATA / "winoground_tags"
+    path = folder / "reference_scores" / f"{model}.jsonl"
+    asked = bare_questions(
+        path, BENCHMARKS["winoground"], tags=diwan_tags(folder / "new_tag_assignments.json")
+    )
+    found = list(read_scores(path, BENCHMARKS["winoground"], asked))
+    assert Counter(type(one) for one in found) == {OptionScore: 1600}
+    scores: dict[str, dict] = defaultdict(dict)
+    for one in found:
+        scores[one.item][one.first, one.second] = one.score
+    text = [s[0, 0] > s[0, 1] and s[1, 1] > s[1, 0] for s in scores.values()]
+    image = [s[0, 0] > s[1, 0] and s[1, 1] > s[0, 1] for s in scores.values()]
+    both = [one and other for one, other in zip(text, image, strict=True)]
+    assert tuple(100 * sum(each) / 400 for each in (text, image, both)) == published
+    assert sum("clean" in one.tags for one in asked) == 171
+    assert len({shown.key for one in asked for shown in one.images}) == 800
+
+
+@has_data
+@pytest.mark.parametrize(
+    ("model", "published", "overall", "is_bare"),
+    [
+        ("albef_4m", "71.3 78.8 62.2 65.1 59.8 73.1 73.6 58.4 52.4 55.8 95.5", "69.1", False),
+        ("clipcap_cc", "66.3 54.8 49.4 50.1 51.5 83.2 75.5 87.9 45.1 45.2 94.7", "65.7", True),
+    ],
+)
+def test_valse_as_published_with_and_without_annotations(model, published, overall, is_bare):
+    valse, folder = BENCHMARKS["valse"], DATA / "valse"
+    path = folder / "reference_scores" / f"{model}.jsonl"
+    if is_bare:
+        found = list(read_scores(path, valse, bare_questions(path, valse)))
+    else:
+        asked = [one for one in valse.read(folder) if isinstance(one, Question)]
+        found = list(read_scores(path, valse, asked, annotations=folder))
+    assert Counter(type(one) for one in found) == {OptionScore: 2 * 7702}
+    right: dict[str, list[bool]] = defaultdict(list)
+    for one in found:
+        if one.second == 0:
+            right[one.subset].append(one.chosen and not one.is_tie)
+    assert " ".join(f"{100 * sum(right[each]) / len(right[each]):.1f}" for each in valse.sizes) == published
+    assert f"{100 * sum(map(sum, right.values())) / 7702:.1f}" == overall
+
+
+@has_data
+def test_a_damaged_valse_file_loses_only_what_is_damaged(tmp_path):
+    valse, folder = BENCHMARKS["valse"], DATA / "valse"
+    lines = (folder / "reference_scores" / "albef_4m.jsonl").read_text().splitlines()[:1898]
+    extra = {"label": "3_c", "score": 0.5, "instrument": "actant-swap"}  # left out by the authors
+    (tmp_path / "s.jsonl").write_text("\n".join([*lines[:4], *lines[6:-1], json.dumps(extra)]))
+    asked = [one for one in valse.read(folder / "actant-swap.json") if isinstance(one, Question)]
+    found = list(read_scores(tmp_path / "s.jsonl", valse, asked, annotations=folder))
+    assert [(one.item, one.what, one.action) for one in found if isinstance(one, Problem)] == [
+        (
+            "actant-swap/actions_test_3",
+            "a score of image 0 with text 0, but valse as read has no such item: passed over",
+            "handled",
+        ),
+        ("actant-swap/actions_test_2", "missing scores: all", "unscored"),
+        ("actant-swap/actions_test_1041", "missing scores: image 0 with text 1", "unscored"),
+    ]
+    assert sum(isinstance(one, OptionScore) for one in found) == 1898
+    assert sum(one.score is None for one in found if isinstance(one, OptionScore)) == 3
+
+
+@has_data
+def test_valse_labels_need_all_files(tmp_path):
+    (tmp_path / "existence.json").write_text("{}")
+    with pytest.raises(BadData, match=r"actant-swap\.json"):
+        valse_places(tmp_path, BENCHMARKS["valse"])
+
+
+@has_data
+def test_a_winoground_item_without_a_line_is_missed(tmp_path):
+    lines = (DATA / "winoground_tags/reference_scores/albef_4m.jsonl").read_text().splitlines()
+    path = tmp_path / "s.jsonl"
+    path.write_text("\n".join([*lines[:-4], '{"label": "400_c0_i0", "score": 1}']))
+    asked = bare_questions(path, BENCHMARKS["winoground"])
+    assert len(asked) == 400
+    problems = [one for one in read_scores(path, BENCHMARKS["winoground"], asked) if isinstance(one, Problem)]
+    assert [(one.item, one.action) for one in problems] == [
+        ("400", "handled"),
+        ("winoground/399", "unscored"),
+    ]
+
+
+def test_our_own_lines_by_id_or_by_key(tmp_path):
+    rows = [row("s/1", 0, 2.0), row("s/1", 1, 1), row("2", 0, 0.1), row("2", 1, 0.1)]
+    options, problems = scored(tmp_path, rows, [question("1"), question("2")])
+    assert not problems
+    assert [options["s/1", text].score for text in (0, 1)] == [2.0, 1.0]
+    assert (options["s/1", 0].chosen, options["s/1", 1].chosen) == (True, False)
+    assert options["s/2", 0].is_tie
+
+
+def test_two_texts_have_a_score_in_either_order(tmp_path):
+    path = tmp_path / "s.jsonl"
+    path.write_text('{"item": "test/7", "texts": [1, 0], "score": 0.4}\n')
+    asked = [Question("test/7", "test", "test", (), ("a", "b"), (), 3.0)]
+    (only,) = read_scores(path, BENCHMARKS["sts-b"], asked)
+    assert (only.score, only.gold) == (0.4, 3.0)
+
+
+def test_a_key_of_two_subsets_stands_for_neither(tmp_path):
+    asked = [question("1"), Question("t/1", "t", "t", (Shown("1.jpg"),), ("", ""))]
+    options, problems = scored(tmp_path, [row("1", 0, 1), row("1", 1, 2)], asked)
+    assert all(one.score is None for one in options.values())
+    assert Counter(one.item for one in problems) == {"1": 2, "s/1": 1, "t/1": 1}
+
+
+def test_every_fault_is_told_by_item_and_nothing_counts_twice(tmp_path):
+    rows = [
+        *(row("s/1", 0, 2), row("s/1", 1, 1), row("s/1", 0, 2)),  # the same line twice
+        *(row("s/2", 0, 2), row("s/2", 1, 1), row("s/2", 0, 3)),  # two values
+        *(row("s/3", 0, float("nan")), row("s/3", 1, 1)),
+        row("s/4", 1, 1),
+        *(row("s/5", 0, "2"), row("s/5", 1, True)),
+        *(row("s/6", 0, 1), row("s/6", 1, 2), row("s/6", 2, 9)),  # no third text
+        row("s/9", 0, 1),  # no such item
+        "{broken",
+        {"item": "s/7", "score": 1},
+        {"label": "7_x", "score": 1},
+        "[1]",
+    ]
+    options, problems = scored(tmp_path, rows, [question(str(number)) for number in range(1, 8)])
+    assert [(one.item, one.subject.rpartition(":")[2], one.action) for one in problems] == [
+        ("s/6", "14", "handled"),
+        ("s/9", "15", "handled"),
+        ("line-16", "16", "unscored"),
+        ("s/7", "17", "unscored"),
+        ("", "18", "unscored"),
+        ("", "19", "unscored"),
+        ("s/1", "3", "handled"),
+        ("s/2", "6", "unscored"),
+        ("s/3", "7", "unscored"),
+        ("s/4", "scores.jsonl", "unscored"),
+        ("s/5", "10", "unscored"),
+        ("s/5", "11", "unscored"),
+        ("s/7", "scores.jsonl", "unscored"),
+    ]
+    assert {name: one.score for name, one in options.items() if one.score is not None} == {
+        ("s/1", 0): 2,
+        ("s/1", 1): 1,
+        ("s/2", 1): 1,
+        ("s/3", 1): 1,
+        ("s/4", 1): 1,
+        ("s/6", 0): 1,
+        ("s/6", 1): 2,
+    }
+    assert len(options) == 14
+
+
+def test_what_is_no_score_file_is_refused(tmp_path):
+    (tmp_path / "s.jsonl").write_text("{}\n")
+    with pytest.raises(BadData, match="no usable line"):
+        list(read_scores(tmp_path / "s.jsonl", caption_benchmark(), [question("1")]))
+    with pytest.raises(BadData, match="No such file"):
+        list(read_scores(tmp_path / "absent.jsonl", caption_benchmark(), [question("1")]))
+    with pytest.raises(Unsupported, match="ranks"):
+        list(read_scores(tmp_path / "s.jsonl", BENCHMARKS["coco-retrieval"], []))
