@@ -109,6 +109,19 @@ def read_parquet(path: Path, record: type[Record]) -> list[Record]:
         raise BadData(f"{path}: not a Parquet file of {record.__name__} records: {error}") from None
 
 
+def stream_parquet(path: Path, record: type[Record]) -> Iterator[Record]:
+    """As `read_parquet`, a few thousand records at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=4096):
+                yield from (record(**row) for row in batch.to_pylist())
+    except (pa.ArrowInvalid, TypeError) as error:
+        raise BadData(f"{path}: not a Parquet file of {record.__name__} records: {error}") from None
+
+
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """A temporary neighbour of `path` that takes its place at the end and is gone after an error."""

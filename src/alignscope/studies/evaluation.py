@@ -1,0 +1,294 @@
+"""`alignscope evaluate`: a model's scores on a benchmark, option by option, and what is counted of them.
+
+Unique images and texts are encoded once and kept by content; questions are streamed, so that memory
+does not grow with them. A stopped run goes on where it was; several processes (torchrun) make the same
+files as one.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import alignscope
+from alignscope.data.benchmarks.facts import Benchmark
+from alignscope.errors import BadData, BadInput, OutputExists
+from alignscope.evaluation.official import measure
+from alignscope.evaluation.retrieval import mean_recall, recall
+from alignscope.files import (
+    merge_parquet,
+    read_jsonl,
+    sha_of,
+    stream_parquet,
+    write_json,
+    write_jsonl,
+    write_parquet,
+)
+from alignscope.models.protocols import DualEncoder
+from alignscope.records import Measurement, OptionScore, Problem, Question, Rank, Signature
+from alignscope.studies.embeddings import Progress
+from alignscope.studies.encoding import TEXTS_PER_IMAGE, encode_images, encode_texts, settle
+from alignscope.studies.output import RUN, claim
+from alignscope.studies.plan import CHUNK, Contents, Images, Plan
+from alignscope.studies.processes import Processes, processes
+from alignscope.studies.scoring import Sources, chunks, missing, problems, ranked, scored
+from alignscope.studies.store import EmbeddingStore
+
+READER = "reader.jsonl"  # in the work directory: what the reader had to say
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A finished evaluation: where it lies, what it measured, how many problems it lists."""
+
+    directory: Path
+    measurements: tuple[Measurement, ...]
+    problems: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is evaluated on what, and where the work lies."""
+
+    model: DualEncoder
+    benchmark: Benchmark
+    annotations: Path
+    images: Images | None
+    out: Path
+    sources: Sources
+    dtype: str
+    batch_size: int
+    seed: int
+    draws: int
+    allow_missing: bool
+
+    @property
+    def work(self) -> Path:
+        """Where parts are kept until the run is finished."""
+        return self.out / "work"
+
+    def lines(self) -> Iterator[Question | Problem]:
+        """The reader's lines from the start."""
+        return self.benchmark.read(self.annotations)
+
+
+def evaluate(
+    model: DualEncoder,
+    benchmark: Benchmark,
+    annotations: Path,
+    images: Images | None,
+    out: Path,
+    *,
+    allow_missing: bool = False,
+    cache: Path | None = None,
+    batch_size: int = 64,
+    dtype: str = "float32",
+    seed: int = 0,
+    draws: int = 2000,
+    resume: bool = False,
+    overwrite: bool = False,
+    command: str = "",
+    progress: Progress = lambda stage, done, total: None,
+) -> Evaluated:
+    """Score every item of `benchmark` and write run.json, scores, problems and measurements under `out`.
+
+    Items whose image is missing or broken are refused, unless `allow_missing`; the signature then says how
+    many they are. `cache` keeps embeddings for other runs of the same model; without it they go with the
+    run. Under torchrun every process calls this, and all get the result.
+    """
+    if images is None and benchmark.asks != "similarity":
+        raise BadInput(f"{benchmark.name} asks about images and got none: give --images ({benchmark.images})")
+    identity = {
+        "kind": "evaluate",
+        "version": alignscope.__version__,
+        "model": {"name": model.name, "fingerprint": model.fingerprint},
+        "benchmark": benchmark.name,
+        "dtype": dtype,
+        "settings": {"seed": seed, "draws": draws, "batch_size": batch_size},
+    }
+    with processes() as group:
+        started, clock = datetime.datetime.now(datetime.UTC), _Clock()
+        group.first(lambda: claim(out, identity, resume=resume, overwrite=overwrite))
+        kept = (cache or out / "work" / "embeddings") / model.fingerprint / dtype
+        pictures, texts = EmbeddingStore(kept / "images"), EmbeddingStore(kept / "texts")
+        sources = Sources(Plan(out / "work" / "plan.sqlite"), pictures, texts, model.traits)
+        task = Task(
+            *(model, benchmark, annotations, images, out, sources),
+            *(dtype, batch_size, seed, draws, allow_missing),
+        )
+        contents = group.first(lambda: _planned(task))
+        clock.lap("plan")
+        _encode(task, contents, group, progress)
+        clock.lap("encoding")
+        lost = group.first(lambda: _settled(task, contents))
+        _score(task, contents, group, progress)
+        clock.lap("scoring")
+        run = {**identity, "identity": identity, "finished": True, "command": command}
+        run |= {"started": started.isoformat(timespec="seconds"), "seed": seed}
+        return group.first(lambda: _finished(task, contents, lost, run, clock))
+
+
+class _Clock:
+    """Seconds per stage."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, stage: str) -> None:
+        now = time.monotonic()
+        self.laps[stage] = round(now - self._last, 2)
+        self._last = now
+
+
+def _planned(task: Task) -> Contents:
+    """One pass over the reader; images that are not there are refused before anything is encoded."""
+    task.work.mkdir(exist_ok=True)
+    told: list[Problem] = []
+    contents = task.sources.plan.made(task.lines(), task.images, task.model, told)
+    for subset, wanted in task.benchmark.sizes.items():
+        got = contents.items[subset] if subset else contents.items.total()
+        if got < wanted:
+            what = f"{got} items, the authors count {wanted}"
+            told.append(Problem(subset, task.annotations.name, what, "handled"))
+    write_jsonl(task.work / READER, told)
+    _refuse_missing(task, contents)
+    return contents
+
+
+def _settled(task: Task, contents: Contents) -> Counter[str]:
+    """Items that cannot be scored by subset, after all was encoded; from here on the data are settled."""
+    sources = task.sources
+    settle(sources.plan, task.images, sources.images, sources.texts)
+    lost = _refuse_missing(task, contents)
+    data = {"annotations": contents.annotations, "images": contents.images}
+    run = json.loads((task.out / RUN).read_text(encoding="utf-8"))
+    before = run.get("data", data)
+    if any(before[name] != data[name] for name in data):
+        raise OutputExists(
+            f"{task.out} holds a run on other data (annotations or images have changed since): "
+            "give --overwrite or another --out"
+        )
+    write_json(task.out / RUN, {**run, "data": {**before, **data}})
+    return lost
+
+
+def _refuse_missing(task: Task, contents: Contents) -> Counter[str]:
+    """How many items of each subset cannot be scored; an error with their list, unless they may be missing."""
+    lost, told = Counter(contents.unread), task.out / "problems.jsonl"
+
+    def problems() -> Iterator[Any]:
+        yield from read_jsonl(task.work / READER)
+        for question, faults in missing(task.lines(), task.sources.plan):
+            lost[question.subset] += 1
+            yield from faults
+
+    write_jsonl(told, problems())
+    count, total = lost.total(), contents.items.total() + contents.unread.total()
+    if count and count == total:
+        raise BadData(f"{task.benchmark.name}: none of {total} items can be scored; {told} says why of each")
+    if not total:
+        raise BadData(f"{task.annotations}: got no item, wanted {task.benchmark.files}; check the path")
+    if count and not task.allow_missing:
+        parts = [
+            f"{name} {number} of {contents.items[name] + contents.unread[name]}"
+            for name, number in sorted(lost.items())
+        ]
+        raise BadData(
+            f"{task.benchmark.name}: {count:,} of {total:,} items cannot be scored ({', '.join(parts)}); "
+            f"{told} lists them with the reasons. A number over the others would be one of another set: "
+            "put in what is missing and --resume, or give --allow-missing to have it said in the signature"
+        )
+    return lost
+
+
+def _encode(task: Task, contents: Contents, group: Processes, progress: Progress) -> None:
+    """All embeddings the store lacks."""
+    sources, size = task.sources, task.batch_size
+    pictures, texts = sources.plan.counts()
+
+    def tell(stage: str, total: int) -> Any:
+        return lambda done: progress(stage, done, total) if group.rank == 0 else None
+
+    if task.images is not None:
+        told = tell("images", -(-pictures // size))
+        encode_images(
+            task.model, sources.plan, task.images, sources.images, group, batch_size=size, tell=told
+        )
+    told = tell("texts", -(-texts // (size * TEXTS_PER_IMAGE)))
+    encode_texts(task.model, sources.plan, sources.texts, group, batch_size=size, tell=told)
+    group.wait()
+
+
+def _score(task: Task, contents: Contents, group: Processes, progress: Progress) -> None:
+    """Records and problems of each chunk as a part, unless it is there; the scores are written last."""
+    total = _chunk_count(contents)
+    for chunk in chunks(task.lines(), task.sources.plan, group):
+        path = _part(task, "scores", chunk.number)
+        if not path.exists():
+            write_jsonl(_part(task, "problems", chunk.number), problems(chunk, task.sources))
+            write_parquet(path, scored(task.benchmark, chunk, task.sources), OptionScore)
+        if group.rank == 0:
+            progress("scores", chunk.number + 1, total)
+    group.wait()
+
+
+def _chunk_count(contents: Contents) -> int:
+    return -(-contents.items.total() // CHUNK)
+
+
+def _part(task: Task, name: str, number: int) -> Path:
+    return task.work / f"{name}-{number:08d}.{'parquet' if name == 'scores' else 'jsonl'}"
+
+
+def _finished(
+    task: Task, contents: Contents, lost: Counter[str], run: dict[str, Any], clock: _Clock
+) -> Evaluated:
+    """The parts as one file per kind of record, and what is measured of them."""
+    out, name, count = task.out, task.benchmark.name, _chunk_count(contents)
+    parts = chain([task.work / READER], (_part(task, "problems", number) for number in range(count)))
+    told = write_jsonl(out / "problems.jsonl", chain.from_iterable(map(read_jsonl, parts)))
+    total = contents.items.total() + contents.unread.total()
+    items, images = total - lost.total(), task.sources.plan.usable_images()
+    sha = sha_of([contents.annotations, contents.images])
+    signature = Signature(
+        "official accuracy",
+        f"{name}[{lost.total()} of {total} missing]" if lost.total() else name,
+        *(sha, items, images, task.model.name, task.model.fingerprint[:12]),
+        dtype=task.dtype,
+        seed=task.seed,
+        version=alignscope.__version__,
+    )
+    numbers = _measured(task, contents, lost, signature)
+    clock.lap("measuring")
+    write_parquet(out / "measurements.parquet", numbers, Measurement)
+    run["model"] = {**run["model"], "traits": asdict(task.model.traits)}
+    run["settings"] = {**run["settings"], "allow_missing": task.allow_missing}
+    run["data"] = {"name": name, "sha": sha, "annotations": contents.annotations, "images": contents.images}
+    run["counts"] = {"items": items, "missing": lost.total(), "images": images, "problems": told}
+    write_json(out / RUN, {**run, "seconds": clock.laps})
+    shutil.rmtree(task.work)
+    return Evaluated(out, tuple(numbers), told)
+
+
+def _measured(task: Task, contents: Contents, lost: Counter[str], signature: Signature) -> list[Measurement]:
+    """Records to measurements: the one place that knows of the two ways to be measured."""
+    out = task.out
+    how: dict[str, Any] = {"signature": signature, "draws": task.draws, "seed": task.seed}
+    if task.benchmark.asks == "retrieval":
+        found = ranked(task.lines(), task.sources)
+        write_parquet(out / "ranks.parquet", found.ranks, Rank)
+        how["missing"] = found.missing
+        return [*recall(found.ranks, **how), *mean_recall(found.ranks, **how)]
+    parts = [_part(task, "scores", number) for number in range(_chunk_count(contents))]
+    merge_parquet(out / "scores.parquet", parts, OptionScore)
+    records = stream_parquet(out / "scores.parquet", OptionScore)
+    return measure(task.benchmark, records, missing=lost, **how)
