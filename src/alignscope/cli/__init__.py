@@ -9,6 +9,9 @@ import typer
 
 from alignscope.cli.attribute import attribute
 from alignscope.cli.audit import audit
+from alignscope.cli.compare import compare
+from alignscope.cli.data import app as data
+from alignscope.cli.evaluate import evaluate
 from alignscope.cli.inspect import inspect
 from alignscope.cli.leaks import leaks
 from alignscope.cli.pairs import pairs
@@ -28,10 +31,13 @@ app = typer.Typer(
 app.command()(audit)
 app.command()(attribute)
 app.command()(inspect)
+app.command()(evaluate)
 app.command()(train)
 app.command()(pairs)
 app.command()(leaks)
+app.command()(compare)
 app.command()(report)
+app.add_typer(data, name="data", help="Benchmarks and their files.")
 app.add_typer(world, name="world", help="The built-in world.")
 
 
