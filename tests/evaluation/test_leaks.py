@@ -43,11 +43,11 @@ def test_items_are_counted_by_way_and_subset():
     found = {
         (m.measure, m.group): (m.value, m.items, m.images) for m in items_seen(OVERLAPS, signature=SIGNATURE)
     }
-    assert found["items seen in training (image)", "all"] == (2, 7, 6)
-    assert found["items seen in training (right caption)", "all"] == (1, 7, 6)
-    assert found["items seen in training (wrong caption)", "b"] == (1, 3, 3)
-    assert found["items seen in training (any)", "all"] == (3, 7, 6)
-    assert found["items seen in training (any)", "a"] == (2, 4, 3)
+    assert found["seen in training", "image"] == (2, 7, 6)
+    assert found["seen in training", "right caption"] == (1, 7, 6)
+    assert found["seen in training", "wrong caption | b"] == (1, 3, 3)
+    assert found["seen in training", "any"] == (3, 7, 6)
+    assert found["seen in training", "any | a"] == (2, 4, 3)
     assert len(found) == 4 * 3
 
 

@@ -21,6 +21,7 @@ from alignscope.evaluation.intervals import (
 )
 from alignscope.records import Measurement, Signature
 
+MEASURE = "seen in training"
 SEEN: Mapping[str, Callable[[Overlap], bool]] = {
     "image": lambda one: one.saw_image,
     "right caption": lambda one: one.saw_right_caption,
@@ -40,15 +41,14 @@ RULES: Mapping[Asks, tuple[str, str]] = {
 def items_seen(overlaps: Sequence[Overlap], *, signature: Signature) -> list[Measurement]:
     """How many items training saw, by way and by subset: counts of these lists, hence without intervals."""
     found = []
-    for way, is_seen in SEEN.items():
-        measure = f"items seen in training ({way})"
-        for group, items in _by_subset(overlaps):
-            images = len({one.image for one in items if one.image})
-            signed = replace(signature, measure=measure, items=len(items), images=images, ties="none")
+    for subset, items in _by_subset(overlaps):
+        images = len({one.image for one in items if one.image})
+        signed = replace(signature, measure=MEASURE, items=len(items), images=images, ties="none")
+        for way, is_seen in SEEN.items():
             found.append(
                 Measurement(
-                    measure=measure,
-                    group=group,
+                    measure=MEASURE,
+                    group=way + subset,
                     value=float(sum(map(is_seen, items))),
                     low=None,
                     high=None,
@@ -98,12 +98,11 @@ def accuracy_by_overlap(
             ties=sum(answers[item].sign == 0 for item in items if item in answers),
             missing=sum(item not in answers for item in items),
             level=level,
-            reason="; ".join(filter(None, [RULES[asks][1], interval.reason])),
+            reason="; ".join(filter(None, [interval.reason, RULES[asks][1]])),
         )
 
     found = []
-    for subset, items in _by_subset(overlaps):
-        after = "" if subset == "all" else f" | {subset}"
+    for after, items in _by_subset(overlaps):
         parts = {"clean": [one for one in items if one.is_clean]}
         parts |= {f"seen ({way})": [one for one in items if is_seen(one)] for way, is_seen in SEEN.items()}
         for name, part in parts.items():
@@ -135,11 +134,11 @@ def _answers(scores: Columns, asks: Asks) -> dict[str, _Answer]:
 
 
 def _by_subset(overlaps: Sequence[Overlap]) -> list[tuple[str, Sequence[Overlap]]]:
-    """All items, and where there are several subsets each of them."""
+    """All items, and where there are several subsets each of them, with what tells their groups apart."""
     subsets: dict[str, list[Overlap]] = {}
     for one in overlaps:
-        subsets.setdefault(one.subset, []).append(one)
-    return [("all", overlaps), *(subsets.items() if len(subsets) > 1 else ())]
+        subsets.setdefault(f" | {one.subset}", []).append(one)
+    return [("", overlaps), *(subsets.items() if len(subsets) > 1 else ())]
 
 
 def _sample(items: Collection[Overlap], answers: Mapping[str, _Answer]) -> Sample:
