@@ -5,11 +5,13 @@ A `Tree` is a mean of means: of the subsets it names, each inner group first ave
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-Tree: TypeAlias = "str | tuple[Tree, ...]"
+from alignscope.data.benchmarks.vl_checklist import SOURCES
+
+Tree: TypeAlias = str | tuple[Any, ...]  # of trees again
 
 
 @dataclass(frozen=True)
@@ -46,37 +48,22 @@ def leaves(tree: Tree) -> list[str]:
     return [tree] if isinstance(tree, str) else [name for branch in tree for name in leaves(branch)]
 
 
-def _inside(axis: str, *files: Tree) -> Tree:
-    """Files of an axis by their path, "Attribute/color/vaw"."""
-    return tuple(f"{axis}/{one}" if isinstance(one, str) else _inside(axis, *one) for one in files)
+def _axis(axis: str, files: Sequence[str]) -> Tree:
+    """Files by their data source, "vg_obj" and "vg_subj" being of one."""
+    sources = dict.fromkeys(name.partition("_")[0] for name in files)
+    return tuple(
+        tuple(f"{axis}/{name}" for name in files if name.partition("_")[0] == source) for source in sources
+    )
 
 
-_OBJECTS: tuple[Tree, ...] = (
-    "hake",
-    ("swig_agent", "swig_destination", "swig_item", "swig_tool"),
-    ("vg_obj", "vg_subj"),
-)
 AXES: dict[str, Tree] = {
-    **{
-        f"Object/Size/{size}": _inside(f"Object/Size/{size}", *_OBJECTS)
-        for size in ("large", "medium", "small")
-    },
-    **{
-        f"Object/Location/{place}": _inside(f"Object/Location/{place}", *_OBJECTS)
-        for place in ("center", "mid", "margin")
-    },
-    **{
-        f"Attribute/{kind}": _inside(f"Attribute/{kind}", "vaw", "vg")
-        for kind in ("action", "color", "material", "size", "state")
-    },
-    "Relation/action": _inside("Relation/action", "hake", "swig", "vg"),
-    "Relation/spatial": _inside("Relation/spatial", "vg"),
+    f"{axis[0]}-{axis.rpartition('/')[2]}": _axis(axis, files) for axis, files in SOURCES.items()
 }
 """The 13 axes of VL-CheckList: mean over the files of a data source, then over sources (radar.py 122-137)."""
 
 
-def _axes(kind: str) -> Tree:
-    return tuple(tree for axis, tree in AXES.items() if axis.startswith(f"{kind}/"))
+def _axes(letter: str) -> Tree:
+    return tuple(tree for axis, tree in AXES.items() if axis.startswith(f"{letter}-"))
 
 
 AGGREGATES: dict[str, tuple[Aggregate, ...]] = {
@@ -86,8 +73,8 @@ AGGREGATES: dict[str, tuple[Aggregate, ...]] = {
     ),
     "vl-checklist": (
         *(Aggregate(axis, tree, measure="official accuracy") for axis, tree in AXES.items()),
-        Aggregate("Relation", _axes("Relation")),
-        Aggregate("Attribute", _axes("Attribute")),
+        Aggregate("Relation", _axes("R")),
+        Aggregate("Attribute", _axes("A")),
     ),
     "valse": (Aggregate("Relation", (("actant-swap", "action-replacement"), "relations")),),
     "svo-probes": (Aggregate("Relation", "verb"),),

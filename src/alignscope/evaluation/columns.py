@@ -108,9 +108,9 @@ def signs(columns: Columns, asks: str, *, dtype: type = np.float32) -> dict[str,
         (s00, s01), (s10, s11) = (
             [_option(columns, scores, image, text) for text in (0, 1)] for image in (0, 1)
         )
-        text = np.minimum(_compared(s00, s01), _compared(s11, s10))
-        image = np.minimum(_compared(s00, s10), _compared(s11, s01))
-        return {"text": text, "image": image, "group": np.minimum(text, image)}
+        text = _worse(_compared(s00, s01), _compared(s11, s10))
+        image = _worse(_compared(s00, s10), _compared(s11, s01))
+        return {"text": text, "image": image, "group": _worse(text, image)}
     if asks == "two captions":
         one, two, wrong = (_option(columns, scores, 0, text) for text in (0, 1, 2))
         both, one_wrong, two_wrong = (
@@ -118,8 +118,8 @@ def signs(columns: Columns, asks: str, *, dtype: type = np.float32) -> dict[str,
         )
         first, second = _compared(one, wrong), _compared(two, wrong)
         return {
-            "ITT": np.minimum(first, second),
-            "TOT": np.minimum(_compared(both, one_wrong), _compared(both, two_wrong)),
+            "ITT": _worse(first, second),
+            "TOT": _worse(_compared(both, one_wrong), _compared(both, two_wrong)),
             "first caption": first,
             "second caption": second,
         }
@@ -136,8 +136,9 @@ def _against_best(
     right = np.full(count, np.nan, dtype=scores.dtype)
     right[columns.item[is_right]] = scores[is_right]
     wrong = np.full(count, -np.inf, dtype=scores.dtype)
-    np.maximum.at(wrong, columns.item[~is_right], scores[~is_right])  # NaN stays
-    wrong[np.isneginf(wrong)] = np.nan  # no other option
+    others = np.where(np.isnan(scores), np.inf, scores)[~is_right]  # one that is missing could be the best
+    np.maximum.at(wrong, columns.item[~is_right], others)
+    wrong[np.isinf(wrong)] = np.nan
     return _compared(right, wrong)
 
 
@@ -162,3 +163,9 @@ def _compared(
     sign = (one > other).astype(np.float64) - (one < other)
     sign[np.isnan(one) | np.isnan(other)] = np.nan
     return sign
+
+
+def _worse(one: Float[np.ndarray, " item"], other: Float[np.ndarray, " item"]) -> Float[np.ndarray, " item"]:
+    """What two comparisons say together; NaN where one of them cannot be made."""
+    with np.errstate(invalid="ignore"):
+        return np.minimum(one, other)

@@ -24,7 +24,7 @@ from alignscope.evaluation.similarity import correlations
 from alignscope.records import Measurement, OptionScore, Signature
 
 Values = Float[np.ndarray, " item"]
-Places = Int[np.ndarray, " place"]
+Places = Int[np.ndarray, "..."]  # sets of them differ in size
 
 
 @dataclass(frozen=True)

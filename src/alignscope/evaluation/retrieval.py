@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from alignscope.errors import BadData, LengthMismatch
-from alignscope.evaluation.intervals import clustered_bootstrap, measured, sample_of
+from alignscope.evaluation.intervals import clustered_average, clustered_bootstrap, measured, sample_of
 from alignscope.records import Measurement, Rank, Signature
 
 IMAGE_TO_TEXT, TEXT_TO_IMAGE = "image to text", "text to image"
@@ -103,6 +104,73 @@ def recall(
                 )
             )
     return numbers
+
+
+def mean_recall(
+    ranks: Sequence[Rank],
+    *,
+    signature: Signature,
+    ks: Sequence[int] = (1, 5, 10),
+    missing: Mapping[str, int] | None = None,
+    draws: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> list[Measurement]:
+    """The mean of the recalls at all `ks`, per direction and of both (BLIP's txt_r_mean, img_r_mean, r_mean)."""
+    signature = replace(signature, ties="worst", seed=seed)
+    lost = dict(missing or {})
+    samples = {
+        direction: sample_of(
+            [(sum(r.rank <= k for k in ks) / len(ks), r.image) for r in ranks if r.direction == direction]
+        )
+        for direction in (IMAGE_TO_TEXT, TEXT_TO_IMAGE)
+    }
+    rows = [(direction, [sample], lost.get(direction, 0)) for direction, sample in samples.items()]
+    rows.append(("both directions", list(samples.values()), sum(lost.values())))
+    return [
+        measured(
+            clustered_average(used, draws=draws, seed=seed, level=level),
+            used,
+            measure="mean recall",
+            group=group,
+            signature=signature,
+            missing=gone,
+            level=level,
+            reason=f"of recall@{', @'.join(map(str, ks))}" if all(len(s.values) for s in used) else "",
+        )
+        for group, used, gone in rows
+    ]
+
+
+def ranks_from_arrays(
+    image_to_text: Float[np.ndarray, " image"] | Int[np.ndarray, " image"],
+    text_to_image: Float[np.ndarray, " text"] | Int[np.ndarray, " text"],
+    *,
+    image_of_text: Sequence[int],
+    image_keys: Sequence[str],
+) -> list[Rank]:
+    """Records from published ranks, 0 being first as in BLIP's itm_eval; ties are not known."""
+    if len(image_to_text) != len(image_keys) or len(text_to_image) != len(image_of_text):
+        raise LengthMismatch(
+            f"{len(image_to_text)} and {len(text_to_image)} ranks for {len(image_keys)} images and "
+            f"{len(image_of_text)} texts: give one per query"
+        )
+    texts, images = len(text_to_image), len(image_to_text)
+    found = []
+    owners = [image_keys[place] for place in image_of_text]
+    for direction, keys, names, values, candidates in (
+        (IMAGE_TO_TEXT, image_keys, image_keys, image_to_text, texts),
+        (TEXT_TO_IMAGE, owners, _numbered(owners), text_to_image, images),
+    ):
+        if not all(0 <= value < candidates and value == int(value) for value in values.tolist()):
+            raise BadData(
+                f"{direction}: got ranks other than 0 to {candidates - 1}; give 0-based whole ranks"
+            )
+        found += [
+            Rank(name, key, direction, 1 + int(value), 0, candidates)
+            for name, key, value in zip(names, keys, values.tolist(), strict=True)
+        ]
+    return found
 
 
 def _block_ranks(

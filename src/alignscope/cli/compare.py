@@ -1,0 +1,24 @@
+"""`alignscope compare`: two runs on the same items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="the --out of an evaluate or audit: A")],
+    second: Annotated[Path, typer.Argument(help="the --out of another: B")],
+    out: Annotated[
+        Path | None, typer.Option(help="directory for comparison.parquet, measurements.parquet")
+    ] = None,
+    draws: Annotated[int, typer.Option(help="of images, for the intervals", min=1)] = 2000,
+    seed: Annotated[int, typer.Option(help="of these draws")] = 0,
+    overwrite: Annotated[bool, typer.Option(help="replace the files in --out")] = False,
+) -> None:
+    """Compare SECOND with FIRST: accuracy differences, intervals, McNemar's test with Holm's correction."""
+    from alignscope.studies.comparison import compare as run
+
+    typer.echo(str(run(first, second, out=out, overwrite=overwrite, draws=draws, seed=seed)))

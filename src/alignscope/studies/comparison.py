@@ -1,0 +1,254 @@
+"""Two runs side by side, from their records alone: which is better, by how much, and is it chance."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from alignscope.data.benchmarks.table import BENCHMARKS
+from alignscope.errors import BadData, OutputExists, UnwritableOutput
+from alignscope.evaluation.columns import in_columns
+from alignscope.evaluation.paired import (
+    Answers,
+    Paired,
+    answers_of,
+    answers_of_choices,
+    answers_of_ranks,
+    compared,
+    corrected,
+)
+from alignscope.files import read_parquet, write_parquet
+from alignscope.records import Choice, Measurement, OptionScore, Rank
+from alignscope.studies.output import RUN
+
+SCORES, CHOICES, RANKS = "scores.parquet", "choices.parquet", "ranks.parquet"
+OUT = ("comparison.parquet", "measurements.parquet")
+_ASKED = ("caption", "image", "pairing", "two captions")
+
+Key = tuple[str, str]  # benchmark and question
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two runs say of the same items; `only_in` names what one of them lacks altogether."""
+
+    first: str
+    second: str
+    lines: tuple[Paired, ...]
+    only_in: dict[str, tuple[str, ...]]
+    measurements: tuple[Measurement, ...]
+
+    def __str__(self) -> str:
+        return comparison_text(self)
+
+
+def compare(
+    first: Path,
+    second: Path,
+    *,
+    out: Path | None = None,
+    overwrite: bool = False,
+    draws: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Comparison:
+    """Compare two run directories, the second minus the first, and write the records to `out`.
+
+    Runs of `evaluate` (scores.parquet, one or in folders of benchmarks) and of `audit` (choices.parquet,
+    ranks.parquet).
+    """
+    one, other = _answers(first), _answers(second)
+    lines = [
+        line
+        for key in one
+        if key in other
+        for line in compared(*key, one[key], other[key], draws=draws, seed=seed, level=level)
+    ]
+    if not lines:
+        raise BadData(
+            f"{first} holds {_named(one)}, {second} {_named(other)}: give two runs on the same benchmark"
+        )
+    rows = tuple(corrected(lines))
+    only_in = {
+        str(directory): tuple(" ".join(key).strip() for key in mine if key not in theirs)
+        for directory, mine, theirs in ((first, one, other), (second, other, one))
+    }
+    numbers = tuple(number for row in rows for number in _measurements(row, f"{first} -> {second}"))
+    found = Comparison(str(first), str(second), rows, only_in, numbers)
+    if out is not None:
+        _write(found, out, overwrite=overwrite)
+    return found
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """One line per benchmark and subset, what could not be paired below."""
+    levels = {f"{100 * line.level:g} %" for line in comparison.lines}
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for name in ("benchmark", "subset"):
+        table.add_column(name, overflow="fold")
+    for name in (
+        "A",
+        "B",
+        "B - A",
+        f"{' / '.join(sorted(levels))} interval",
+        "only A",
+        "only B",
+        "p",
+        "Holm p",
+        "n",
+    ):
+        table.add_column(name, justify="right", no_wrap=True)
+    previous = ""
+    for line in comparison.lines:
+        name = " ".join((line.benchmark, line.question)).strip()
+        interval = "" if line.low is None else f"{_points(line.low)} to {_points(line.high)}"
+        numbers = (_share(line.first), _share(line.second), _points(line.difference), interval)
+        counts = (str(line.first_only_right), str(line.second_only_right), _p(line.p), _p(line.p_holm))
+        table.add_row("" if name == previous else name, line.subset, *numbers, *counts, str(line.items))
+        previous = name
+    out = io.StringIO()
+    Console(file=out, width=120, color_system=None, force_terminal=False, markup=False).print(table)
+    said = [f"A: {comparison.first}", f"B: {comparison.second}"]
+    said += [text.rstrip() for text in out.getvalue().rstrip().splitlines()]
+    return "\n".join([*said, "", *_remarks(comparison)])
+
+
+def _remarks(comparison: Comparison) -> Iterator[str]:
+    yield (
+        "Shares in percent of the items that both scored; a tie is wrong. p: McNemar's exact test; Holm p: "
+        "corrected for the benchmarks compared."
+    )
+    for line in comparison.lines:
+        if line.subset == "all" and (line.alone_in_first or line.alone_in_second):
+            name = " ".join((line.benchmark, line.question)).strip()
+            yield f"{name}: {line.alone_in_first} items scored in A alone, {line.alone_in_second} in B alone"
+    for directory, names in comparison.only_in.items():
+        if names:
+            yield f"only in {directory}: {', '.join(names)}"
+
+
+def _answers(directory: Path) -> dict[Key, Answers]:
+    """What a run has right, by benchmark and question."""
+    if not directory.is_dir():
+        raise BadData(f"{directory}: no such folder; give the --out of an evaluate or audit")
+    scores = [path for path in (directory / SCORES, *sorted(directory.glob(f"*/{SCORES}"))) if path.is_file()]
+    found: dict[Key, Answers] = {}
+    for path in scores:
+        for benchmark in _benchmarks(path):
+            asks = _asks(benchmark)
+            if asks not in _ASKED:
+                continue
+            columns = in_columns(_options(path, benchmark), benchmark=benchmark)
+            for question, answers in answers_of(columns, asks).items():
+                found[benchmark, question] = answers
+    data = _data_name(directory)
+    if (directory / CHOICES).is_file():
+        found[data, ""] = answers_of_choices(read_parquet(directory / CHOICES, Choice))
+    for path in (directory / RANKS, *sorted(directory.glob(f"*/{RANKS}"))):
+        if path.is_file():
+            name = data if path.parent == directory else path.parent.name
+            for question, answers in answers_of_ranks(read_parquet(path, Rank)).items():
+                found[name, question] = answers
+    if not found:
+        raise BadData(
+            f"{directory}: got no {SCORES}, {CHOICES} or {RANKS} with answers; wanted a finished run"
+        )
+    return found
+
+
+def _asks(benchmark: str) -> str:
+    """What a benchmark asks; one that is not in the registry gives captions to choose from."""
+    return BENCHMARKS[benchmark].asks if benchmark in BENCHMARKS else "caption"
+
+
+def _benchmarks(path: Path) -> list[str]:
+    try:
+        return sorted(pq.read_table(path, columns=["benchmark"])["benchmark"].unique().to_pylist())
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise BadData(f"{path}: not a Parquet file of OptionScore records: {error}") from None
+
+
+def _options(path: Path, benchmark: str) -> Iterator[OptionScore]:
+    """The scores of one benchmark, batch by batch."""
+    try:
+        for batch in pq.ParquetFile(path).iter_batches():
+            for row in batch.to_pylist():
+                if row["benchmark"] == benchmark:
+                    yield OptionScore(**row)
+    except (pa.ArrowInvalid, TypeError) as error:
+        raise BadData(f"{path}: not a Parquet file of OptionScore records: {error}") from None
+
+
+def _data_name(directory: Path) -> str:
+    """The name of the data of a run as its run.json says it."""
+    try:
+        run: Any = json.loads((directory / RUN).read_text(encoding="utf-8"))
+        return str(run["identity"]["data"]["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "pairs"
+
+
+def _measurements(line: Paired, runs: str) -> Iterator[Measurement]:
+    group = " | ".join(part for part in (line.benchmark, line.question, line.subset) if part)
+    counts = f"only the first right: {line.first_only_right}, only the second: {line.second_only_right}"
+    reason = "; ".join(filter(None, (counts, line.reason)))
+    missing = line.alone_in_first + line.alone_in_second
+    for measure, value, low, high, unit in (
+        ("accuracy difference", line.difference, line.low, line.high, "share"),
+        ("McNemar p", line.p, None, None, "probability"),
+        ("McNemar p (Holm)", line.p_holm, None, None, "probability"),
+    ):
+        if value is not None or measure == "accuracy difference":
+            yield Measurement(
+                measure,
+                group,
+                value,
+                low,
+                high,
+                line.items,
+                line.images,
+                missing=missing,
+                unit=unit,
+                level=line.level,
+                reason=reason,
+                signature=f"{measure}|runs:{runs}|items:{line.items}|images:{line.images}|ties:wrong",
+            )
+
+
+def _write(comparison: Comparison, out: Path, *, overwrite: bool) -> None:
+    paths = [out / name for name in OUT]
+    held = [path for path in paths if path.exists()]
+    if held and not overwrite:
+        raise OutputExists(f"{held[0]} exists: give --overwrite or another --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnwritableOutput(f"cannot write to {out} ({error.strerror}): give another --out") from None
+    write_parquet(paths[0], comparison.lines, Paired)
+    write_parquet(paths[1], comparison.measurements, Measurement)
+
+
+def _named(found: dict[Key, Answers]) -> str:
+    return ", ".join(sorted({benchmark for benchmark, _ in found}))
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.2f}"
+
+
+def _points(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:+.2f}"
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else "<0.0001" if value < 1e-4 else f"{value:.4f}"
