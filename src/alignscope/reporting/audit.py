@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from alignscope.records import Choice, EditedScore, Example, Measurement, Rank
+from alignscope.records import Choice, EditedScore, Example, Measurement
 from alignscope.reporting.attributed import Attributed, attributed, is_attribution
 from alignscope.reporting.captions import Part, differences
 from alignscope.reporting.charts import SHARES
@@ -23,8 +22,16 @@ from alignscope.reporting.page import (
     rows_of,
     write_page,
 )
+from alignscope.reporting.ranks import Direction, directions_of
 from alignscope.reporting.run import Run, read_run
-from alignscope.reporting.wording import SUMMARY_GROUPS, is_number, kind_in_words, kind_order, section_of
+from alignscope.reporting.wording import (
+    SUMMARY_GROUPS,
+    is_number,
+    kind_in_words,
+    kind_order,
+    result_of,
+    section_of,
+)
 
 LISTED_TIES = 50
 EDITED_CAPTIONS = 8
@@ -41,17 +48,6 @@ class Shown:
     result: str  # "right", "wrong", "tie", "unscored"
     margin: float
     picture: Embedded
-
-
-@dataclass(frozen=True)
-class Direction:
-    """How deep the right answers were found in one direction."""
-
-    name: str
-    queries: int
-    candidates: int
-    median_rank: float
-    tied: int
 
 
 @dataclass(frozen=True)
@@ -106,7 +102,7 @@ def page_of(run: Run) -> Page:
         drop_sentence=drop_sentence(run.measurements),
         edits=_edits(run.edits),
         retrieval=rows_of(sections["recall"]),
-        directions=_directions(run.ranks),
+        directions=directions_of(run.ranks),
         other=rows_of(sections[""]),
         examples=_examples(run.examples),
         ties=ties[:LISTED_TIES],
@@ -130,22 +126,6 @@ def _edits(edits: Sequence[EditedScore]) -> list[EditedScore]:
     return list(edits[:: max(1, len(edits) // EDITED_CAPTIONS)])[:EDITED_CAPTIONS]
 
 
-def _directions(ranks: Sequence[Rank]) -> list[Direction]:
-    found = []
-    for name in sorted({rank.direction for rank in ranks}):
-        here = [rank for rank in ranks if rank.direction == name]
-        found.append(
-            Direction(
-                name=name,
-                queries=len(here),
-                candidates=max(rank.candidates for rank in here),
-                median_rank=statistics.median(rank.rank for rank in here),
-                tied=sum(rank.ties > 0 for rank in here),
-            )
-        )
-    return found
-
-
 def _examples(examples: Sequence[Example]) -> list[Shown]:
     return [_shown(example) for example in sorted(examples, key=lambda e: kind_order(e.kind))]
 
@@ -159,13 +139,7 @@ def _shown(example: Example) -> Shown:
         kind=kind_in_words(example.kind),
         caption=caption,
         foil=foil,
-        result=_result(margin),
+        result=result_of(margin),
         margin=margin,
         picture=embedded(example.png),
     )
-
-
-def _result(margin: float) -> str:
-    if not is_number(margin):
-        return "unscored"
-    return "tie" if margin == 0 else "right" if margin > 0 else "wrong"

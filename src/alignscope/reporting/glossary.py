@@ -128,3 +128,37 @@ GLOSSARY = (
         "Could not be measured, for the reason given. It is left out of every mean and counted under missing.",
     ),
 )
+
+BENCHMARK_GLOSSARY = (
+    Entry(
+        "By the authors’ rule",
+        "Counted as the benchmark’s authors count: their average, their rule for ties, what they leave out. "
+        "This is the number to set beside published ones.",
+    ),
+    Entry(
+        "Accuracy (ours)",
+        "The share of items whose right options all score strictly higher than the wrong ones, in float32. "
+        "A tie is wrong; the rows below count ties as half and as right.",
+    ),
+    Entry(
+        "Micro, macro",
+        "Micro: every item counts once. Macro: every subset (or group) counts once, however many items it has.",
+    ),
+    Entry(
+        "Interval",
+        "Bootstrap over images, so that items of one image count as one draw.",
+    ),
+    Entry(
+        "Baseline",
+        "What is reached without looking at the image. Where it comes near the model, the benchmark does not "
+        "show that the model used the image.",
+    ),
+    Entry(
+        "Margin",
+        "The lowest score of a right option less the highest score of a wrong one. Zero is a tie.",
+    ),
+    Entry(
+        "Missing",
+        "Items whose image, text or score could not be had. They are in no number and are named below.",
+    ),
+)

@@ -8,6 +8,7 @@ from pathlib import Path
 from alignscope.errors import BadData
 from alignscope.reporting.attribution import attribution_page
 from alignscope.reporting.audit import audit_page
+from alignscope.reporting.evaluation import evaluation_page, suite_page
 from alignscope.reporting.pair import pair_page
 from alignscope.reporting.run import read_settings
 
@@ -15,6 +16,8 @@ PAGES: Mapping[str, Callable[[Path], Path]] = {
     "audit": audit_page,
     "attribute": attribution_page,
     "inspect": pair_page,
+    "evaluate": evaluation_page,
+    "suite": suite_page,
 }
 
 

@@ -34,6 +34,8 @@ HEATS = "heats.parquet"
 EDITS = "edits.parquet"
 RANKS = "ranks.parquet"
 PROBLEMS = "problems.jsonl"
+SCORES = "scores.parquet"
+BASELINES = "baselines.parquet"
 EXAMPLES = "examples.jsonl"
 POINTS = "points.parquet"
 MAPS = "maps.jsonl"
@@ -43,7 +45,7 @@ FILES = (MEASUREMENTS, CHOICES, HEATS, EDITS, RANKS, PROBLEMS, EXAMPLES)  # said
 
 @dataclass(frozen=True)
 class Run:
-    """What `alignscope audit` or `attribute` wrote: run.json as it is, the records, and which files were absent."""
+    """What a verb wrote: run.json as it is, the records, and which files were absent."""
 
     settings: Mapping[str, Any]
     measurements: list[Measurement]
@@ -59,31 +61,34 @@ class Run:
     absent: tuple[str, ...]
 
     def setting(self, *path: str) -> Any:
-        """A value of run.json by its path, None where it is not there."""
-        value: Any = self.settings
-        for name in path:
-            value = value.get(name) if isinstance(value, Mapping) else None
-        return value
+        """A value of run.json, or else of the identity in it, by its path; None where it is not there."""
+        for under in (path, ("identity", *path)):
+            value: Any = self.settings
+            for name in under:
+                value = value.get(name) if isinstance(value, Mapping) else None
+            if value is not None:
+                return value
+        return None
 
 
-def read_run(directory: Path) -> Run:
-    """Read a run's directory; only run.json must be there."""
+def read_run(directory: Path, wanted: Collection[str] = FILES) -> Run:
+    """Read a run's directory; only run.json must be there, files in `wanted` are said to be absent."""
     settings = read_settings(directory / "run.json")
-    examples, maps = _rows(directory / EXAMPLES, Example), read_maps(directory / MAPS)
+    examples, maps = read_rows(directory / EXAMPLES, Example), read_maps(directory / MAPS)
     shown = {example.item for example in examples} | {patches.item for patches in maps}
     return Run(
         settings,
-        measurements=_rows(directory / MEASUREMENTS, Measurement),
-        choices=_rows(directory / CHOICES, Choice),
+        measurements=read_rows(directory / MEASUREMENTS, Measurement),
+        choices=read_rows(directory / CHOICES, Choice),
         heats=read_heats(directory / HEATS, shown),
-        edits=_rows(directory / EDITS, EditedScore),
-        ranks=_rows(directory / RANKS, Rank),
+        edits=read_rows(directory / EDITS, EditedScore),
+        ranks=read_rows(directory / RANKS, Rank),
         problems=counted(_read(directory / PROBLEMS, Problem)),
         examples=examples,
-        points=_rows(directory / POINTS, Point),
+        points=read_rows(directory / POINTS, Point),
         maps=maps,
-        pictures=_rows(directory / PICTURES, Picture),
-        absent=tuple(name for name in FILES if not (directory / name).exists()),
+        pictures=read_rows(directory / PICTURES, Picture),
+        absent=tuple(name for name in wanted if not (directory / name).exists()),
     )
 
 
@@ -93,7 +98,7 @@ def read_settings(path: Path) -> Mapping[str, Any]:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadData(
-            f"no {path.name} in {path.parent}: a report is made from what `alignscope audit`, `attribute` or `inspect` wrote"
+            f"no {path.name} in {path.parent}: a report is made from what `alignscope audit`, `attribute`, `evaluate` or `inspect` wrote"
         ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BadData(f"{path}: not JSON ({error}); run it again") from None
@@ -126,7 +131,7 @@ def read_heats(path: Path, first: Collection[str] = (), *, most: int = 2000) -> 
                 return [WordHeat(**row) for part in parts for row in part.to_pylist()]
     except (pa.ArrowException, KeyError, TypeError) as error:
         raise BadData(f"{path}: not a Parquet file of WordHeat records ({error}); run it again") from None
-    return _rows(path, WordHeat)
+    return read_rows(path, WordHeat)
 
 
 def read_maps(path: Path) -> list[PatchMap]:
@@ -138,7 +143,8 @@ def read_maps(path: Path) -> list[PatchMap]:
         raise BadData(f"{path}: not rows of PatchMap ({error}); run it again") from None
 
 
-def _rows(path: Path, record: type[Record]) -> list[Record]:
+def read_rows(path: Path, record: type[Record]) -> list[Record]:
+    """The records of a file, none where it is absent."""
     return list(_read(path, record))
 
 

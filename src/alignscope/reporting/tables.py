@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich import box
@@ -12,7 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from alignscope.records import Measurement
+from alignscope.reporting.official import MANY, in_order, summed
 from alignscope.reporting.wording import (
+    group_in_words,
     interval_in_words,
     is_number,
     method_order,
@@ -51,6 +54,30 @@ def summary_text(measurements: Sequence[Measurement], path: Path) -> str:
     if more:
         shown.append(f"{more} more, and all intervals, in {path} and the report")
     return "\n\n".join(shown)
+
+
+def evaluation_text(measurements: Sequence[Measurement], path: Path) -> str:
+    """A benchmark's numbers, the official ones first, then ours, then what needs no image; parts that are many are left out.
+
+    >>> print(evaluation_text([], Path("run/measurements.parquet")))
+    nothing was measured
+    """
+    numbers = in_order(measurements)
+    tables = {
+        f"By the authors’ rule{': ' if numbers.rule else ''}{numbers.rule}": numbers.official,
+        "Ours: compared in float32; micro is over all items, macro the mean over parts": numbers.ours,
+        "Without the image": summed(numbers.baselines),
+        "Other measures": numbers.other if len(numbers.other) <= MANY else [],
+    }
+    shown = [f"{title}\n{text_table(list(map(_renamed, rows)))}" for title, rows in tables.items() if rows]
+    more = len(measurements) - sum(map(len, tables.values()))
+    if more:
+        shown.append(f"{more} more in {path} and the report")
+    return "\n\n".join(shown) or text_table([])
+
+
+def _renamed(m: Measurement) -> Measurement:
+    return replace(m, group=group_in_words(m.group, is_averaged=m.measure.startswith("official")))
 
 
 def text_table(measurements: Sequence[Measurement]) -> str:

@@ -43,6 +43,22 @@ def kind_in_words(kind: str) -> str:
     return KINDS.get(kind, kind.replace("_", " "))
 
 
+def group_in_words(group: str, *, is_averaged: bool = False) -> str:
+    """A benchmark's group as a table names it, micro and macro said; `is_averaged` where a rule of its own holds.
+
+    >>> group_in_words("all"), group_in_words("all subsets (macro)"), group_in_words("ITT | all subsets (macro)")
+    ('all items (micro)', 'mean over subsets (macro)', 'ITT, mean over subsets (macro)')
+    >>> group_in_words("all", is_averaged=True), group_in_words("replace_att")
+    ('as a whole', 'replace_att')
+    """
+    asked, bar, part = group.rpartition(" | ")
+    if part == "all":
+        part = "as a whole" if is_averaged else "all items (micro)"
+    elif part.startswith("all ") and part.endswith(" (macro)"):
+        part = f"mean over {part.removeprefix('all ')}"
+    return f"{asked}, {part}" if bar else part
+
+
 def kind_order(kind: str) -> tuple[int, str]:
     """Sort key: known kinds in their order, then others by name, then the summaries.
 
@@ -83,6 +99,17 @@ def is_number(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
+def result_of(margin: float) -> str:
+    """Whether the right answer scored higher than the best wrong one.
+
+    >>> result_of(0.2), result_of(0.0), result_of(-0.1), result_of(math.nan)
+    ('right', 'tie', 'wrong', 'unscored')
+    """
+    if not is_number(margin):
+        return "unscored"
+    return "tie" if margin == 0 else "right" if margin > 0 else "wrong"
+
+
 def percent(share: float, *, digits: int = 0) -> str:
     """A share in percent; 0 and 100 are kept for shares that are exactly that.
 
@@ -112,15 +139,17 @@ def percent_range(shares: Sequence[float]) -> str:
 
 
 def number(value: float, unit: str) -> str:
-    """A value in its unit: shares in percent, anything else as a plain number.
+    """A value in its unit: shares in percent, counts whole, anything else as a plain number.
 
-    >>> number(0.5123, "share"), number(0.0712, "score"), number(27.3149, "score")
-    ('51.2 %', '0.071', '27.31')
+    >>> number(0.5123, "share"), number(775.0, "items"), number(0.0712, "score"), number(27.3149, "score")
+    ('51.2 %', '775', '0.071', '27.31')
     >>> number(6.7, "score"), number(0.00012, "heat"), number(0.0, "heat")
     ('6.70', '0.00012', '0.000')
     """
     if unit == "share":
         return percent(value, digits=1)
+    if unit == "items":
+        return f"{value:.0f}"
     if abs(value) >= 1:
         return f"{value:.2f}"
     return f"{value:.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"

@@ -1,0 +1,158 @@
+"""Items of a benchmark as a model answered them, from columns of the scores: a large file is never all records."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from alignscope.errors import BadData
+from alignscope.records import OptionScore
+from alignscope.reporting.captions import Part, differences
+from alignscope.reporting.wording import result_of
+
+RESULTS = ("right", "wrong", "tie", "unscored")
+EACH = 3  # items shown of every result
+COLUMNS = ("item", "image", "first", "second", "score", "gold")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of an item: its text in parts, those marked that the right text has not."""
+
+    is_right: bool
+    image: str
+    parts: tuple[Part, ...]
+    score: float | None
+    is_chosen: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One item with all its options; `margin` is the lowest right score less the highest wrong one."""
+
+    item: str
+    subset: str
+    result: str  # "right", "wrong", "tie", "unscored"
+    margin: float
+    options: tuple[Option, ...]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What was asked ("caption", "image", "pairs", "captions"), how many were answered how, and a few of each."""
+
+    asked: str
+    counts: Mapping[str, int]
+    shown: tuple[Answer, ...]
+
+
+def answered(path: Path) -> Answered:
+    """Count right, wrong and tied items of a scores file in float32, and read a few of each.
+
+    Where no option is right (similarity) and where there are no scores nothing is counted or shown.
+    """
+    if not path.exists():
+        return Answered("", {}, ())
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        dictionaries = ["item", "image"]
+        table = pq.read_table(path, columns=list(COLUMNS), read_dictionary=dictionaries, use_threads=False)
+        if table["gold"].null_count < len(table) or not len(table):
+            return Answered("", {}, ())
+        options = _options(table)
+        margins = _margins(options)
+        results = np.array([result_of(margin) for margin in margins.tolist()])
+        chosen: dict[str, float] = {}
+        for result in RESULTS:
+            places = np.flatnonzero(results == result)
+            few = places[:: max(1, len(places) // EACH)][:EACH]
+            chosen |= {options.names[place].as_py(): float(margins[place]) for place in few}
+        rows = _rows(path, chosen)
+    except (pa.ArrowException, KeyError, TypeError) as error:
+        raise BadData(f"{path}: not a Parquet file of OptionScore records ({error}); run it again") from None
+    counts = {result: int((results == result).sum()) for result in RESULTS}
+    shown = tuple(_answer(rows[item], margin, options.asked) for item, margin in chosen.items())
+    return Answered(options.asked, {result: count for result, count in counts.items() if count}, shown)
+
+
+@dataclass(frozen=True)
+class _Options:
+    """Columns of the options that decide an item."""
+
+    asked: str
+    names: Any  # of the items, an Arrow array
+    item: Int[np.ndarray, " option"]
+    is_right: Bool[np.ndarray, " option"]
+    score: Float[np.ndarray, " option"]
+
+
+def _options(table: Any) -> _Options:
+    """The image decides where texts are scored with each other too; texts alone decide where there is none."""
+    items, images = (table[name].unify_dictionaries().combine_chunks() for name in ("item", "image"))
+    first, second = table["first"].to_numpy(), table["second"].to_numpy()
+    is_blank = np.array([name == "" for name in images.dictionary.to_pylist()], dtype=bool)
+    is_text = is_blank[images.indices.to_numpy()]
+    with np.errstate(over="ignore"):
+        scores = table["score"].to_numpy().astype(np.float32)
+    kept = np.ones(len(scores), dtype=bool)
+    if is_text.any():
+        asked, is_right = "captions", np.where(is_text, second == 1, second < 2)
+        kept = is_text if is_text.all() else ~is_text
+    else:
+        several = (first > 0).any(), (second > 0).any()
+        asked = "pairs" if all(several) else "image" if several[0] else "caption"
+        is_right = first == second
+    return _Options(asked, items.dictionary, items.indices.to_numpy()[kept], is_right[kept], scores[kept])
+
+
+def _margins(options: _Options) -> Float[np.ndarray, " item"]:
+    """By item; not a number where a score is missing or nothing competes."""
+    count = len(options.names)
+    lowest, highest = np.full(count, np.inf), np.full(count, -np.inf)
+    scores = np.where(np.isfinite(options.score), options.score, np.nan)
+    np.minimum.at(lowest, options.item[options.is_right], scores[options.is_right])
+    np.maximum.at(highest, options.item[~options.is_right], scores[~options.is_right])
+    return lowest - highest
+
+
+def _rows(path: Path, items: Collection[str]) -> dict[str, list[OptionScore]]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    found: dict[str, list[OptionScore]] = {item: [] for item in items}
+    wanted = pa.array(list(items), pa.string())
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(use_threads=False):
+            for row in batch.filter(pc.is_in(batch["item"], wanted)).to_pylist():
+                found[row["item"]].append(OptionScore(**row))
+    return found
+
+
+def _answer(rows: Sequence[OptionScore], margin: float, asked: str) -> Answer:
+    rows = [row for row in rows if row.image] or rows
+    rows = sorted(rows, key=lambda row: (not _is_right(row, asked), row.first, row.second))
+    right, wrong = ([row for row in rows if _is_right(row, asked) == side] for side in (True, False))
+    is_named = len({row.first for row in rows}) > 1
+    options = []
+    for row in rows:
+        is_right = _is_right(row, asked)
+        others = wrong if is_right else right
+        parts: tuple[Part, ...] = (Part(row.text, False),)
+        if len(others) == 1:
+            parts = differences(row.text, others[0].text)[0]
+        options.append(Option(is_right, row.image if is_named else "", parts, row.score, row.chosen))
+    return Answer(rows[0].item, rows[0].subset, result_of(margin), margin, tuple(options))
+
+
+def _is_right(row: OptionScore, asked: str) -> bool:
+    if asked == "captions":
+        return row.second < 2 if row.image else row.second == 1
+    return row.first == row.second
