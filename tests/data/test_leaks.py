@@ -161,3 +161,17 @@ def test_negclips_validation_list_holds_images_of_sugarcrepe():
     assert sum(o.saw_right_caption for o in found) == 182
     assert sum(o.saw_wrong_caption for o in found) == 7
     assert sum(not o.is_clean for o in found) == 805
+
+
+def test_captions_of_a_benchmarks_own_images_and_texts_are_left_out(tmp_path: Path):
+    from alignscope.data.leaks import captions_unlike
+
+    rows = [
+        {"image": f"train/{IMAGE}", "caption": ["of its image", "of its image too"]},
+        {"image": "7.jpg", "caption": ["The wrong one!"]},
+        {"image": "8.jpg", "caption": ["kept", "kept too"]},
+        {"caption": "no image"},
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = [_question(("the right one", "the wrong one"), ("000000000042.jpg",))]
+    assert list(captions_unlike([tmp_path / "a.jsonl"], asked)) == ["kept", "kept too", "no image"]

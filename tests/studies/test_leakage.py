@@ -12,7 +12,7 @@ from alignscope.cli import app
 from alignscope.errors import BadData, OutputExists
 from alignscope.files import read_jsonl, write_json, write_parquet
 from alignscope.records import OptionScore
-from alignscope.studies.leakage import find_leaks
+from alignscope.studies.leakage import baselines_of, find_leaks
 
 ITEMS = 12
 
@@ -102,3 +102,21 @@ def test_what_cannot_be_compared_is_said(pairs: Path, run: Path, tmp_path: Path)
     with pytest.raises(BadData, match="no item of pairs"):
         find_leaks("pairs", tmp_path / "empty.jsonl", training, out)
     assert not out.exists()
+
+
+def test_a_model_of_captions_does_not_learn_the_answers(pairs: Path, tmp_path: Path):
+    """The file of pairs itself teaches nothing; other captions with dogs in them teach all."""
+    captions = tmp_path / "captions.txt"
+    captions.write_text("".join(f"dog {n} runs\n" for n in range(ITEMS)))
+    chosen = "text alone: 3-gram probability per word"
+    told = {m.measure: m for m in baselines_of("pairs", pairs, captions=[captions], draws=20)}
+    assert told[chosen].value == 1.0
+    (tmp_path / "cats.txt").write_text("cat 5 sits\ncat 6 sits\n")
+    told = {
+        m.measure: m for m in baselines_of("pairs", pairs, captions=[pairs, tmp_path / "cats.txt"], draws=20)
+    }
+    assert told[chosen].value == 0.0
+    assert (told["chance"].value, told["chance"].items, told["chance"].images) == (0.5, ITEMS, ITEMS)
+    with pytest.raises(BadData, match="no caption with words"):
+        baselines_of("pairs", pairs, captions=[pairs])
+    assert {m.measure for m in baselines_of("pairs", pairs, draws=20)} < set(told)

@@ -103,6 +103,18 @@ def read_training(paths: Iterable[Path]) -> Training:
     return Training(images, captions, rows, empty)
 
 
+def captions_unlike(paths: Iterable[Path], questions: Iterable[Question]) -> Iterator[str]:
+    """Captions of training lists, without rows that hold an image or a text of these items."""
+    asked = list(questions)
+    images = {_hash(image_id(shown.key)) for question in asked for shown in question.images}
+    texts = {_hash(normalised(text)) for question in asked for text in question.texts}
+    for path in paths:
+        for row in _rows(path):
+            is_asked = any(_hash(image_id(name)) in images for name in row.images)
+            if not is_asked and not any(_hash(normalised(text)) in texts for text in row.captions):
+                yield from row.captions
+
+
 def overlaps(questions: Iterable[Question], asks: Asks, training: Training) -> Iterator[Overlap]:
     """Each item with what of it training saw; of two images, one is enough."""
     for question in questions:

@@ -1,4 +1,4 @@
-"""What of a benchmark a training list holds, and what that does to a run's accuracy."""
+"""What of a benchmark a training list holds, what that does to a run's accuracy, and what text alone tells."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from pathlib import Path
 import alignscope
 from alignscope.data.benchmarks.facts import Benchmark
 from alignscope.data.benchmarks.table import BENCHMARKS
-from alignscope.data.leaks import Overlap, Training, overlaps, read_training
+from alignscope.data.leaks import Overlap, Training, captions_unlike, overlaps, read_training
 from alignscope.errors import BadData, OutputExists
+from alignscope.evaluation.baselines import TextScore, baselines
 from alignscope.evaluation.columns import in_columns
 from alignscope.evaluation.leaks import accuracy_by_overlap, items_seen
 from alignscope.files import as_row, stream_parquet, write_jsonl
+from alignscope.language import ngrams
 from alignscope.records import Measurement, OptionScore, Question, Signature
 from alignscope.studies.output import RUN
 
@@ -80,6 +82,37 @@ def find_leaks(
         )
     write_jsonl(out, items)
     return Leaks(items, measurements, seen, unread)
+
+
+def baselines_of(
+    benchmark: str,
+    annotations: Path,
+    *,
+    captions: Sequence[Path] = (),
+    order: int = 3,
+    draws: int = 2000,
+    seed: int = 0,
+) -> list[Measurement]:
+    """What a benchmark yields without its images; with files of `captions`, by an n-gram model of them too.
+
+    The model learns no caption of an image of the benchmark, nor one that the benchmark holds itself. It
+    chooses by probability, which prefers short texts, and by that per word.
+    """
+    facts: Benchmark = BENCHMARKS[benchmark]
+    lines = list(facts.read(annotations))
+    asked = [line for line in lines if isinstance(line, Question)]
+    sha = hashlib.sha256("".join(json.dumps(as_row(line), sort_keys=True) for line in lines).encode())
+    signature = Signature(
+        "", facts.name, sha.hexdigest()[:12], 0, 0, "none", "none", version=alignscope.__version__
+    )
+    scores: dict[str, TextScore] = {}
+    if captions:
+        model = ngrams.train(captions_unlike(captions, asked), order)
+        scores[f"{order}-gram probability"] = model.logprob
+        scores[f"{order}-gram probability per word"] = lambda text: (
+            model.logprob(text) / (len(ngrams.words_of(text)) + 1)
+        )
+    return baselines(asked, facts.asks, signature=signature, text_scores=scores, draws=draws, seed=seed)
 
 
 def _scores(run: Path, benchmark: str) -> Iterator[OptionScore]:
