@@ -19,7 +19,6 @@ from typing import Any, NamedTuple, Protocol, final, runtime_checkable
 from PIL.Image import Image
 
 from alignscope.errors import BadData, BadImage
-from alignscope.files import as_row
 from alignscope.models.protocols import DualEncoder
 from alignscope.records import Box, Problem, Question, Shown
 from alignscope.studies.store import batches, found, opened
@@ -87,7 +86,7 @@ class Plan:
             file.executescript("PRAGMA synchronous = OFF;" + _TABLES)
             for some in batches(lines, CHUNK):
                 for line in some:
-                    annotations.update(json.dumps(as_row(line), sort_keys=True).encode())
+                    annotations.update(json.dumps(line, default=vars).encode())
                 told = [line for line in some if isinstance(line, Problem)]
                 unread.update(one.item.partition("/")[0] for one in told if one.action == "unscored")
                 problems += told
