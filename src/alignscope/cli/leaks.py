@@ -26,11 +26,13 @@ def leaks(
 ) -> None:
     """Find items of BENCHMARK whose image or captions are in the files of --training."""
     from alignscope.reporting.tables import text_table
-    from alignscope.studies.leakage import find_leaks
+    from alignscope.studies.leakage import find_leaks, numbers_beside
 
     found = find_leaks(benchmark, annotations, training, out, run=run, seed=seed, overwrite=overwrite)
     seen = found.training
-    typer.echo(text_table(found.measurements))
+    whole = [m for m in found.measurements if " | " not in m.group]
+    typer.echo(text_table(whole))
+    typer.echo(f"{len(found.measurements) - len(whole)} more, per subset: {numbers_beside(out).resolve()}")
     typer.echo(
         f"training: {len(seen.images)} images and {len(seen.captions)} captions in {seen.rows} rows, "
         f"{seen.empty} rows without either"

@@ -13,10 +13,10 @@ from alignscope.data.benchmarks.facts import Benchmark
 from alignscope.data.benchmarks.table import BENCHMARKS
 from alignscope.data.leaks import Overlap, Training, captions_unlike, overlaps, read_training
 from alignscope.errors import BadData, OutputExists
-from alignscope.evaluation.baselines import TextScore, baselines
+from alignscope.evaluation.baselines import TextScore
 from alignscope.evaluation.columns import in_columns
 from alignscope.evaluation.leaks import accuracy_by_overlap, items_seen
-from alignscope.files import as_row, stream_parquet, write_jsonl
+from alignscope.files import as_row, stream_parquet, write_jsonl, write_parquet
 from alignscope.language import ngrams
 from alignscope.records import Measurement, OptionScore, Question, Signature
 from alignscope.studies.output import RUN
@@ -45,12 +45,14 @@ def find_leaks(
     draws: int = 2000,
     seed: int = 0,
 ) -> Leaks:
-    """Compare a benchmark with training lists; one line per item goes to `out`.
+    """Compare a benchmark with training lists; a line per item goes to `out`, all numbers beside it as Parquet.
 
     With the directory of a `run`, its accuracy on clean items and on those that training saw.
     """
-    if out.exists() and not overwrite:
-        raise OutputExists(f"{out} exists: give --overwrite or another --out")
+    numbers = numbers_beside(out)
+    for path in (out, numbers):
+        if path.exists() and not overwrite:
+            raise OutputExists(f"{path} exists: give --overwrite or another --out")
     facts: Benchmark = BENCHMARKS[benchmark]
     seen = read_training(training)
     read, unread = hashlib.sha256(), 0
@@ -81,38 +83,33 @@ def find_leaks(
             seed=seed,
         )
     write_jsonl(out, items)
+    write_parquet(numbers, measurements, Measurement)
     return Leaks(items, measurements, seen, unread)
 
 
-def baselines_of(
-    benchmark: str,
-    annotations: Path,
-    *,
-    captions: Sequence[Path] = (),
-    order: int = 3,
-    draws: int = 2000,
-    seed: int = 0,
-) -> list[Measurement]:
-    """What a benchmark yields without its images; with files of `captions`, by an n-gram model of them too.
+def numbers_beside(out: Path) -> Path:
+    """Where the numbers go.
 
-    The model learns no caption of an image of the benchmark, nor one that the benchmark holds itself. It
-    chooses by probability, which prefers short texts, and by that per word.
+    >>> numbers_beside(Path("runs/leaks.jsonl")).as_posix()
+    'runs/leaks-measurements.parquet'
     """
-    facts: Benchmark = BENCHMARKS[benchmark]
-    lines = list(facts.read(annotations))
-    asked = [line for line in lines if isinstance(line, Question)]
-    sha = hashlib.sha256("".join(json.dumps(as_row(line), sort_keys=True) for line in lines).encode())
-    signature = Signature(
-        "", facts.name, sha.hexdigest()[:12], 0, 0, "none", "none", version=alignscope.__version__
-    )
-    scores: dict[str, TextScore] = {}
-    if captions:
-        model = ngrams.train(captions_unlike(captions, asked), order)
-        scores[f"{order}-gram probability"] = model.logprob
-        scores[f"{order}-gram probability per word"] = lambda text: (
+    return out.with_name(f"{out.stem}-measurements.parquet")
+
+
+def text_scores(
+    captions: Sequence[Path], questions: Sequence[Question], *, order: int = 3
+) -> dict[str, TextScore]:
+    """An n-gram model of files of captions, for `baselines`: probability, which prefers short texts, and per word.
+
+    The model learns no caption of an image that is asked about, nor one that is a text of a question.
+    """
+    model = ngrams.train(captions_unlike(captions, questions), order)
+    return {
+        f"{order}-gram probability": model.logprob,
+        f"{order}-gram probability per word": lambda text: (
             model.logprob(text) / (len(ngrams.words_of(text)) + 1)
-        )
-    return baselines(asked, facts.asks, signature=signature, text_scores=scores, draws=draws, seed=seed)
+        ),
+    }
 
 
 def _scores(run: Path, benchmark: str) -> Iterator[OptionScore]:
