@@ -17,6 +17,7 @@ from alignscope.evaluation.paired import (
     answers_of_choices,
     answers_of_ranks,
     compared,
+    compared_correlations,
     corrected,
     holm,
     mcnemar,
@@ -143,3 +144,30 @@ def test_two_published_winoground_runs():
     only = [sum(a[k] > b[k] for k in a), sum(b[k] > a[k] for k in a)]
     assert [line.first_only_right, line.second_only_right] == only
     assert line.p == pytest.approx(scipy.stats.binomtest(only[0], sum(only)).pvalue)
+
+
+def test_two_correlations_on_the_same_pairs():
+    draw = np.random.default_rng(0)
+    gold, one, other = draw.normal(size=(3, 60))
+    other = other + gold
+
+    def columns(scores, names):
+        rows = [
+            option
+            for name, score, judged in zip(names, scores, gold, strict=True)
+            for option in made.options(f"{name}", {(0, 1): float(score)}, texts=True, gold=float(judged))
+        ]
+        return in_columns(rows, benchmark="ours")
+
+    line = compared_correlations(
+        "ours", columns(one, range(60)), columns(other, [*range(58), 98, 99]), draws=400
+    )
+    wanted = [scipy.stats.spearmanr(score[:58], gold[:58]).statistic for score in (one, other)]
+    assert (line.first, line.second) == (pytest.approx(wanted[0]), pytest.approx(wanted[1]))
+    assert line.difference == pytest.approx(wanted[1] - wanted[0])
+    assert line.low < line.difference < line.high
+    assert (line.items, line.alone_in_first, line.alone_in_second, line.p) == (58, 2, 2, None)
+    (nothing,) = corrected(
+        [compared_correlations("ours", columns(one, range(60)), columns(one, range(60, 120)))]
+    )
+    assert (nothing.difference, nothing.reason) == (None, "0 pairs: no correlation")

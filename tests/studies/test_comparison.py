@@ -115,6 +115,39 @@ def test_runs_of_audit_are_compared_by_kind_and_direction(tmp_path: Path):
     assert retrieved.alone_in_first == 1
 
 
+def test_similarity_is_compared_by_correlation(tmp_path: Path):
+    draw = np.random.default_rng(0)
+    golds = draw.normal(size=30)
+
+    def pairs(noise: float) -> list[OptionScore]:
+        return [
+            option
+            for place, gold in enumerate(golds)
+            for option in made.options(
+                f"test/{place}",
+                {(0, 1): float(gold + noise * draw.normal())},
+                name="sts-b",
+                texts=True,
+                gold=float(gold),
+            )
+        ]
+
+    one, other = run(tmp_path / "one", pairs(3.0)), run(tmp_path / "other", pairs(0.0))
+    (line,) = compare(one, other, draws=50).lines
+    assert (line.benchmark, line.question, line.second, line.p) == (
+        "sts-b",
+        "spearman",
+        pytest.approx(1.0),
+        None,
+    )
+    (number,) = compare(one, other, draws=50).measurements
+    assert (number.measure, number.group, number.unit) == (
+        "spearman difference",
+        "sts-b | spearman | all",
+        "correlation",
+    )
+
+
 def test_folders_that_hold_no_runs_or_others_are_refused(tmp_path: Path):
     one = run(tmp_path / "one", [row for row in scored(0) if row.benchmark == "comvg"])
     other = run(tmp_path / "other", [row for row in scored(0) if row.benchmark == "sugarcrepe"])

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from alignscope.errors import BadData
 from alignscope.evaluation.columns import Columns, signs
 from alignscope.evaluation.intervals import Interval, clustered_bootstrap
+from alignscope.evaluation.similarity import correlation_difference
 from alignscope.records import Choice, Rank
 
 
@@ -31,14 +32,14 @@ class Answers:
 
 @dataclass(frozen=True)
 class Paired:
-    """One line of a comparison; `difference` is the second run's accuracy minus the first's.
+    """One line of a comparison; `difference` is the second run's accuracy (or correlation) minus the first's.
 
     Items are those that both runs scored. `alone_*` could not be paired: the other run lacks them, or has no
     score. `p` is McNemar's, `p_holm` the same among all benchmarks; subsets are explored, not corrected.
     """
 
     benchmark: str
-    question: str  # "", or text, image, group; ITT, TOT; a direction of retrieval
+    question: str  # "", or text, image, group; ITT, TOT; a direction of retrieval; spearman
     subset: str  # "all" for the whole
     first: float | None
     second: float | None
@@ -122,6 +123,44 @@ def compared(
         gone = len(mine) - len(both), len(theirs) - len(both)
         lines.append(_line((benchmark, question, subset), right, len(set(images)), interval, gone, level))
     return lines
+
+
+def compared_correlations(
+    benchmark: str, first: Columns, second: Columns, *, draws: int = 2000, seed: int = 0, level: float = 0.95
+) -> Paired:
+    """Spearman's correlation of either run with the judgements; pairs of texts are resampled, no p is given."""
+    score = np.full((2, len(first.items)), np.nan)
+    score[0, first.item] = first.scores
+    theirs = np.full(len(second.items), np.nan)
+    theirs[second.item] = second.scores
+    place = {name: index for index, name in enumerate(first.items)}
+    both = [(place[name], index) for index, name in enumerate(second.items) if name in place]
+    for mine, index in both:
+        score[1, mine] = theirs[index]
+    known = np.isfinite(score).all(axis=0) & np.isfinite(first.gold)
+    interval, values = correlation_difference(
+        score[0, known], score[1, known], first.gold[known], draws=draws, seed=seed, level=level
+    )
+    items = int(known.sum())
+    return Paired(
+        benchmark,
+        "spearman",
+        "all",
+        *values,
+        interval.value,
+        interval.low,
+        interval.high,
+        level,
+        items,
+        images=0,
+        first_only_right=0,
+        second_only_right=0,
+        alone_in_first=len(first.items) - items,
+        alone_in_second=len(second.items) - items,
+        p=None,
+        p_holm=None,
+        reason=interval.reason,
+    )
 
 
 def corrected(lines: Sequence[Paired]) -> list[Paired]:

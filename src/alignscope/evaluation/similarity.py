@@ -60,6 +60,24 @@ def correlations(
     return numbers
 
 
+def correlation_difference(
+    first: Values, second: Values, gold: Values, *, draws: int = 2000, seed: int = 0, level: float = 0.95
+) -> tuple[Interval, tuple[float | None, float | None]]:
+    """Spearman of `second` minus that of `first`, the same pairs drawn for both; and the two correlations."""
+    once = np.ones((1, len(gold)), dtype=np.int64)
+    if len(gold) < FEWEST_PAIRS:
+        return Interval(None, None, None, f"{len(gold)} pairs: no correlation"), (None, None)
+    values = [float(_spearman(score, gold, once)[0]) for score in (first, second)]
+    if np.isnan(values).any():
+        reason = "all scores or all judgements are equal: no correlation"
+        return Interval(None, None, None, reason), (None, None)
+    redrawn = [
+        _spearman(second, gold, drawn) - _spearman(first, gold, drawn)
+        for drawn in _drawn(len(gold), draws=draws, seed=seed)
+    ]
+    return _spread(values[1] - values[0], np.concatenate(redrawn), level), (values[0], values[1])
+
+
 def _interval(
     statistic: Callable[[Values, Values, Counts], Float[np.ndarray, " draw"]],
     score: Values,

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from alignscope.data.benchmarks.table import BENCHMARKS
 from alignscope.errors import BadData, OutputExists, UnwritableOutput
-from alignscope.evaluation.columns import in_columns
+from alignscope.evaluation.columns import Columns, in_columns
 from alignscope.evaluation.paired import (
     Answers,
     Paired,
@@ -25,15 +25,15 @@ from alignscope.evaluation.paired import (
     answers_of_choices,
     answers_of_ranks,
     compared,
+    compared_correlations,
     corrected,
 )
-from alignscope.files import read_parquet, write_parquet
+from alignscope.files import read_parquet, stream_parquet, write_parquet
 from alignscope.records import Choice, Measurement, OptionScore, Rank
 from alignscope.studies.output import RUN
 
 SCORES, CHOICES, RANKS = "scores.parquet", "choices.parquet", "ranks.parquet"
 OUT = ("comparison.parquet", "measurements.parquet")
-_ASKED = ("caption", "image", "pairing", "two captions")
 
 Key = tuple[str, str]  # benchmark and question
 
@@ -68,12 +68,8 @@ def compare(
     ranks.parquet).
     """
     one, other = _answers(first), _answers(second)
-    lines = [
-        line
-        for key in one
-        if key in other
-        for line in compared(*key, one[key], other[key], draws=draws, seed=seed, level=level)
-    ]
+    how = {"draws": draws, "seed": seed, "level": level}
+    lines = [line for key in one if key in other for line in _lines(key, one[key], other[key], how)]
     if not lines:
         raise BadData(
             f"{first} holds {_named(one)}, {second} {_named(other)}: give two runs on the same benchmark"
@@ -125,8 +121,8 @@ def comparison_text(comparison: Comparison) -> str:
 
 def _remarks(comparison: Comparison) -> Iterator[str]:
     yield (
-        "Shares in percent of the items that both scored; a tie is wrong. p: McNemar's exact test; Holm p: "
-        "corrected for the benchmarks compared."
+        "Percent of the items that both scored, a tie being wrong (spearman: x 100). p: McNemar's exact test; "
+        "Holm p: corrected for the benchmarks compared."
     )
     for line in comparison.lines:
         if line.subset == "all" and (line.alone_in_first or line.alone_in_second):
@@ -137,33 +133,46 @@ def _remarks(comparison: Comparison) -> Iterator[str]:
             yield f"only in {directory}: {', '.join(names)}"
 
 
-def _answers(directory: Path) -> dict[Key, Answers]:
-    """What a run has right, by benchmark and question."""
+def _answers(directory: Path) -> dict[Key, Answers | Columns]:
+    """What a run has right, by benchmark and question; scores themselves where texts' similarity is asked."""
     if not directory.is_dir():
         raise BadData(f"{directory}: no such folder; give the --out of an evaluate or audit")
-    scores = [path for path in (directory / SCORES, *sorted(directory.glob(f"*/{SCORES}"))) if path.is_file()]
-    found: dict[Key, Answers] = {}
-    for path in scores:
-        for benchmark in _benchmarks(path):
-            asks = _asks(benchmark)
-            if asks not in _ASKED:
-                continue
-            columns = in_columns(_options(path, benchmark), benchmark=benchmark)
-            for question, answers in answers_of(columns, asks).items():
-                found[benchmark, question] = answers
-    data = _data_name(directory)
-    if (directory / CHOICES).is_file():
-        found[data, ""] = answers_of_choices(read_parquet(directory / CHOICES, Choice))
-    for path in (directory / RANKS, *sorted(directory.glob(f"*/{RANKS}"))):
-        if path.is_file():
-            name = data if path.parent == directory else path.parent.name
-            for question, answers in answers_of_ranks(read_parquet(path, Rank)).items():
-                found[name, question] = answers
+    found: dict[Key, Answers | Columns] = {}
+    for folder in (directory, *sorted(each for each in directory.iterdir() if each.is_dir())):
+        if (folder / SCORES).is_file():
+            found |= _scored(folder / SCORES)
+        if (folder / CHOICES).is_file():
+            found[_data_name(folder), ""] = answers_of_choices(read_parquet(folder / CHOICES, Choice))
+        if (folder / RANKS).is_file():
+            answers = answers_of_ranks(read_parquet(folder / RANKS, Rank))
+            found |= {(_data_name(folder), question): each for question, each in answers.items()}
     if not found:
         raise BadData(
             f"{directory}: got no {SCORES}, {CHOICES} or {RANKS} with answers; wanted a finished run"
         )
     return found
+
+
+def _scored(path: Path) -> dict[Key, Answers | Columns]:
+    found: dict[Key, Answers | Columns] = {}
+    for benchmark in _benchmarks(path):
+        options = (option for option in stream_parquet(path, OptionScore) if option.benchmark == benchmark)
+        columns, asks = in_columns(options, benchmark=benchmark), _asks(benchmark)
+        if asks == "similarity":
+            found[benchmark, "spearman"] = columns
+        else:
+            found |= {(benchmark, question): each for question, each in answers_of(columns, asks).items()}
+    return found
+
+
+def _lines(
+    key: Key, first: Answers | Columns, second: Answers | Columns, how: dict[str, Any]
+) -> list[Paired]:
+    if isinstance(first, Columns) and isinstance(second, Columns):
+        return [compared_correlations(key[0], first, second, **how)]
+    if isinstance(first, Answers) and isinstance(second, Answers):
+        return compared(*key, first, second, **how)
+    raise BadData(f"{key[0]}: one run holds scores, the other answers; give two runs of one kind")
 
 
 def _asks(benchmark: str) -> str:
@@ -178,24 +187,14 @@ def _benchmarks(path: Path) -> list[str]:
         raise BadData(f"{path}: not a Parquet file of OptionScore records: {error}") from None
 
 
-def _options(path: Path, benchmark: str) -> Iterator[OptionScore]:
-    """The scores of one benchmark, batch by batch."""
-    try:
-        for batch in pq.ParquetFile(path).iter_batches():
-            for row in batch.to_pylist():
-                if row["benchmark"] == benchmark:
-                    yield OptionScore(**row)
-    except (pa.ArrowInvalid, TypeError) as error:
-        raise BadData(f"{path}: not a Parquet file of OptionScore records: {error}") from None
-
-
 def _data_name(directory: Path) -> str:
     """The name of the data of a run as its run.json says it."""
     try:
         run: Any = json.loads((directory / RUN).read_text(encoding="utf-8"))
-        return str(run["identity"]["data"]["name"])
+        identity = run["identity"]
+        return str(identity["benchmark"] if "benchmark" in identity else identity["data"]["name"])
     except (OSError, ValueError, KeyError, TypeError):
-        return "pairs"
+        return directory.name
 
 
 def _measurements(line: Paired, runs: str) -> Iterator[Measurement]:
@@ -203,12 +202,15 @@ def _measurements(line: Paired, runs: str) -> Iterator[Measurement]:
     counts = f"only the first right: {line.first_only_right}, only the second: {line.second_only_right}"
     reason = "; ".join(filter(None, (counts, line.reason)))
     missing = line.alone_in_first + line.alone_in_second
-    for measure, value, low, high, unit in (
-        ("accuracy difference", line.difference, line.low, line.high, "share"),
+    kind, unit = ("spearman", "correlation") if line.question == "spearman" else ("accuracy", "share")
+    if kind == "spearman":
+        reason = line.reason
+    for measure, value, low, high, of in (
+        (f"{kind} difference", line.difference, line.low, line.high, unit),
         ("McNemar p", line.p, None, None, "probability"),
         ("McNemar p (Holm)", line.p_holm, None, None, "probability"),
     ):
-        if value is not None or measure == "accuracy difference":
+        if value is not None or measure.endswith("difference"):
             yield Measurement(
                 measure,
                 group,
@@ -218,7 +220,7 @@ def _measurements(line: Paired, runs: str) -> Iterator[Measurement]:
                 line.items,
                 line.images,
                 missing=missing,
-                unit=unit,
+                unit=of,
                 level=line.level,
                 reason=reason,
                 signature=f"{measure}|runs:{runs}|items:{line.items}|images:{line.images}|ties:wrong",
@@ -238,7 +240,7 @@ def _write(comparison: Comparison, out: Path, *, overwrite: bool) -> None:
     write_parquet(paths[1], comparison.measurements, Measurement)
 
 
-def _named(found: dict[Key, Answers]) -> str:
+def _named(found: dict[Key, Answers | Columns]) -> str:
     return ", ".join(sorted({benchmark for benchmark, _ in found}))
 
 
