@@ -1,0 +1,91 @@
+"""`alignscope evaluate`: a model, or scores made elsewhere, on public benchmarks."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alignscope.cli import options as shared
+
+Benchmarks = Annotated[
+    list[str], typer.Argument(help="names (`alignscope data list` tells them) or the suite `composition`")
+]
+ModelOption = Annotated[
+    str | None, typer.Option(help="a name (tiny-clip), a local directory or file, or a hub id")
+]
+Annotations = Annotated[
+    Path | None,
+    typer.Option(help="the benchmark's files; for several benchmarks a folder with one per name"),
+]
+Images = Annotated[Path | None, typer.Option(help="folder of the images; for several as --annotations")]
+Scores = Annotated[
+    Path | None, typer.Option(help="scores made elsewhere (JSONL; rank arrays), instead of --model")
+]
+
+
+def evaluate(
+    benchmarks: Benchmarks,
+    model: ModelOption = None,
+    annotations: Annotations = None,
+    images: Images = None,
+    out: Annotated[Path, typer.Option(help="directory for records and report.html")] = Path("runs/evaluate"),
+    scores: Scores = None,
+    probabilities: Annotated[
+        bool, typer.Option(help="--scores are probabilities of a match (VALSE's p_c, p_f)")
+    ] = False,
+    captions: Annotated[
+        Path | None, typer.Option(help="captions (COCO JSON) for the baseline of what texts alone tell")
+    ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option(help="score what there is; every signature says how much is missing")
+    ] = False,
+    cache: Annotated[Path | None, typer.Option(help="folder that keeps embeddings for other runs")] = None,
+    device: shared.Device = "cpu",
+    dtype: shared.Dtype = "float32",
+    activation: shared.Activation = None,
+    tokenizer: shared.Tokenizer = None,
+    batch_size: shared.BatchSize = 64,
+    seed: shared.Seed = 0,
+    resume: shared.Resume = False,
+    overwrite: shared.Overwrite = False,
+) -> None:
+    """Evaluate --model, or --scores made elsewhere, on BENCHMARKS by their authors' rules and ours."""
+    import alignscope
+    from alignscope.cli.progress import bars
+    from alignscope.reporting.tables import evaluation_text
+
+    with bars() as progress:
+        found = alignscope.evaluate(
+            None
+            if model is None
+            else alignscope.model(
+                model, device=device, dtype=dtype, activation=activation, tokenizer=tokenizer
+            ),
+            benchmarks,
+            annotations,
+            images,
+            out=out,
+            scores=scores,
+            probabilities=probabilities,
+            captions=captions,
+            allow_missing=allow_missing,
+            cache=cache,
+            dtype=dtype,
+            batch_size=batch_size,
+            seed=seed,
+            resume=resume,
+            overwrite=overwrite,
+            command=shlex.join(["alignscope", *sys.argv[1:]]),
+            progress=progress,
+        )
+    if os.environ.get("RANK", "0") != "0":
+        return
+    for name, result in found.runs.items():
+        typer.echo(f"{name}\n{evaluation_text(result.measurements, result.directory)}")
+        typer.echo(f"{result.problems} problems, listed in {result.directory / 'problems.jsonl'}")
+    typer.echo(f"report: {found.report.resolve()}")

@@ -1,0 +1,168 @@
+"""Benchmarks as users name them: one, several or a suite, from a model or from scores made elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import alignscope
+from alignscope.data.benchmarks.facts import Benchmark
+from alignscope.data.benchmarks.table import BENCHMARKS, SUITES
+from alignscope.data.coco import read_captions
+from alignscope.data.images import ImageFolder
+from alignscope.errors import BadInput
+from alignscope.evaluation.baselines import baselines
+from alignscope.files import read_parquet, write_json, write_parquet
+from alignscope.language.ngrams import train
+from alignscope.models.protocols import DualEncoder
+from alignscope.models.zoo import open_model
+from alignscope.records import Measurement, Question, Signature
+from alignscope.reporting.pages import page
+from alignscope.studies.elsewhere import evaluate_scores
+from alignscope.studies.embeddings import Progress
+from alignscope.studies.evaluation import Evaluated
+from alignscope.studies.evaluation import evaluate as run
+from alignscope.studies.output import RUN, claim
+
+MOST_FOR_BASELINES = 100_000  # items, which are held in memory; a larger benchmark gets none
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Finished evaluations: where they lie, their page, and each benchmark's numbers."""
+
+    directory: Path
+    report: Path
+    runs: dict[str, Evaluated]
+
+
+def evaluate(
+    model: str | DualEncoder | None,
+    benchmarks: str | Sequence[str],
+    annotations: Path | str | None = None,
+    images: Path | str | None = None,
+    *,
+    out: Path | str = "runs/evaluate",
+    scores: Path | str | None = None,
+    probabilities: bool = False,
+    captions: Path | str | None = None,
+    allow_missing: bool = False,
+    cache: Path | str | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    batch_size: int = 64,
+    seed: int = 0,
+    resume: bool = False,
+    overwrite: bool = False,
+    command: str = "",
+    progress: Progress = lambda stage, done, total: None,
+) -> Evaluation:
+    """Evaluate a model on benchmarks, by their authors' rules and with intervals, ties and missing counted.
+
+    `benchmarks` is a name, several, or a suite ("composition"). With one, `annotations` and `images` are
+    its own; with several they hold a folder per name (`images` may be one folder for all). `scores` takes
+    the place of a model. `captions` trains a trigram model, the baseline of what texts alone tell.
+    """
+    names = named([benchmarks] if isinstance(benchmarks, str) else benchmarks)
+    if (model is None) == (scores is None):
+        raise BadInput("give a model or a file of scores made elsewhere, one of the two")
+    if scores is not None and len(names) > 1:
+        raise BadInput(f"one file of scores for {len(names)} benchmarks: evaluate them one by one")
+    target = Path(out)
+    encoder = open_model(model, device=device, dtype=dtype) if isinstance(model, str) else model
+    runs: dict[str, Evaluated] = {}
+    if len(names) > 1 and _is_first():
+        identity = {"kind": "suite", "version": alignscope.__version__, "runs": list(names)}
+        claim(target, identity, resume=resume, overwrite=overwrite)
+    for name in names:
+        where = target / name if len(names) > 1 else target
+        notes = _own(annotations, name, len(names) > 1)
+        how: dict[str, Any] = {"seed": seed, "overwrite": overwrite, "command": command}
+        if encoder is None:
+            assert scores is not None
+            found = evaluate_scores(
+                BENCHMARKS[name], Path(scores), where, annotations=notes, probabilities=probabilities, **how
+            )
+        else:
+            if notes is None:
+                raise BadInput(f"no annotations for {name}: give --annotations ({BENCHMARKS[name].files})")
+            pictures = _own(images, name, len(names) > 1)
+            found = run(
+                encoder,
+                BENCHMARKS[name],
+                notes,
+                None if pictures is None else ImageFolder(pictures),
+                where,
+                allow_missing=allow_missing,
+                cache=None if cache is None else Path(cache),
+                batch_size=batch_size,
+                dtype=dtype,
+                resume=resume,
+                progress=_under(name, progress),
+                **how,
+            )
+        runs[name] = found
+        if _is_first():
+            if notes is not None:
+                write_baselines(BENCHMARKS[name], notes, where, captions=captions, seed=seed)
+            page(where)
+    if len(names) > 1 and _is_first():
+        write_json(
+            target / RUN, {"kind": "suite", "identity": identity, "runs": list(names), "finished": True}
+        )
+        page(target)
+    return Evaluation(target, target / "report.html", runs)
+
+
+def named(names: Sequence[str]) -> tuple[str, ...]:
+    """Benchmarks by name, suites in place, each once."""
+    found = [each for name in names for each in SUITES.get(name, (name,))]
+    for name in found:
+        BENCHMARKS[name]  # an unknown name says what it may have meant
+    return tuple(dict.fromkeys(found))
+
+
+def write_baselines(
+    benchmark: Benchmark, annotations: Path, out: Path, *, captions: Path | str | None = None, seed: int = 0
+) -> list[Measurement]:
+    """What can be reached without an image, beside a run's numbers; a trigram model learns from `captions`."""
+    questions = [line for line in benchmark.read(annotations) if isinstance(line, Question)]
+    if len(questions) > MOST_FOR_BASELINES:
+        return []
+    scored = read_parquet(out / "measurements.parquet", Measurement)
+    sha = next((m.signature.partition("sha:")[2][:12] for m in scored if m.signature), "")
+    images = len({shown.key for question in questions for shown in question.images})
+    signature = Signature(
+        *("chance", benchmark.name, sha, len(questions), images, "no model", "none"),
+        seed=seed,
+        version=alignscope.__version__,
+    )
+    texts = {}
+    if captions is not None:
+        known = [text for image in read_captions(Path(captions)).images for text in image.captions]
+        texts["trigram"] = train(known, order=3).logprob
+        signature = replace(signature, method=f"trigram of {len(known)} captions of {Path(captions).name}")
+    found = baselines(questions, benchmark.asks, signature=signature, text_scores=texts, seed=seed)
+    write_parquet(out / "baselines.parquet", found, Measurement)
+    return found
+
+
+def _own(folder: Path | str | None, name: str, is_one_of_many: bool) -> Path | None:
+    """The folder of one benchmark; of several, the one of its name where there is one."""
+    if folder is None:
+        return None
+    own = Path(folder) / name
+    return own if is_one_of_many and own.exists() else Path(folder)
+
+
+def _under(name: str, progress: Progress) -> Progress:
+    """Progress with the benchmark's name before the stage."""
+    return lambda stage, done, total: progress(f"{name}: {stage}", done, total)
+
+
+def _is_first() -> bool:
+    """Whether this process is the one that writes pages (torchrun starts several)."""
+    return os.environ.get("RANK", "0") == "0"
