@@ -17,6 +17,7 @@ from alignscope import files
 from alignscope.records import Choice, Example, Problem
 from alignscope.reporting.attribution import attribution_page
 from alignscope.reporting.audit import audit_page
+from alignscope.reporting.evaluation import evaluation_page, suite_page
 from alignscope.reporting.pair import pair_page
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -83,12 +84,19 @@ def with_unbreakable_contents(run_directory: Path) -> None:
 
 
 def test_no_page_is_wider_than_its_screen(
-    run_directory: Path, attribution_directory: Path, tmp_path: Path, write_pair: Callable[..., Path]
+    run_directory: Path,
+    attribution_directory: Path,
+    evaluation_directory: Path,
+    suite_directory: Path,
+    tmp_path: Path,
+    write_pair: Callable[..., Path],
 ) -> None:
-    attributed, pair = (
+    attributed, evaluated, suite, pair = (
         page.read_text(encoding="utf-8").replace("<details>", "<details open>")
         for page in (
             attribution_page(attribution_directory),
+            evaluation_page(evaluation_directory),
+            suite_page(suite_directory),
             pair_page(write_pair(tmp_path / "pair", [f"model-{n}-{'x' * 60}" for n in range(5)])),
         )
     )
@@ -112,6 +120,10 @@ def test_no_page_is_wider_than_its_screen(
             "attributed-phone": (attributed, 320),
             "pair-desk": (pair, 1200),
             "pair-phone": (pair, 320),
+            "evaluated-desk": (evaluated, 1200),
+            "evaluated-tablet": (evaluated, 760),
+            "evaluated-phone": (evaluated, 320),
+            "suite-phone": (suite, 320),
             "meta": (too_wide, 390),
         },
     )
@@ -129,6 +141,10 @@ def test_no_page_is_wider_than_its_screen(
         "attributed-phone": 320,
         "pair-desk": 1200,
         "pair-phone": 320,
+        "evaluated-desk": 1200,
+        "evaluated-tablet": 760,
+        "evaluated-phone": 320,
+        "suite-phone": 320,
     }
 
 

@@ -14,6 +14,7 @@ TITLES = {
     "audit": "alignscope audit",
     "attribute": "alignscope attribute",
     "inspect": "one image, one caption",
+    "evaluate": "alignscope evaluate",
 }
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from alignscope.records import Measurement
-from alignscope.reporting.tables import WIDTH, summary_text, text_table
+from alignscope.reporting.tables import WIDTH, evaluation_text, summary_text, text_table
 
 
 def test_values_intervals_and_reasons_are_in_their_rows() -> None:
@@ -107,3 +107,21 @@ def test_intervals_stay_on_one_line_of_a_terminal() -> None:
     assert len(re.findall(r"95\.1 to 98\.6 %", text)) == 3
     assert len(re.findall(r"-0\.0038 to -0\.0036", text)) == 2
     assert max(map(len, text.splitlines())) <= WIDTH == 100
+
+
+def test_official_numbers_come_first_and_parts_that_are_many_are_counted() -> None:
+    rule = "official: mean over 48 groups; ties wrong"
+    ours = [Measurement("accuracy", "all", 0.61, 0.6, 0.62, 40, 40)]
+    official = [Measurement("official accuracy", "all", 0.5913, 0.5, 0.6, 40, 40, reason=rule)]
+    groups = [Measurement("official accuracy", f"relation {n}", 0.5, 0.4, 0.6, 4, 4) for n in range(48)]
+    chance = [Measurement("chance", group, 0.5, 0.5, 0.5, 40, 40) for group in ("all", "relation 1")]
+    text = evaluation_text([*ours, *chance, *groups, *official], Path("run/measurements.parquet"))
+    lines = text.splitlines()
+    assert lines[0] == "By the authors’ rule: mean over 48 groups; ties wrong"
+    assert lines[3].split()[:5] == ["official", "accuracy", "as", "a", "whole"]
+    assert "59.1 %" in lines[3]
+    titles = [line for line in lines if line.startswith(("By", "Ours", "Without"))]
+    assert [title.split()[0] for title in titles] == ["By", "Ours:", "Without"]
+    assert "relation" not in text
+    assert lines[-1] == "49 more in run/measurements.parquet and the report"
+    assert max(map(len, lines)) <= WIDTH

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -16,6 +15,7 @@ from alignscope.reporting.captions import Part, differences
 from alignscope.reporting.wording import result_of
 
 RESULTS = ("right", "wrong", "tie", "unscored")
+BATCH = 8192  # rows read at a time
 EACH = 3  # items shown of every result
 COLUMNS = ("item", "image", "first", "second", "score", "gold")
 
@@ -59,25 +59,24 @@ def answered(path: Path) -> Answered:
     if not path.exists():
         return Answered("", {}, ())
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        dictionaries = ["item", "image"]
-        table = pq.read_table(path, columns=list(COLUMNS), read_dictionary=dictionaries, use_threads=False)
-        if table["gold"].null_count < len(table) or not len(table):
+        options = _options(path)
+        if options is None:
             return Answered("", {}, ())
-        options = _options(table)
         margins = _margins(options)
-        results = np.array([result_of(margin) for margin in margins.tolist()])
+        is_result = dict(
+            zip(RESULTS, (margins > 0, margins < 0, margins == 0, np.isnan(margins)), strict=True)
+        )
         chosen: dict[str, float] = {}
-        for result in RESULTS:
-            places = np.flatnonzero(results == result)
+        for mask in is_result.values():
+            places = np.flatnonzero(mask)
             few = places[:: max(1, len(places) // EACH)][:EACH]
-            chosen |= {options.names[place].as_py(): float(margins[place]) for place in few}
+            chosen |= {options.names[place]: float(margins[place]) for place in few}
         rows = _rows(path, chosen)
     except (pa.ArrowException, KeyError, TypeError) as error:
         raise BadData(f"{path}: not a Parquet file of OptionScore records ({error}); run it again") from None
-    counts = {result: int((results == result).sum()) for result in RESULTS}
+    counts = {result: int(mask.sum()) for result, mask in is_result.items()}
     shown = tuple(_answer(rows[item], margin, options.asked) for item, margin in chosen.items())
     return Answered(options.asked, {result: count for result, count in counts.items() if count}, shown)
 
@@ -87,29 +86,47 @@ class _Options:
     """Columns of the options that decide an item."""
 
     asked: str
-    names: Any  # of the items, an Arrow array
+    names: Sequence[str]  # of the items
     item: Int[np.ndarray, " option"]
     is_right: Bool[np.ndarray, " option"]
     score: Float[np.ndarray, " option"]
 
 
-def _options(table: Any) -> _Options:
-    """The image decides where texts are scored with each other too; texts alone decide where there is none."""
-    items, images = (table[name].unify_dictionaries().combine_chunks() for name in ("item", "image"))
-    first, second = table["first"].to_numpy(), table["second"].to_numpy()
-    is_blank = np.array([name == "" for name in images.dictionary.to_pylist()], dtype=bool)
-    is_text = is_blank[images.indices.to_numpy()]
-    with np.errstate(over="ignore"):
-        scores = table["score"].to_numpy().astype(np.float32)
-    kept = np.ones(len(scores), dtype=bool)
+def _options(path: Path) -> _Options | None:
+    """The image decides where texts are scored with each other too; texts alone decide where there is none.
+
+    None where no option is right: there is a judgement of similarity, or no option at all.
+    """
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    places: dict[str, int] = {}
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("item", "text", "first", "second", "score")}
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(BATCH, columns=list(COLUMNS), use_threads=False):
+            if batch["gold"].null_count < len(batch):
+                return None
+            items = batch["item"].dictionary_encode()
+            known = [places.setdefault(name, len(places)) for name in items.dictionary.to_pylist()]
+            parts["item"].append(np.array(known, dtype=np.int32)[items.indices.to_numpy()])
+            parts["text"].append(pc.equal(batch["image"], "").to_numpy(zero_copy_only=False))
+            for name in ("first", "second"):
+                parts[name].append(batch[name].to_numpy().astype(np.int32))
+            with np.errstate(over="ignore"):
+                score = batch["score"].to_numpy(zero_copy_only=False).astype(np.float32)
+            parts["score"].append(score)
+    if not places:
+        return None
+    item, is_text, first, second, score = (np.concatenate(part) for part in parts.values())
+    kept = np.ones(len(item), dtype=bool)
     if is_text.any():
         asked, is_right = "captions", np.where(is_text, second == 1, second < 2)
         kept = is_text if is_text.all() else ~is_text
     else:
-        several = (first > 0).any(), (second > 0).any()
+        several = bool((first > 0).any()), bool((second > 0).any())
         asked = "pairs" if all(several) else "image" if several[0] else "caption"
         is_right = first == second
-    return _Options(asked, items.dictionary, items.indices.to_numpy()[kept], is_right[kept], scores[kept])
+    return _Options(asked, list(places), item[kept], is_right[kept], score[kept])
 
 
 def _margins(options: _Options) -> Float[np.ndarray, " item"]:
@@ -130,7 +147,7 @@ def _rows(path: Path, items: Collection[str]) -> dict[str, list[OptionScore]]:
     found: dict[str, list[OptionScore]] = {item: [] for item in items}
     wanted = pa.array(list(items), pa.string())
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(use_threads=False):
+        for batch in file.iter_batches(BATCH, use_threads=False):
             for row in batch.filter(pc.is_in(batch["item"], wanted)).to_pylist():
                 found[row["item"]].append(OptionScore(**row))
     return found

@@ -16,6 +16,7 @@ from alignscope.reporting.charts import WHOLE, Axis
 from alignscope.reporting.glossary import BENCHMARK_GLOSSARY, Entry
 from alignscope.reporting.grids import Cell, Grid
 from alignscope.reporting.official import (
+    BAR,
     RULE,
     Numbers,
     Said,
@@ -38,7 +39,7 @@ from alignscope.reporting.run import (
     read_run,
     read_settings,
 )
-from alignscope.reporting.wording import group_in_words, is_number, value_in_words
+from alignscope.reporting.wording import group_in_words, interval_in_words, is_number, value_in_words
 
 ENDS = 10  # parts shown of the best and of the worst
 
@@ -67,6 +68,7 @@ class Page:
     official: list[Row]
     ours: list[Row]
     parts: tuple[Parts, ...]
+    questions: Grid | None
     baselines: list[Row]
     baseline_parts: list[Row]
     other: list[Row]
@@ -95,20 +97,19 @@ def suite_page(directory: Path) -> Path:
     """Write the index of a suite, and the page of each of its finished runs; returns the index's path."""
     run = read_run(directory, ())
     names = run.setting("runs")
-    if not isinstance(names, list) or not all(isinstance(n, str) and n == Path(n).name for n in names):
+    if not isinstance(names, list) or not all(map(_is_name, names)):
         raise BadData(
             f"{directory / 'run.json'}: got runs {names!r}, wanted a list of names of directories beside it; "
             "run the suite again"
         )
     rows, unfinished = [], []
     for name in names:
-        if not (directory / name / "run.json").exists() or not read_settings(
-            directory / name / "run.json"
-        ).get("finished"):
+        settings = directory / name / "run.json"
+        if settings.exists() and read_settings(settings).get("finished"):
+            evaluation_page(directory / name)
+            rows.append(_suite_row(name, directory / name))
+        else:
             unfinished.append(name)
-            continue
-        evaluation_page(directory / name)
-        rows.append(_suite_row(name, directory / name))
     model = str(run.setting("model", "name") or "the model")
     said = f"{model} on {len(rows)} benchmark{'s' if len(rows) != 1 else ''}"
     columns = ("by the authors’ rule", "ours: all items", "ties", "missing")
@@ -116,6 +117,10 @@ def suite_page(directory: Path) -> Path:
     return write_page(
         directory / "report.html", render("suite.html", Suite(run, model, said, grid, unfinished))
     )
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and name not in ("", "..") and name == Path(name).name
 
 
 def page_of(directory: Path) -> Page:
@@ -140,12 +145,13 @@ def page_of(directory: Path) -> Page:
         ours=_rows(numbers.ours, axis),
         parts=tuple(
             _parts(title, found, axis)
-            for title, found in (
+            for title, numbers_of_parts in (
                 ("By the authors’ rule", numbers.official_parts),
                 ("Ours, ties wrong", numbers.our_parts),
             )
-            if found
+            if (found := [m for m in numbers_of_parts if BAR not in m.group])
         ),
+        questions=_question_grid([m for m in numbers.official_parts if BAR in m.group]),
         baselines=[_baseline(m, axis) for m in main],
         baseline_parts=[_baseline(m, axis) for m in baselines if m not in main],
         other=rows_of(numbers.other),
@@ -190,6 +196,22 @@ def _parts(title: str, found: Sequence[Measurement], axis: Axis) -> Parts:
     middle = [*scored[ends : len(scored) - ends], *unscored]
     worst, best = scored[:ends], scored[len(scored) - ends :][::-1]
     return Parts(title, _rows(worst, axis), _rows(best, axis), _rows(middle, axis))
+
+
+def _question_grid(found: Sequence[Measurement]) -> Grid | None:
+    """Parts by the question asked of them."""
+    if not found:
+        return None
+    table = {tuple(m.group.split(BAR, 1)): m for m in found}
+    questions, parts = (tuple(dict.fromkeys(key[place] for key in table)) for place in (0, 1))
+    rows = tuple((part, tuple(_question_cell(table.get((q, part))) for q in questions)) for part in parts)
+    return Grid("By the authors’ rule, question by question", "part", questions, rows)
+
+
+def _question_cell(m: Measurement | None) -> Cell:
+    if m is None or not is_number(m.value):
+        return Cell(value_in_words(m), is_scored=False) if m else Cell()
+    return Cell(value_in_words(m), interval_in_words(m), note=f"n {m.items}")
 
 
 def _baseline(m: Measurement, axis: Axis) -> Row:

@@ -10,6 +10,7 @@ from alignscope.records import Measurement
 from alignscope.reporting.wording import enumerated, interval_in_words, is_number, number, value_in_words
 
 MANY = 16  # parts of a benchmark beyond which they get a section of their own
+BAR = " | "  # between a question and the part of which it is asked
 RULE = "official: "  # what the reason of a number begins with that follows the authors' rule
 OFFICIAL = re.compile(r"official .*|p_c|p_f|acc|(mean )?recall\b.*|spearman|pearson")
 UNSEEING = re.compile(r"baseline.*|chance\b.*|text alone.*|bag.of.words.*")  # what needs no image
@@ -82,8 +83,8 @@ def parted(found: Sequence[Measurement]) -> tuple[list[Measurement], list[Measur
 
     "QUESTION | PART" is counted apart from plain parts: three questions of few tags are many.
     """
-    plain = [m for m in found if not is_whole(m) and " | " not in m.group]
-    asked = [m for m in found if not is_whole(m) and " | " in m.group]
+    plain = [m for m in found if not is_whole(m) and BAR not in m.group]
+    asked = [m for m in found if not is_whole(m) and BAR in m.group]
     away = [*(plain if len(plain) > MANY else ()), *(asked if len(asked) > MANY else ())]
     names = {(m.measure, m.group) for m in away}
     return [m for m in found if (m.measure, m.group) not in names], away
@@ -92,7 +93,7 @@ def parted(found: Sequence[Measurement]) -> tuple[list[Measurement], list[Measur
 def summed(found: Sequence[Measurement]) -> list[Measurement]:
     """Numbers over all items: of every question where several are asked of each item."""
     whole = {m.measure for m in found if m.group == "all"}
-    return [m for m in found if is_whole(m) or (m.measure not in whole and " | " not in m.group)]
+    return [m for m in found if is_whole(m) or (m.measure not in whole and BAR not in m.group)]
 
 
 def official_result(numbers: Numbers) -> Said:
