@@ -82,6 +82,7 @@ def read_scores(
             yield Problem(item, entry.subject, what, "handled")
         else:
             _keep(entry, item, found[item])
+    yield from _fewer(path, benchmark, asked.values())
     for name, question in asked.items():
         held = found.pop(name)
         yield from held.problems
@@ -211,6 +212,17 @@ def _keep(entry: Entry, item: str, found: _Found) -> None:
     found.scores[entry.place] = entry.score
     if entry.fault:
         found.problems.append(Problem(item, entry.subject, entry.fault, "unscored"))
+
+
+def _fewer(path: Path, benchmark: Benchmark, asked: Iterable[Question]) -> Iterator[Problem]:
+    """Says where fewer items are asked than the authors count, by subset and in all."""
+    counts = Counter(question.subset for question in asked)
+    sizes = {subset: size for subset, size in benchmark.sizes.items() if subset}
+    whole = benchmark.sizes.get("", sum(sizes.values()))
+    told = [("", counts.total(), whole), *((name, counts[name], sizes.get(name, 0)) for name in counts)]
+    for subset, got, wanted in told:
+        if got < wanted:
+            yield Problem(subset, path.name, f"{got} items, the authors count {wanted}", "handled")
 
 
 def _missing(
