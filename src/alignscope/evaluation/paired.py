@@ -35,7 +35,8 @@ class Paired:
     """One line of a comparison; `difference` is the second run's accuracy (or correlation) minus the first's.
 
     Items are those that both runs scored. `alone_*` could not be paired: the other run lacks them, or has no
-    score. `p` is McNemar's, `p_holm` the same among all benchmarks; subsets are explored, not corrected.
+    score. `p` is McNemar's, `p_holm` the same among all lines about the whole of a benchmark; subsets
+    are explored, not corrected.
     """
 
     benchmark: str
