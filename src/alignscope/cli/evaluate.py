@@ -26,6 +26,15 @@ Images = Annotated[Path | None, typer.Option(help="folder of the images; for sev
 Scores = Annotated[
     Path | None, typer.Option(help="scores made elsewhere (JSONL; rank arrays), instead of --model")
 ]
+Probabilities = Annotated[bool, typer.Option(help="--scores are probabilities of a match (VALSE's p_c, p_f)")]
+Captions = Annotated[
+    Path | None,
+    typer.Option(help="captions (COCO JSON, JSONL, TSV) for the baseline of what texts alone tell"),
+]
+AllowMissing = Annotated[
+    bool, typer.Option(help="score what there is; every signature says how much is missing")
+]
+Cache = Annotated[Path | None, typer.Option(help="folder that keeps embeddings for other runs")]
 
 
 def evaluate(
@@ -35,16 +44,10 @@ def evaluate(
     images: Images = None,
     out: Annotated[Path, typer.Option(help="directory for records and report.html")] = Path("runs/evaluate"),
     scores: Scores = None,
-    probabilities: Annotated[
-        bool, typer.Option(help="--scores are probabilities of a match (VALSE's p_c, p_f)")
-    ] = False,
-    captions: Annotated[
-        Path | None, typer.Option(help="captions (COCO JSON) for the baseline of what texts alone tell")
-    ] = None,
-    allow_missing: Annotated[
-        bool, typer.Option(help="score what there is; every signature says how much is missing")
-    ] = False,
-    cache: Annotated[Path | None, typer.Option(help="folder that keeps embeddings for other runs")] = None,
+    probabilities: Probabilities = False,
+    captions: Captions = None,
+    allow_missing: AllowMissing = False,
+    cache: Cache = None,
     device: shared.Device = "cpu",
     dtype: shared.Dtype = "float32",
     activation: shared.Activation = None,
@@ -59,13 +62,13 @@ def evaluate(
     from alignscope.cli.progress import bars
     from alignscope.reporting.tables import evaluation_text
 
+    opened = None
+    if model is not None:
+        how = {"device": device, "dtype": dtype, "activation": activation, "tokenizer": tokenizer}
+        opened = alignscope.model(model, **how)
     with bars() as progress:
         found = alignscope.evaluate(
-            None
-            if model is None
-            else alignscope.model(
-                model, device=device, dtype=dtype, activation=activation, tokenizer=tokenizer
-            ),
+            opened,
             benchmarks,
             annotations,
             images,

@@ -11,12 +11,10 @@ from typing import Any
 import alignscope
 from alignscope.data.benchmarks.facts import Benchmark
 from alignscope.data.benchmarks.table import BENCHMARKS, SUITES
-from alignscope.data.coco import read_captions
 from alignscope.data.images import ImageFolder
 from alignscope.errors import BadInput
 from alignscope.evaluation.baselines import baselines
 from alignscope.files import read_parquet, write_json, write_parquet
-from alignscope.language.ngrams import train
 from alignscope.models.protocols import DualEncoder
 from alignscope.models.zoo import open_model
 from alignscope.records import Measurement, Question, Signature
@@ -25,6 +23,7 @@ from alignscope.studies.elsewhere import evaluate_scores
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.evaluation import Evaluated
 from alignscope.studies.evaluation import evaluate as run
+from alignscope.studies.leakage import text_scores
 from alignscope.studies.output import RUN, claim
 
 MOST_FOR_BASELINES = 100_000  # items, which are held in memory; a larger benchmark gets none
@@ -71,50 +70,50 @@ def evaluate(
         raise BadInput("give a model or a file of scores made elsewhere, one of the two")
     if scores is not None and len(names) > 1:
         raise BadInput(f"one file of scores for {len(names)} benchmarks: evaluate them one by one")
-    target = Path(out)
+    target, is_suite = Path(out), len(names) > 1
     encoder = open_model(model, device=device, dtype=dtype) if isinstance(model, str) else model
-    runs: dict[str, Evaluated] = {}
-    if len(names) > 1 and _is_first():
+    if is_suite and _is_first():
         identity = {"kind": "suite", "version": alignscope.__version__, "runs": list(names)}
         claim(target, identity, resume=resume, overwrite=overwrite)
+    runs: dict[str, Evaluated] = {}
     for name in names:
-        where = target / name if len(names) > 1 else target
-        notes = _own(annotations, name, len(names) > 1)
+        facts: Benchmark = BENCHMARKS[name]
+        where = target / name if is_suite else target
+        notes = _own(annotations, name, is_suite)
         how: dict[str, Any] = {"seed": seed, "overwrite": overwrite, "command": command}
         if encoder is None:
-            assert scores is not None
-            found = evaluate_scores(
-                BENCHMARKS[name], Path(scores), where, annotations=notes, probabilities=probabilities, **how
-            )
+            how |= {"annotations": notes, "probabilities": probabilities}
+            runs[name] = evaluate_scores(facts, Path(str(scores)), where, **how)
         else:
-            if notes is None:
-                raise BadInput(f"no annotations for {name}: give --annotations ({BENCHMARKS[name].files})")
-            pictures = _own(images, name, len(names) > 1)
-            found = run(
-                encoder,
-                BENCHMARKS[name],
-                notes,
-                None if pictures is None else ImageFolder(pictures),
-                where,
-                allow_missing=allow_missing,
-                cache=None if cache is None else Path(cache),
-                batch_size=batch_size,
-                dtype=dtype,
-                resume=resume,
-                progress=_under(name, progress),
-                **how,
-            )
-        runs[name] = found
+            how |= {
+                "allow_missing": allow_missing,
+                "batch_size": batch_size,
+                "dtype": dtype,
+                "resume": resume,
+            }
+            how |= {"cache": cache and Path(cache), "progress": _under(name, progress)}
+            runs[name] = _from_model(encoder, facts, notes, _own(images, name, is_suite), where, how)
         if _is_first():
             if notes is not None:
-                write_baselines(BENCHMARKS[name], notes, where, captions=captions, seed=seed)
+                write_baselines(facts, notes, where, captions=captions, seed=seed)
             page(where)
-    if len(names) > 1 and _is_first():
-        write_json(
-            target / RUN, {"kind": "suite", "identity": identity, "runs": list(names), "finished": True}
-        )
+    if is_suite and _is_first():
+        write_json(target / RUN, {**identity, "identity": identity, "finished": True})
         page(target)
     return Evaluation(target, target / "report.html", runs)
+
+
+def _from_model(
+    model: DualEncoder,
+    benchmark: Benchmark,
+    annotations: Path | None,
+    images: Path | None,
+    out: Path,
+    how: dict[str, Any],
+) -> Evaluated:
+    if annotations is None:
+        raise BadInput(f"no annotations for {benchmark.name}: give --annotations ({benchmark.files})")
+    return run(model, benchmark, annotations, None if images is None else ImageFolder(images), out, **how)
 
 
 def named(names: Sequence[str]) -> tuple[str, ...]:
@@ -128,7 +127,10 @@ def named(names: Sequence[str]) -> tuple[str, ...]:
 def write_baselines(
     benchmark: Benchmark, annotations: Path, out: Path, *, captions: Path | str | None = None, seed: int = 0
 ) -> list[Measurement]:
-    """What can be reached without an image, beside a run's numbers; a trigram model learns from `captions`."""
+    """What can be reached without an image, beside a run's numbers.
+
+    A trigram model learns from `captions`, those of the benchmark itself left out.
+    """
     questions = [line for line in benchmark.read(annotations) if isinstance(line, Question)]
     if len(questions) > MOST_FOR_BASELINES:
         return []
@@ -142,9 +144,8 @@ def write_baselines(
     )
     texts = {}
     if captions is not None:
-        known = [text for image in read_captions(Path(captions)).images for text in image.captions]
-        texts["trigram"] = train(known, order=3).logprob
-        signature = replace(signature, method=f"trigram of {len(known)} captions of {Path(captions).name}")
+        texts = text_scores([Path(captions)], questions)
+        signature = replace(signature, method=f"trigram of {Path(captions).name}")
     found = baselines(questions, benchmark.asks, signature=signature, text_scores=texts, seed=seed)
     write_parquet(out / "baselines.parquet", found, Measurement)
     return found
