@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import statistics
 import subprocess
 import sys
@@ -65,7 +66,8 @@ def sugarcrepe_shaped(place: Path, images: int) -> int:
         users = {item.image: _of_world(item) for item in world.items}
     (place / "images").mkdir(parents=True)
     rows = []
-    for item, said in zip(world.items, users.values(), strict=False):
+    drawn = random.Random(0).sample(list(users.values()), images)
+    for item, said in zip(world.items, drawn, strict=True):
         large = world.image(item.image).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
         large.save(place / "images" / f"{item.image}.jpg", quality=95)
         rows += [{"image": f"{item.image}.jpg", **each} for each in said]

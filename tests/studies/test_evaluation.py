@@ -315,8 +315,12 @@ def test_items_that_are_missing_are_refused_by_name(model, holes, tmp_path):
     assert "does not decode" in told[0][1]
 
 
-def test_items_may_be_missing_when_it_is_said(model, holes, tmp_path):
+def test_items_may_be_missing_when_it_is_said(model, holes, tmp_path, monkeypatch):
     path, folder = holes
+    path.write_text(
+        path.read_text().replace('none.png"]], "texts": ["a dog"', 'none.png"]], "texts": ["a box"')
+    )
+    counts = counted(model, monkeypatch)
     done = evaluate(
         model, benchmark("caption"), path, ImageFolder(folder), tmp_path / "run", allow_missing=True, **SMALL
     )
@@ -333,6 +337,7 @@ def test_items_may_be_missing_when_it_is_said(model, holes, tmp_path):
         ("part-1/9", "unscored"),
     ]
     assert done.problems == 4
+    assert counts == [3, 2]  # not the text of the missing image
     assert {record.item for record in scores_in(done.directory)} == {"part-0/0", "part-1/3", "part-0/4"}
 
 

@@ -94,7 +94,7 @@ class Plan:
                 items.update(question.subset for question in asked)
                 _keep_items(file, asked)
                 if images is not None:
-                    _keep_images(file, asked, images, shown)
+                    asked = _keep_images(file, asked, images, shown)
                 _keep_texts(file, asked, model)
         return Contents(annotations.hexdigest(), shown.hexdigest(), items, unread)
 
@@ -177,21 +177,24 @@ def _keep_items(file: sqlite3.Connection, asked: Sequence[Question]) -> None:
             ) from None
 
 
-def _keep_images(file: sqlite3.Connection, asked: Sequence[Question], images: Images, hashed: Any) -> None:
-    """Images that are new to the plan; one that is not there is kept with the reason."""
+def _keep_images(
+    file: sqlite3.Connection, asked: Sequence[Question], images: Images, hashed: Any
+) -> list[Question]:
+    """Keep images new to the plan, an absent one with the reason; returns the questions that have theirs."""
     names = {_name(shown): shown for question in asked for shown in question.images}
-    known = {name for name, _ in found(file, "image", "name", "fault", names)}
+    faults = dict(found(file, "image", "name", "fault", names))
     for name, shown in names.items():
-        if name in known:
+        if name in faults:
             continue
-        content, fault = None, None
+        content, faults[name] = None, None
         try:
             seen = f"{images.digest(shown.key)} {shown.crop or 'whole'}"
             content = hashlib.sha256(seen.encode()).digest()
         except BadImage as error:
-            fault = str(error)
+            faults[name] = str(error)
         hashed.update(content or b"absent")
-        file.execute("INSERT INTO image VALUES (?, ?, ?)", (name, content, fault))
+        file.execute("INSERT INTO image VALUES (?, ?, ?)", (name, content, faults[name]))
+    return [q for q in asked if not any(faults[_name(shown)] for shown in q.images)]
 
 
 def _keep_texts(file: sqlite3.Connection, asked: Sequence[Question], model: DualEncoder) -> None:

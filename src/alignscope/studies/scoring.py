@@ -31,7 +31,10 @@ class Sources:
 
 
 class Chunk(NamedTuple):
-    """Some questions by the number of the chunk, and what the plan knows of their images and texts."""
+    """Some questions by the number of the chunk, and what the plan knows of their images and texts.
+
+    Texts of questions without their images are not in the plan.
+    """
 
     number: int
     questions: Sequence[Question]
@@ -41,7 +44,7 @@ class Chunk(NamedTuple):
     def faults(self, question: Question) -> list[Problem]:
         """Why a question cannot be scored; nothing when it can."""
         known = [(shown.key, self.images[shown]) for shown in dict.fromkeys(question.images)]
-        known += [(text, self.texts[text]) for text in dict.fromkeys(question.texts)]
+        known += [(text, self.texts[text]) for text in dict.fromkeys(question.texts) if text in self.texts]
         return [Problem(question.id, name, each.fault, "unscored") for name, each in known if each.fault]
 
     def usable(self) -> list[Question]:
@@ -84,7 +87,7 @@ def problems(chunk: Chunk, sources: Sources) -> Iterator[Problem]:
             for note in notes.get(chunk.images[shown].content or b"", ()):
                 yield Problem(question.id, shown.key, f"image: {note}", "handled")
         for text in dict.fromkeys(question.texts):
-            if remark := chunk.texts[text].remark:
+            if text in chunk.texts and (remark := chunk.texts[text].remark):
                 yield Problem(question.id, text, remark, "handled")
 
 
