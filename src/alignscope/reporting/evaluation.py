@@ -102,15 +102,16 @@ def suite_page(directory: Path) -> Path:
             f"{directory / 'run.json'}: got runs {names!r}, wanted a list of names of directories beside it; "
             "run the suite again"
         )
-    rows, unfinished = [], []
+    rows, unfinished, models = [], [], [run.setting("model", "name")]
     for name in names:
         settings = directory / name / "run.json"
         if settings.exists() and read_settings(settings).get("finished"):
             evaluation_page(directory / name)
+            models.append(read_run(directory / name, ()).setting("model", "name"))
             rows.append(_suite_row(name, directory / name))
         else:
             unfinished.append(name)
-    model = str(run.setting("model", "name") or "the model")
+    model = str(next(filter(None, models), "the model"))
     said = f"{model} on {len(rows)} benchmark{'s' if len(rows) != 1 else ''}"
     columns = ("by the authors’ rule", "ours: all items", "ties", "missing")
     grid = Grid("Benchmarks, each with its own page", "benchmark", columns, tuple(rows))
@@ -175,11 +176,12 @@ def _chance(baselines: Sequence[Measurement]) -> Measurement | None:
 
 
 def _rows(measurements: Sequence[Measurement], axis: Axis, rule: str = "") -> list[Row]:
-    """Rows whose group is in words; the rule said above the table is not said again."""
+    """Rows to two places, as results are published, the group in words; the rule said above the table is not said again."""
     shares = [row_of(m, axis) if m.unit == "share" else rows_of([m])[0] for m in measurements]
     return [
         replace(
             row,
+            value=value_in_words(m, digits=2),
             detail=group_in_words(row.detail, is_averaged=m.measure.startswith("official")),
             remark="" if rule and row.remark == RULE + rule else row.remark.removeprefix(RULE),
             is_summary=is_whole(m),

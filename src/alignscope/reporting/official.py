@@ -60,7 +60,7 @@ def in_order(measurements: Sequence[Measurement]) -> Numbers:
     for m in measurements:
         by[_counted_by(m.measure)].append(m)
     official, official_parts = parted(by["official"])
-    ours, our_parts = parted(by["ours"])
+    ours, our_parts = parted(sorted(by["ours"], key=lambda m: m.measure))
     return Numbers(official, official_parts, ours, our_parts, by["baseline"], by["other"])
 
 

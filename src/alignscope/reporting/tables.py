@@ -57,7 +57,7 @@ def summary_text(measurements: Sequence[Measurement], path: Path) -> str:
 
 
 def evaluation_text(measurements: Sequence[Measurement], path: Path) -> str:
-    """A benchmark's numbers, the official ones first, then ours, then what needs no image; parts that are many are left out.
+    """A benchmark's numbers to two places: the official ones, ours, what needs no image; parts that are many are left out.
 
     >>> print(evaluation_text([], Path("run/measurements.parquet")))
     nothing was measured
@@ -69,7 +69,11 @@ def evaluation_text(measurements: Sequence[Measurement], path: Path) -> str:
         "Without the image": summed(numbers.baselines),
         "Other measures": numbers.other if len(numbers.other) <= MANY else [],
     }
-    shown = [f"{title}\n{text_table(list(map(_renamed, rows)))}" for title, rows in tables.items() if rows]
+    shown = [
+        f"{title}\n{text_table(list(map(_renamed, rows)), digits=2)}"
+        for title, rows in tables.items()
+        if rows
+    ]
     more = len(measurements) - sum(map(len, tables.values()))
     if more:
         shown.append(f"{more} more in {path} and the report")
@@ -80,8 +84,10 @@ def _renamed(m: Measurement) -> Measurement:
     return replace(m, group=group_in_words(m.group, is_averaged=m.measure.startswith("official")))
 
 
-def text_table(measurements: Sequence[Measurement]) -> str:
+def text_table(measurements: Sequence[Measurement], *, digits: int = 1) -> str:
     """One line per measurement in the order given, its method where any has one; what is unscored says why.
+
+    Shares are in percent to `digits` places.
 
     >>> print(text_table([]))
     nothing was measured
@@ -102,7 +108,7 @@ def text_table(measurements: Sequence[Measurement]) -> str:
         previous = m.measure
         counts = [str(count) for count in (m.items, m.images, m.ties, m.missing)]
         names = [measure, *([m.method] if has_methods else []), m.group]
-        _add(table, [*names, value_in_words(m), interval_in_words(m), *counts])
+        _add(table, [*names, value_in_words(m, digits=digits), interval_in_words(m), *counts])
     return _drawn(table)
 
 

@@ -138,16 +138,18 @@ def percent_range(shares: Sequence[float]) -> str:
     return low if low == high else f"{low.removesuffix(' %')} to {high}"
 
 
-def number(value: float, unit: str) -> str:
+def number(value: float, unit: str, *, digits: int = 1) -> str:
     """A value in its unit: shares in percent, counts whole, anything else as a plain number.
 
     >>> number(0.5123, "share"), number(775.0, "items"), number(0.0712, "score"), number(27.3149, "score")
     ('51.2 %', '775', '0.071', '27.31')
+    >>> number(0.69125, "share", digits=2)
+    '69.12 %'
     >>> number(6.7, "score"), number(0.00012, "heat"), number(0.0, "heat")
     ('6.70', '0.00012', '0.000')
     """
     if unit == "share":
-        return percent(value, digits=1)
+        return percent(value, digits=digits)
     if unit == "items":
         return f"{value:.0f}"
     if abs(value) >= 1:
@@ -155,10 +157,10 @@ def number(value: float, unit: str) -> str:
     return f"{value:.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"
 
 
-def value_in_words(measurement: Measurement) -> str:
+def value_in_words(measurement: Measurement, *, digits: int = 1) -> str:
     """The value, or "unscored" with its reason: never a zero in its place."""
     if is_number(measurement.value):
-        return number(measurement.value, measurement.unit)  # type: ignore[arg-type]
+        return number(measurement.value, measurement.unit, digits=digits)  # type: ignore[arg-type]
     return f"unscored: {measurement.reason or 'no reason was recorded'}"
 
 
