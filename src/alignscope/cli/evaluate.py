@@ -34,6 +34,7 @@ Captions = Annotated[
 AllowMissing = Annotated[
     bool, typer.Option(help="score what there is; every signature says how much is missing")
 ]
+Hub = Annotated[bool, typer.Option(help="copies on the hub instead of files; downloads them")]
 Cache = Annotated[Path | None, typer.Option(help="folder that keeps embeddings for other runs")]
 
 
@@ -46,6 +47,7 @@ def evaluate(
     scores: Scores = None,
     probabilities: Probabilities = False,
     captions: Captions = None,
+    hub: Hub = False,
     allow_missing: AllowMissing = False,
     cache: Cache = None,
     device: shared.Device = "cpu",
@@ -76,6 +78,7 @@ def evaluate(
             scores=scores,
             probabilities=probabilities,
             captions=captions,
+            hub=hub,
             allow_missing=allow_missing,
             cache=cache,
             dtype=dtype,

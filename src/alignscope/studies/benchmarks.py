@@ -10,6 +10,7 @@ from typing import Any
 
 import alignscope
 from alignscope.data.benchmarks.facts import Benchmark
+from alignscope.data.benchmarks.hub import HubCopy
 from alignscope.data.benchmarks.table import BENCHMARKS, SUITES
 from alignscope.data.images import ImageFolder
 from alignscope.errors import BadInput
@@ -25,6 +26,7 @@ from alignscope.studies.evaluation import Evaluated
 from alignscope.studies.evaluation import evaluate as run
 from alignscope.studies.leakage import text_scores
 from alignscope.studies.output import RUN, claim
+from alignscope.studies.plan import Images
 
 MOST_FOR_BASELINES = 100_000  # items, which are held in memory; a larger benchmark gets none
 
@@ -48,6 +50,7 @@ def evaluate(
     scores: Path | str | None = None,
     probabilities: bool = False,
     captions: Path | str | None = None,
+    hub: bool = False,
     allow_missing: bool = False,
     cache: Path | str | None = None,
     device: str = "cpu",
@@ -64,6 +67,7 @@ def evaluate(
     `benchmarks` is a name, several, or a suite ("composition"). With one, `annotations` and `images` are
     its own; with several they hold a folder per name (`images` may be one folder for all). `scores` takes
     the place of a model. `captions` trains a trigram model, the baseline of what texts alone tell.
+    `hub` takes copies on the hub instead of files (extra `alignscope[hub]`), which downloads them.
     """
     names = named([benchmarks] if isinstance(benchmarks, str) else benchmarks)
     if (model is None) == (scores is None):
@@ -77,9 +81,8 @@ def evaluate(
         claim(target, identity, resume=resume, overwrite=overwrite)
     runs: dict[str, Evaluated] = {}
     for name in names:
-        facts: Benchmark = BENCHMARKS[name]
         where = target / name if is_suite else target
-        notes = _own(annotations, name, is_suite)
+        facts, notes, pictures = _files(name, annotations, images, hub=hub, is_suite=is_suite)
         how: dict[str, Any] = {"seed": seed, "overwrite": overwrite, "command": command}
         if encoder is None:
             how |= {"annotations": notes, "probabilities": probabilities}
@@ -92,7 +95,7 @@ def evaluate(
                 "resume": resume,
             }
             how |= {"cache": cache and Path(cache), "progress": _under(name, progress)}
-            runs[name] = _from_model(encoder, facts, notes, _own(images, name, is_suite), where, how)
+            runs[name] = _from_model(encoder, facts, notes, pictures, where, how)
         if _is_first():
             if notes is not None:
                 write_baselines(facts, notes, where, captions=captions, seed=seed)
@@ -107,13 +110,30 @@ def _from_model(
     model: DualEncoder,
     benchmark: Benchmark,
     annotations: Path | None,
-    images: Path | None,
+    images: Images | None,
     out: Path,
     how: dict[str, Any],
 ) -> Evaluated:
     if annotations is None:
         raise BadInput(f"no annotations for {benchmark.name}: give --annotations ({benchmark.files})")
-    return run(model, benchmark, annotations, None if images is None else ImageFolder(images), out, **how)
+    return run(model, benchmark, annotations, images, out, **how)
+
+
+def _files(
+    name: str,
+    annotations: Path | str | None,
+    images: Path | str | None,
+    *,
+    hub: bool,
+    is_suite: bool,
+) -> tuple[Benchmark, Path | None, Images | None]:
+    """The benchmark, its annotations and its images: the user's files, or a copy on the hub."""
+    if hub:
+        copy = HubCopy(BENCHMARKS[name])
+        return copy.benchmark, Path(copy.name), copy
+    pictures = _own(images, name, is_suite)
+    folder = None if pictures is None else ImageFolder(pictures)
+    return BENCHMARKS[name], _own(annotations, name, is_suite), folder
 
 
 def named(names: Sequence[str]) -> tuple[str, ...]:

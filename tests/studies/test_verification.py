@@ -1,0 +1,31 @@
+"""A run beside published numbers."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from alignscope.data.benchmarks.table import BENCHMARKS
+from alignscope.errors import BadData
+from alignscope.studies.elsewhere import evaluate_scores
+from alignscope.studies.verification import verification
+
+SCORES = Path(__file__).parents[2].parent / "shared" / "data" / "winoground_tags" / "reference_scores"
+
+
+@pytest.mark.skipif(not SCORES.is_dir(), reason=f"no published score files at {SCORES}")
+def test_the_gap_to_what_was_published_is_printed(tmp_path):
+    evaluate_scores(BENCHMARKS["winoground"], SCORES / "albef_4m.jsonl", tmp_path / "winoground", draws=10)
+    said = verification(tmp_path / "winoground", "albef_4m")
+    assert "text:   29.25   29.25  +0.00  same" in said
+    assert "did you mean 'albef_4m'" in verification(tmp_path / "winoground", "albef-4m")
+    (tmp_path / "run.json").write_text(json.dumps({"kind": "suite", "runs": ["winoground"]}))
+    assert verification(tmp_path, "albef_4m") == said
+
+
+def test_what_is_no_evaluation_is_refused(tmp_path):
+    with pytest.raises(BadData, match="wanted the --out of `alignscope evaluate`"):
+        verification(tmp_path, "albef_4m")
+    (tmp_path / "run.json").write_text('{"kind": "audit"}')
+    with pytest.raises(BadData, match="a run of kind 'audit'"):
+        verification(tmp_path, "albef_4m")
