@@ -39,16 +39,16 @@ def test_the_page_says_who_counts_and_how(reader: type[Any], evaluation_director
     assert target == evaluation_directory / "report.html"
     said = words(reader, target)
     for wanted in (
-        "tiny-clip on SugarCrepe: 69.6 % by the authors’ rule; 12 of 7,511 items tied, 3 of 7,514 missing.",
+        "tiny-clip on SugarCrepe: 69.61 % by the authors’ rule; 12 of 7,511 items tied, 3 of 7,514 missing.",
         "The authors’ rule: mean over 3 groups; 2 left out by name; ties wrong.",
         "these numbers are of a smaller set",
-        "The dashed line is chance, 50.0 %.",
+        "The dashed line is chance, 50.00 %.",
         "official accuracy as a whole 69.61 % 67.2 to 71.9 % 400 380 12 3",
         "accuracy all items (micro) 71.04 % 68.8 to 73.3 % 7511 1560 12 3",
         "accuracy average of 3 of 4 subsets mean over subsets (macro) 69.55 %",
         "accuracy (ties half) all items (micro) 71.12 %",
-        "text alone: trigram all items (micro) 64.3 %",
-        "paper B accuracy mean over 2 subsets Attribute 55.0 %",
+        "text alone: trigram all items (micro) 64.30 %",
+        "paper B accuracy mean over 2 subsets Attribute 55.00 %",
         "6 right, 3 wrong, 2 tied, 1 unscored; a few of each",
         "margin -1.25 · swap_att/2",
         "missing image unscored 3",
@@ -109,9 +109,9 @@ def test_several_official_numbers_are_all_in_the_headline(
     found = [number("official accuracy", group, value, reason=rule) for group, value in shares.items()]
     tags = [number("official accuracy", f"{group} | tag {n}", 0.1) for group in shares for n in range(7)]
     said = words(reader, shown_with(evaluation_directory, [*found, *tags]))
-    assert "30.8 %, 10.5 % and 8.0 % (text, image and group) by the authors’ rule" in said
+    assert "30.80 %, 10.50 % and 8.00 % (text, image and group) by the authors’ rule" in said
     assert said.index("official accuracy group 8.00 %") < said.index("Part by part")
-    assert "part text image group tag 0 10.0 % 5.0 to 15.0 % n 40 10.0 %" in said
+    assert "part text image group tag 0 10.00 % 5.0 to 15.0 % n 40 10.00 %" in said
 
 
 def test_where_the_authors_report_no_average_none_is_made_up(
@@ -119,7 +119,9 @@ def test_where_the_authors_report_no_average_none_is_made_up(
 ) -> None:
     found = [number("official accuracy", f"part {n}", 0.5 + n / 10) for n in range(5)]
     said = words(reader, shown_with(evaluation_directory, [*found, number("accuracy", "all", 0.66, ties=4)]))
-    assert "50.0 to 90.0 % (5 parts, no average is reported) by the authors’ rule; 4 of 40 items tied" in said
+    assert (
+        "50.00 to 90.00 % (5 parts, no average is reported) by the authors’ rule; 4 of 40 items tied" in said
+    )
     assert "these numbers are of a smaller set" not in said  # nothing is missing
 
 
@@ -147,7 +149,7 @@ def test_retrieval_and_similarity_have_pages(reader: type[Any], evaluation_direc
     (evaluation_directory / "scores.parquet").unlink()
     said = words(reader, shown_with(evaluation_directory, found))
     assert (
-        "32.0 % and 32.0 % (recall@1 image to text and text to image) by the authors’ rule; 4 of 80" in said
+        "32.00 % and 32.00 % (recall@1 image to text and text to image) by the authors’ rule; 4 of 80" in said
     )
     assert (
         "text to image: 9 queries against 400 candidates; the right answer’s median rank is 5; 4 queries"
@@ -179,8 +181,8 @@ def test_a_suite_links_to_its_pages(reader: type[Any], suite_directory: Path) ->
     assert all((suite_directory / link).is_file() for link in links)
     said = words(reader, page)
     assert "tiny-clip on 2 benchmarks Not finished: comvg." in said
-    assert "SugarCrepe 69.6 % 71.0 % 68.8 to 73.3 % 12 of 7,511 3 of 7,514" in said
-    assert "Winoground 30.8 %, 10.5 % and 8.0 % text, image and group" in said
+    assert "SugarCrepe 69.61 % 71.04 % 68.8 to 73.3 % 12 of 7,511 3 of 7,514" in said
+    assert "Winoground 30.80 %, 10.50 % and 8.00 % text, image and group" in said
     assert not (suite_directory / "comvg" / "report.html").exists()
 
 

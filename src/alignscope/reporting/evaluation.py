@@ -141,7 +141,7 @@ def page_of(directory: Path) -> Page:
         headline=headline(numbers, model, benchmark),
         rule=numbers.rule,
         missing=numbers.whole.missing if numbers.whole else 0,
-        chance=value_in_words(chance) if chance else "",
+        chance=value_in_words(chance, digits=2) if chance else "",
         official=_rows(numbers.official, axis, numbers.rule),
         ours=_rows(numbers.ours, axis),
         parts=tuple(
@@ -155,7 +155,9 @@ def page_of(directory: Path) -> Page:
         questions=_question_grid([m for m in numbers.official_parts if BAR in m.group]),
         baselines=[_baseline(m, axis) for m in main],
         baseline_parts=[_baseline(m, axis) for m in baselines if m not in main],
-        other=rows_of(numbers.other),
+        other=[
+            replace(row, value=value_in_words(row.measurement, digits=2)) for row in rows_of(numbers.other)
+        ],
         answered=answered(directory / SCORES),
         directions=directions_of(run.ranks),
         glossary=BENCHMARK_GLOSSARY,
@@ -213,13 +215,13 @@ def _question_grid(found: Sequence[Measurement]) -> Grid | None:
 def _question_cell(m: Measurement | None) -> Cell:
     if m is None or not is_number(m.value):
         return Cell(value_in_words(m), is_scored=False) if m else Cell()
-    return Cell(value_in_words(m), interval_in_words(m), note=f"n {m.items}")
+    return Cell(value_in_words(m, digits=2), interval_in_words(m), note=f"n {m.items}")
 
 
 def _baseline(m: Measurement, axis: Axis) -> Row:
     """A baseline's row; it is named in its measure, or in the group of a measure "baseline"."""
     named = m.measure.removeprefix("baseline").strip(" :")
-    row = row_of(m, axis)
+    row = replace(row_of(m, axis), value=value_in_words(m, digits=2))
     group = group_in_words(m.group) if named else "all items (micro)"
     return replace(row, label=named or m.group, detail=group)
 

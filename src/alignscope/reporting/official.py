@@ -101,7 +101,7 @@ def official_result(numbers: Numbers) -> Said:
 
     >>> one = Measurement("official accuracy", "all", 0.696, None, None, 4, 4)
     >>> official_result(in_order([one]))
-    Said(value='69.6 %', note='')
+    Said(value='69.60 %', note='')
     """
     found = [m for m in numbers.official if m.measure == "official accuracy"]
     found = [m for m in found if m.reason.startswith(RULE)] or found
@@ -113,7 +113,7 @@ def our_result(numbers: Numbers) -> Said:
     """Strict accuracy over all items, by question where there are several.
 
     >>> our_result(in_order([Measurement("accuracy", "all", 0.696, 0.6, 0.8, 4, 4)]))
-    Said(value='69.6 %', note='60.0 to 80.0 %')
+    Said(value='69.60 %', note='60.0 to 80.0 %')
     """
     found = summed([m for m in numbers.ours if m.measure == "accuracy" and not m.group.endswith("(macro)")])
     said = _in_few_words(found)
@@ -128,9 +128,11 @@ def _in_few_words(found: Sequence[Measurement]) -> Said:
     name = "" if scored[0].measure.endswith("accuracy") else scored[0].measure
     if len(scored) <= 3:
         groups = enumerated([m.group for m in scored if m.group != "all"])
-        return Said(enumerated([value_in_words(m) for m in scored]), " ".join(filter(None, (name, groups))))
+        return Said(
+            enumerated([value_in_words(m, digits=2) for m in scored]), " ".join(filter(None, (name, groups)))
+        )
     low, high = (pick(m.value for m in scored if m.value is not None) for pick in (min, max))
-    ends = [number(end, scored[0].unit) for end in (low, high)]
+    ends = [number(end, scored[0].unit, digits=2) for end in (low, high)]
     if all(end.endswith(" %") for end in ends):
         ends[0] = ends[0].removesuffix(" %")
     return Said(f"{ends[0]} to {ends[1]}", f"{len(scored)} parts, no average is reported")

@@ -57,7 +57,7 @@ def render(template: str, page: object) -> str:
         lstrip_blocks=True,
     )
     environment.filters["firm"] = firm
-    environment.filters["score"] = lambda score: f"{score:.2f}" if is_number(score) else "no score"
+    environment.filters["score"] = score_in_words
     environment.filters["kind"] = kind_in_words
     return environment.get_template(template).render(
         page=page,
@@ -161,6 +161,17 @@ def facts(settings: Any, under: str = "") -> list[tuple[str, str]]:
         elif value is not None:
             found.append((path, ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
     return found
+
+
+def score_in_words(score: float | None) -> str:
+    """A score to two places, one below 1 (a cosine, a probability) to three digits.
+
+    >>> score_in_words(27.114), score_in_words(0.2713), score_in_words(0.000012), score_in_words(None)
+    ('27.11', '0.271', '1.2e-05', 'no score')
+    """
+    if score is None or not is_number(score):
+        return "no score"
+    return f"{score:.2f}" if abs(score) >= 1 or score == 0 else f"{score:.3g}"
 
 
 def png_size(png: str) -> tuple[int, int]:
