@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -205,14 +204,12 @@ def peak_megabytes(directory: Path) -> float:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
-def test_memory_hardly_grows_with_the_scores(
-    write_evaluation: Callable[[Path], Path], tmp_path: Path
-) -> None:
+def test_memory_hardly_grows_with_the_scores(evaluation_directory: Path) -> None:
     """700,000 options took 266 MB in all and 1.6 s, of which 135 MB are there for twelve items too."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    directory, count = write_evaluation(tmp_path / "run"), 50_000
+    directory, count = evaluation_directory, 50_000
     few = peak_megabytes(directory)
     table = pq.read_table(directory / "scores.parquet")
     many = pa.concat_tables([table.slice(0, 2)] * (count // 2)).to_pydict()

@@ -24,6 +24,7 @@ from alignscope.reporting.wording import (
     interval_in_words,
     is_number,
     kind_in_words,
+    number,
     value_in_words,
 )
 
@@ -164,14 +165,12 @@ def facts(settings: Any, under: str = "") -> list[tuple[str, str]]:
 
 
 def score_in_words(score: float | None) -> str:
-    """A score to two places, one below 1 (a cosine, a probability) to three digits.
+    """A score as a plain number, small ones (cosines, probabilities) to more places.
 
     >>> score_in_words(27.114), score_in_words(0.2713), score_in_words(0.000012), score_in_words(None)
     ('27.11', '0.271', '1.2e-05', 'no score')
     """
-    if score is None or not is_number(score):
-        return "no score"
-    return f"{score:.2f}" if abs(score) >= 1 or score == 0 else f"{score:.3g}"
+    return number(score, "score") if score is not None and is_number(score) else "no score"
 
 
 def png_size(png: str) -> tuple[int, int]:
