@@ -70,10 +70,7 @@ def evaluate(
     `hub` takes copies on the hub instead of files (extra `alignscope[hub]`), which downloads them.
     """
     names = named([benchmarks] if isinstance(benchmarks, str) else benchmarks)
-    if (model is None) == (scores is None):
-        raise BadInput("give a model or a file of scores made elsewhere, one of the two")
-    if scores is not None and len(names) > 1:
-        raise BadInput(f"one file of scores for {len(names)} benchmarks: evaluate them one by one")
+    _check_scorer(model, scores, names)
     target, is_suite = Path(out), len(names) > 1
     encoder = open_model(model, device=device, dtype=dtype) if isinstance(model, str) else model
     if is_suite and _is_first():
@@ -97,13 +94,27 @@ def evaluate(
             how |= {"cache": cache and Path(cache), "progress": _under(name, progress)}
             runs[name] = _from_model(encoder, facts, notes, pictures, where, how)
         if _is_first():
-            if notes is not None:
-                write_baselines(facts, notes, where, captions=captions, seed=seed)
-            page(where)
+            _told(facts, notes, where, captions, seed)
     if is_suite and _is_first():
         write_json(target / RUN, {**identity, "identity": identity, "finished": True})
         page(target)
     return Evaluation(target, target / "report.html", runs)
+
+
+def _told(
+    benchmark: Benchmark, annotations: Path | None, out: Path, captions: Path | str | None, seed: int
+) -> None:
+    """Baselines and the page of a finished run."""
+    if annotations is not None:
+        write_baselines(benchmark, annotations, out, captions=captions, seed=seed)
+    page(out)
+
+
+def _check_scorer(model: object, scores: object, names: Sequence[str]) -> None:
+    if (model is None) == (scores is None):
+        raise BadInput("give a model or a file of scores made elsewhere, one of the two")
+    if scores is not None and len(names) > 1:
+        raise BadInput(f"one file of scores for {len(names)} benchmarks: evaluate them one by one")
 
 
 def _from_model(

@@ -19,7 +19,7 @@ from alignscope.evaluation.official import measure
 from alignscope.evaluation.retrieval import mean_recall, recall
 from alignscope.files import write_json, write_jsonl, write_parquet
 from alignscope.records import Measurement, OptionScore, Problem, Question, Rank, Signature
-from alignscope.studies.evaluation import Evaluated
+from alignscope.studies.evaluation import Evaluated, told_of
 from alignscope.studies.output import RUN, claim
 
 TAGS = "new_tag_assignments.json"
@@ -72,6 +72,7 @@ def evaluate_scores(
     write_parquet(out / "measurements.parquet", numbers, Measurement)
     write_jsonl(out / "problems.jsonl", told)
     run: dict[str, Any] = {**identity, "identity": identity, "finished": True, "command": command}
+    run["benchmark"] = told_of(benchmark)
     run["data"] = {"name": benchmark.name, "sha": digest[:12], "scores": scores.name}
     lost = {problem.item for problem in told if problem.action == "unscored"}
     run["counts"] = {

@@ -271,6 +271,7 @@ def _finished(
     clock.lap("measuring")
     write_parquet(out / "measurements.parquet", numbers, Measurement)
     run["model"] = {**run["model"], "traits": asdict(task.model.traits)}
+    run["benchmark"] = told_of(task.benchmark)
     run["settings"] = {**run["settings"], "allow_missing": task.allow_missing}
     run["data"] = {"name": name, "sha": sha, "annotations": contents.annotations, "images": contents.images}
     run["counts"] = {"items": items, "missing": lost.total(), "images": images, "problems": told}
@@ -292,3 +293,9 @@ def _measured(task: Task, contents: Contents, lost: Counter[str], signature: Sig
     merge_parquet(out / "scores.parquet", parts, OptionScore)
     records = stream_parquet(out / "scores.parquet", OptionScore)
     return measure(task.benchmark, records, missing=lost, **how)
+
+
+def told_of(benchmark: Benchmark) -> dict[str, str]:
+    """What a run tells of its benchmark: whom to cite, under which licence."""
+    names = ("name", "title", "citation", "licence", "url")
+    return {name: getattr(benchmark, name) for name in names}
