@@ -104,48 +104,14 @@ def test_no_page_is_wider_than_its_screen(
     with_unbreakable_contents(run_directory)
     hard = audit_page(run_directory).read_text(encoding="utf-8").replace("<details>", "<details open>")
     assert "<details open>" in hard
+    pages = {"usual": usual, "hard": hard, "attributed": attributed, "evaluated": evaluated}
+    asked = {f"{name}-{width}": (html, width) for name, html in pages.items() for width in (1200, 760, 390)}
+    asked |= {f"pair-{width}": (pair, width) for width in (1200, 320)}
+    asked |= {f"{name}-320": (html, 320) for name, html in (("usual", usual), ("suite", suite))}
     too_wide = "<!doctype html><body style='margin:0'><div style='width:800px'>x</div>"
-    found = widths(
-        tmp_path,
-        {
-            "desk": (usual, 1200),
-            "tablet": (usual, 760),
-            "phone": (usual, 390),
-            "hard-desk": (hard, 1200),
-            "hard-tablet": (hard, 760),
-            "hard-phone": (hard, 390),
-            "small": (usual, 320),
-            "attributed-desk": (attributed, 1200),
-            "attributed-tablet": (attributed, 760),
-            "attributed-phone": (attributed, 320),
-            "pair-desk": (pair, 1200),
-            "pair-phone": (pair, 320),
-            "evaluated-desk": (evaluated, 1200),
-            "evaluated-tablet": (evaluated, 760),
-            "evaluated-phone": (evaluated, 320),
-            "suite-phone": (suite, 320),
-            "meta": (too_wide, 390),
-        },
-    )
+    found = widths(tmp_path, {**asked, "meta": (too_wide, 390)})
     assert found.pop("meta") == 800, "the measurement does not notice a page that is too wide"
-    assert found == {
-        "desk": 1200,
-        "tablet": 760,
-        "phone": 390,
-        "hard-desk": 1200,
-        "hard-tablet": 760,
-        "hard-phone": 390,
-        "small": 320,
-        "attributed-desk": 1200,
-        "attributed-tablet": 760,
-        "attributed-phone": 320,
-        "pair-desk": 1200,
-        "pair-phone": 320,
-        "evaluated-desk": 1200,
-        "evaluated-tablet": 760,
-        "evaluated-phone": 320,
-        "suite-phone": 320,
-    }
+    assert found == {name: width for name, (_, width) in asked.items()}
 
 
 @pytest.mark.parametrize(("scheme", "is_dark"), [("1", False), ("0", True)])
