@@ -196,10 +196,10 @@ def main() -> None:
     parser.add_argument("--only", choices=["speed", "growth"])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
+        if options.only != "speed":  # first: a process starts with the peak of the one that made it
+            growth(Path(name) / "growth", options.growth_images)
         if options.only != "growth":
             speed(Path(name) / "speed", options.images, options.sample, options.repeats)
-        if options.only != "speed":
-            growth(Path(name) / "growth", options.growth_images)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime
 import json
 import shutil
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -34,6 +33,7 @@ from alignscope.files import (
 )
 from alignscope.models.protocols import DualEncoder
 from alignscope.records import Measurement, OptionScore, Problem, Question, Rank, Signature
+from alignscope.studies.clock import Clock
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.encoding import TEXTS_PER_IMAGE, encode_images, encode_texts, settle
 from alignscope.studies.output import RUN, claim
@@ -114,39 +114,26 @@ def evaluate(
         "dtype": dtype,
         "settings": {"seed": seed, "draws": draws, "batch_size": batch_size},
     }
-    with processes() as group:
-        started, clock = datetime.datetime.now(datetime.UTC), _Clock()
-        group.first(lambda: claim(out, identity, resume=resume, overwrite=overwrite))
-        kept = (cache or out / "work" / "embeddings") / model.fingerprint / dtype
-        pictures, texts = EmbeddingStore(kept / "images"), EmbeddingStore(kept / "texts")
-        sources = Sources(Plan(out / "work" / "plan.sqlite"), pictures, texts, model.traits)
-        task = Task(
-            *(model, benchmark, annotations, images, out, sources),
-            *(dtype, batch_size, seed, draws, allow_missing),
-        )
-        contents = group.first(lambda: _planned(task))
-        clock.lap("plan")
-        _encode(task, contents, group, progress)
-        clock.lap("encoding")
-        lost = group.first(lambda: _settled(task, contents))
-        _score(task, contents, group, progress)
-        clock.lap("scoring")
-        run = {**identity, "identity": identity, "finished": True, "command": command}
-        run |= {"started": started.isoformat(timespec="seconds"), "seed": seed}
-        return group.first(lambda: _finished(task, contents, lost, run, clock))
-
-
-class _Clock:
-    """Seconds per stage."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.monotonic()
-
-    def lap(self, stage: str) -> None:
-        now = time.monotonic()
-        self.laps[stage] = round(now - self._last, 2)
-        self._last = now
+    group = processes()
+    started, clock = datetime.datetime.now(datetime.UTC), Clock()
+    group.first(lambda: claim(out, identity, resume=resume, overwrite=overwrite))
+    kept = (cache or out / "work" / "embeddings") / model.fingerprint / dtype
+    pictures, texts = EmbeddingStore(kept / "images"), EmbeddingStore(kept / "texts")
+    sources = Sources(Plan(out / "work" / "plan.sqlite"), pictures, texts, model.traits)
+    task = Task(
+        *(model, benchmark, annotations, images, out, sources),
+        *(dtype, batch_size, seed, draws, allow_missing),
+    )
+    contents = group.first(lambda: _planned(task))
+    clock.lap("plan")
+    _encode(task, contents, group, progress)
+    clock.lap("encoding")
+    lost = group.first(lambda: _settled(task, contents))
+    _score(task, contents, group, progress)
+    clock.lap("scoring")
+    run = {**identity, "identity": identity, "finished": True, "command": command}
+    run |= {"started": started.isoformat(timespec="seconds"), "seed": seed}
+    return group.first(lambda: _finished(task, contents, lost, run, clock))
 
 
 def _planned(task: Task) -> Contents:
@@ -250,7 +237,7 @@ def _part(task: Task, name: str, number: int) -> Path:
 
 
 def _finished(
-    task: Task, contents: Contents, lost: Counter[str], run: dict[str, Any], clock: _Clock
+    task: Task, contents: Contents, lost: Counter[str], run: dict[str, Any], clock: Clock
 ) -> Evaluated:
     """The parts as one file per kind of record, and what is measured of them."""
     out, name, count = task.out, task.benchmark.name, _chunk_count(contents)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -53,18 +53,15 @@ class Processes:
 ALONE = Processes()
 
 
-@contextmanager
-def processes() -> Iterator[Processes]:
-    """The processes of this run, by the environment that torchrun sets; they meet over gloo."""
+def processes() -> Processes:
+    """The processes of this run, by the environment that torchrun sets; they meet over gloo.
+
+    The group stays for further runs and ends with the process: to make it twice under one torchrun hangs.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
-        yield ALONE
-        return
-    is_ours = not distributed.is_initialized()
-    if is_ours:
+        return ALONE
+    if not distributed.is_initialized():
         distributed.init_process_group("gloo", timeout=_PATIENCE)
-    try:
-        yield Processes(distributed.get_rank(), world)
-    finally:
-        if is_ours:
-            distributed.destroy_process_group()
+        atexit.register(distributed.destroy_process_group)
+    return Processes(distributed.get_rank(), world)
