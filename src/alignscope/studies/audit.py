@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import datetime
 import shutil
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -44,11 +43,13 @@ from alignscope.records import (
 from alignscope.reporting.audit import audit_page
 from alignscope.studies.attributions import CHUNK, occurrences, truncated, unsupported, word_heats
 from alignscope.studies.checks import Plan, checks, sampled
+from alignscope.studies.clock import Clock
 from alignscope.studies.edits import Edit, plan_edits
 from alignscope.studies.embeddings import Embedded, Progress, embed_images, embed_texts
 from alignscope.studies.examples import examples
 from alignscope.studies.output import RUN, claim
 from alignscope.studies.parts import Found, in_parts, merged_parts
+from alignscope.studies.scoring import pair_scores
 from alignscope.studies.summary import Summary, summarised
 
 
@@ -114,7 +115,7 @@ def audit(
     claim(out, identity, resume=resume, overwrite=overwrite)
     work = out / "work"
     work.mkdir(exist_ok=True)
-    started, clock = datetime.datetime.now(datetime.UTC), _Clock()
+    started, clock = datetime.datetime.now(datetime.UTC), Clock()
     found = _findings(model, source, settings, batch_size, work, clock, progress)
     merged_parts(work, out, found.parts, problems=[*unsupported(model), *found.problems])
     measured = _measure(model, source, found, settings, dtype, out)
@@ -139,7 +140,7 @@ def _findings(
     settings: Settings,
     batch_size: int,
     work: Path,
-    clock: _Clock,
+    clock: Clock,
     progress: Progress,
 ) -> Findings:
     """Embed, score, attribute, edit, rank; a part that was kept in `work` is not done again."""
@@ -178,25 +179,10 @@ def _write(out: Path, source: ItemSource, found: Findings, measured: Summary) ->
     write_jsonl(out / "examples.jsonl", examples(found.choices, source))
 
 
-class _Clock:
-    """Seconds per stage."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.monotonic()
-
-    def lap(self, stage: str) -> None:
-        now = time.monotonic()
-        self.laps[stage] = round(now - self._last, 2)
-        self._last = now
-
-
 def _scores(
     model: DualEncoder, images: Float[Tensor, "pair dim"], texts: Float[Tensor, "pair dim"]
 ) -> list[float]:
-    """scale x cosine + bias in float32, pair by pair: equal embeddings get equal scores, which a
-    matrix product does not promise."""
-    return ((images * texts).sum(-1) * model.traits.scale + model.traits.bias).tolist()
+    return pair_scores(images, texts, scale=model.traits.scale, bias=model.traits.bias)
 
 
 def _choices(

@@ -102,7 +102,8 @@ def evaluate(
 
     Items whose image is missing or broken are refused, unless `allow_missing`; the signature then says how
     many they are. `cache` keeps embeddings for other runs of the same model; without it they go with the
-    run. Under torchrun every process calls this, and all get the result.
+    run. Under torchrun every process calls this, and all get the result; the records are those of one
+    process, to the bit where each has as many threads as that one.
     """
     if images is None and benchmark.asks != "similarity":
         raise BadInput(f"{benchmark.name} asks about images and got none: give --images ({benchmark.images})")

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
+from jaxtyping import Float
+from torch import Tensor
+
 from alignscope.data.benchmarks.facts import Benchmark
 from alignscope.data.options import Place, options, places
 from alignscope.evaluation.retrieval import IMAGE_TO_TEXT, TEXT_TO_IMAGE, ranks
@@ -94,8 +97,7 @@ def problems(chunk: Chunk, sources: Sources) -> Iterator[Problem]:
 def scored(benchmark: Benchmark, chunk: Chunk, sources: Sources) -> list[OptionScore]:
     """The options of a chunk's questions, without those that cannot be scored.
 
-    Image with text: scale * cosine + bias; text with text: cosine. Pair by pair in float32: equal
-    embeddings get equal scores, which a matrix product does not promise.
+    Image with text: scale * cosine + bias; text with text: cosine.
     """
     asked, traits = chunk.usable(), sources.traits
     scores: list[dict[tuple[str, int, int], float | None]] = [{} for _ in asked]
@@ -108,10 +110,18 @@ def scored(benchmark: Benchmark, chunk: Chunk, sources: Sources) -> list[OptionS
         if mine:
             first = store.read([_first(chunk, asked[row], place) for row, place in mine])
             second = sources.texts.read([_text(chunk, asked[row], place.second) for row, place in mine])
-            values = ((first * second).sum(dim=-1) * scale + bias).tolist()
+            values = pair_scores(first, second, scale=scale, bias=bias)
             for (row, place), value in zip(mine, values, strict=True):
                 scores[row][place] = value
     return [each for one, said in zip(asked, scores, strict=True) for each in options(one, benchmark, said)]
+
+
+def pair_scores(
+    first: Float[Tensor, "pair dim"], second: Float[Tensor, "pair dim"], *, scale: float, bias: float
+) -> list[float]:
+    """scale * cosine + bias in float32, pair by pair: equal embeddings get equal scores, which a matrix
+    product does not promise."""
+    return ((first * second).sum(dim=-1) * scale + bias).tolist()
 
 
 def _first(chunk: Chunk, question: Question, place: Place) -> bytes:
