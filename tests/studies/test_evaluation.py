@@ -61,6 +61,15 @@ def row(number: int, images: list, texts: list[str], **more) -> dict:
     }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Matrix products differ in their last bits with the number of threads, so all runs here have one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def model(tiny_clip_dir):
     return open_model(str(tiny_clip_dir))
