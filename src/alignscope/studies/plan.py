@@ -78,7 +78,8 @@ class Plan:
         problems: list[Problem],
     ) -> Contents:
         """Make the plan anew from what a reader yields; what the reader had to say goes to `problems`."""
-        self.path.unlink(missing_ok=True)
+        for rest in ("", "-journal"):  # a stopped plan's journal would be played into the new one
+            self.path.with_name(self.path.name + rest).unlink(missing_ok=True)
         annotations, shown = hashlib.sha256(), hashlib.sha256()
         items: Counter[str] = Counter()
         unread: Counter[str] = Counter()
