@@ -131,7 +131,7 @@ def encoding_alone(model: TransformersDualEncoder, place: Path, rows: list[dict]
         model.encode_images(opened, batch_size=64)
     model.encode_texts(
         list(dict.fromkeys(text for row in rows for text in (row["caption"], row["foils"][0]["caption"]))),
-        batch_size=256,
+        batch_size=64,
     )
 
 

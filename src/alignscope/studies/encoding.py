@@ -22,7 +22,6 @@ Thing = TypeVar("Thing")
 Tell = Callable[[int], None]
 
 SHARD = 8  # batches kept at a time
-TEXTS_PER_IMAGE = 4  # in a batch: texts are smaller
 
 
 class Encoded(NamedTuple):
@@ -62,14 +61,16 @@ def encode_images(
 def encode_texts(
     model: DualEncoder, plan: Plan, store: EmbeddingStore, group: Processes, *, batch_size: int, tell: Tell
 ) -> None:
-    """Embeddings of the plan's texts that the store lacks, texts of like length together."""
-    many = TEXTS_PER_IMAGE * batch_size
+    """Embeddings of the plan's texts that the store lacks, texts of like length together.
+
+    As many in a batch as images: on processors 64 take two thirds of the time of 256 (ViT-B/32's text tower).
+    """
 
     def encode(batch: Sequence[tuple[bytes, str]]) -> Encoded:
-        vectors = model.encode_texts([text for _, text in batch], batch_size=many)
+        vectors = model.encode_texts([text for _, text in batch], batch_size=batch_size)
         return Encoded([key for key, _ in batch], vectors, [()] * len(batch))
 
-    _in_shards(batches(plan.unique_texts(many), many), encode, store, group, tell)
+    _in_shards(batches(plan.unique_texts(batch_size), batch_size), encode, store, group, tell)
 
 
 def opened_image(images: Images, shown: Shown) -> Image:

@@ -35,7 +35,7 @@ from alignscope.models.protocols import DualEncoder
 from alignscope.records import Measurement, OptionScore, Problem, Question, Rank, Signature
 from alignscope.studies.clock import Clock
 from alignscope.studies.embeddings import Progress
-from alignscope.studies.encoding import TEXTS_PER_IMAGE, encode_images, encode_texts, settle
+from alignscope.studies.encoding import encode_images, encode_texts, settle
 from alignscope.studies.output import RUN, claim
 from alignscope.studies.plan import CHUNK, Contents, Images, Plan
 from alignscope.studies.processes import Processes, processes
@@ -211,7 +211,7 @@ def _encode(task: Task, contents: Contents, group: Processes, progress: Progress
         encode_images(
             task.model, sources.plan, task.images, sources.images, group, batch_size=size, tell=told
         )
-    told = tell("texts", -(-texts // (size * TEXTS_PER_IMAGE)))
+    told = tell("texts", -(-texts // size))
     encode_texts(task.model, sources.plan, sources.texts, group, batch_size=size, tell=told)
     group.wait()
 

@@ -24,7 +24,7 @@ from alignscope.records import Box, Problem, Question, Shown
 from alignscope.studies.store import batches, found, opened
 
 CHUNK = 512  # questions at a time
-WINDOW = 32  # batches of texts among which like lengths are brought together
+WINDOW = 128  # batches of texts among which like lengths are brought together
 _TABLES = """
 CREATE TABLE item(id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE image(name TEXT PRIMARY KEY, content BLOB, fault TEXT);
