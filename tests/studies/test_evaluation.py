@@ -25,6 +25,7 @@ assert spec is not None
 assert spec.loader is not None
 toy = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(toy)
+counted = toy.counted
 PICTURES, QUESTIONS, SMALL, benchmark, model, place, row, scores_in, write = (
     toy.PICTURES,
     toy.QUESTIONS,
@@ -85,20 +86,6 @@ def test_texts_of_equal_tokens_tie_exactly(model, place, tmp_path):
     told = list(read_jsonl(done.directory / "problems.jsonl"))
     assert [(one["item"], one["action"]) for one in told] == [("part-1/1", "handled")] * 2
     assert "truncated at 24" in told[0]["what"]
-
-
-def counted(model, monkeypatch) -> list[int]:
-    """How many images and texts the model encodes from here on."""
-    counts = [0, 0]
-    for place, name in enumerate(("encode_images", "encode_texts")):
-        whole = getattr(model, name)
-
-        def count(things, *, batch_size, place=place, whole=whole):
-            counts[place] += len(things)
-            return whole(things, batch_size=batch_size)
-
-        monkeypatch.setattr(model, name, count)
-    return counts
 
 
 def test_each_image_and_text_is_encoded_once_and_never_again(model, place, run, tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ assert spec is not None
 assert spec.loader is not None
 toy = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(toy)
+counted = toy.counted
 PICTURES, SMALL, benchmark, model, place, row, scores_in, write = (
     toy.PICTURES,
     toy.SMALL,

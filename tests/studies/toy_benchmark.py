@@ -85,3 +85,17 @@ def place(tmp_path_factory):
 
 def scores_in(out: Path) -> list[OptionScore]:
     return read_parquet(out / "scores.parquet", OptionScore)
+
+
+def counted(model, monkeypatch) -> list[int]:
+    """How many images and texts the model encodes from here on."""
+    counts = [0, 0]
+    for place, name in enumerate(("encode_images", "encode_texts")):
+        whole = getattr(model, name)
+
+        def count(things, *, batch_size, place=place, whole=whole):
+            counts[place] += len(things)
+            return whole(things, batch_size=batch_size)
+
+        monkeypatch.setattr(model, name, count)
+    return counts
