@@ -71,6 +71,7 @@ def test_unknown_fields_are_passed_over_and_told_once(tmp_path):
         (RELATION, {"bbox_h": -3}, "30 by -3 pixels"),
         (RELATION, {"bbox_x": "10"}, "`bbox_x` is a text"),
         (RELATION, {"bbox_x": True}, "`bbox_x` is a truth value"),
+        (RELATION, {"bbox_w": 10**400}, "`bbox_w` is a number (1000"),
         (RELATION, {"bbox_y": float("nan")}, "`bbox_y` is a number (nan)"),
         (RELATION, {"relation_name": None}, "`relation_name` is null"),
         (RELATION, {"true_caption": " "}, "`true_caption` is empty"),

@@ -228,3 +228,29 @@ def test_what_is_no_score_file_is_refused(tmp_path):
         list(read_scores(tmp_path / "absent.jsonl", caption_benchmark(), [question("1")]))
     with pytest.raises(Unsupported, match="ranks"):
         list(read_scores(tmp_path / "s.jsonl", BENCHMARKS["coco-retrieval"], []))
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), 1e39, float("inf")])
+def test_a_score_that_float32_cannot_hold_is_told_and_takes_its_item_out(tmp_path, value):
+    options, problems = scored(tmp_path, [row("s/1", 0, value), row("s/1", 1, 1)], [question("1")])
+    assert options["s/1", 0].score is None
+    assert not options["s/1", 0].chosen
+    [told] = problems
+    assert (told.item, told.action) == ("s/1", "unscored")
+    assert "not a finite number in float32" in told.what
+
+
+def test_a_place_beyond_all_sense_is_no_score(tmp_path):
+    path = tmp_path / "scores.jsonl"
+    rows = [row("s/1", 0, 2), row("s/1", 1, 1), row("s/1", 10**11, 1), row("s/1", -1, 1)]
+    path.write_text("".join(json.dumps(each) + "\n" for each in rows))
+    [asked] = bare_questions(path, caption_benchmark())
+    assert len(asked.texts) == 2
+
+
+def test_subsets_with_bars_in_their_names_are_kept_without_annotations(tmp_path):
+    path = tmp_path / "scores.jsonl"
+    names = ["Relation/spatial/vg/7", "Object/Size/large/hake/0"]  # the second is in no table of the authors
+    path.write_text("".join(json.dumps(row(name, text, 1)) + "\n" for name in names for text in (0, 1)))
+    found = bare_questions(path, BENCHMARKS["vl-checklist"])
+    assert [one.subset for one in found] == ["Relation/spatial/vg", "Object/Size/large/hake"]

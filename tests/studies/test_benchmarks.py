@@ -74,6 +74,15 @@ def test_several_benchmarks_have_a_folder_each(tiny_clip_dir, world, tmp_path):
     assert same[0]["accuracy", "all"].value == same[1]["accuracy", "all"].value
 
 
+def test_a_suite_with_benchmarks_absent_is_refused_before_any_runs(tiny_clip_dir, world, tmp_path):
+    notes, out = tmp_path / "notes", tmp_path / "suite"
+    notes.mkdir()
+    (notes / "world").symlink_to(world)
+    with pytest.raises(BadInput, match=r"nothing named sts-b, sick-r, .*the others alone \(world\)"):
+        alignscope.evaluate(str(tiny_clip_dir), ["world", "sts-b", "sick-r"], notes, out=out)
+    assert not out.exists()
+
+
 def test_what_cannot_be_done_is_said(tiny_clip_dir, world, tmp_path):
     model = str(tiny_clip_dir)
     assert len(named(["composition", "sugarcrepe"])) >= 15

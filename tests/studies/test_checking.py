@@ -104,3 +104,13 @@ def test_sugarcrepe_with_the_photographs_at_hand():
     assert told.total() == 120
     assert {one.subset: one.usable for one in found.subsets} == {**told, "all": 120}
     assert (found.subsets[-1].images, found.subsets[-1].broken) == (1560, 0)
+
+
+def test_subsets_whose_names_have_bars_keep_their_unread_items(tmp_path):
+    folder = tmp_path / "data" / "Attribute" / "vg"
+    folder.mkdir(parents=True)
+    (folder / "color.json").write_text(json.dumps([["1.jpg", {"POS": ["a"], "NEG": ["b"]}], ["2.jpg", 3]]))
+    found = check_benchmark(BENCHMARKS["vl-checklist"], tmp_path)
+    rows = {row.subset: row for row in found.subsets}
+    assert rows["Attribute/color/vg"].records == rows["all"].records == 2
+    assert not {"Attribute", "Object", "Relation", "Object/Size/large"} & rows.keys()

@@ -92,3 +92,17 @@ def test_missing_and_extra_scores_are_told_by_item_and_never_wrong(tmp_path):
     assert "text 1" in said["swap_obj/1"]
     with pytest.raises(BadData, match="wanted a file of scores"):
         evaluate_scores(BENCHMARKS["sugarcrepe"], tmp_path / "absent.jsonl", tmp_path / "other")
+
+
+def test_items_that_cannot_be_read_are_missing(tmp_path):
+    folder = tmp_path / "sugar"
+    folder.mkdir()
+    record = {"filename": "1.jpg", "caption": "a dog", "negative_caption": "a cat"}
+    (folder / "swap_obj.json").write_text(json.dumps({"0": record, "1": {**record, "caption": 3}}))
+    scores = tmp_path / "mine.jsonl"
+    lines = [{"item": "swap_obj/0", "image": 0, "text": text, "score": 2.0 - text} for text in (0, 1)]
+    scores.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = evaluate_scores(BENCHMARKS["sugarcrepe"], scores, tmp_path / "run", annotations=folder)
+    rows = {m.group: m for m in result.measurements if m.measure == "accuracy"}
+    assert (rows["all"].items, rows["all"].missing) == (1, 1)
+    assert (rows["swap_obj"].items, rows["swap_obj"].missing) == (1, 1)

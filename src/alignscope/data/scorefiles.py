@@ -11,11 +11,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from pathlib import Path
 from typing import Any, final
 
-from alignscope.data.benchmarks.facts import Benchmark
+from alignscope.data.benchmarks.facts import Benchmark, subset_of
 from alignscope.data.benchmarks.reading import Record, line_records, object_records
 from alignscope.data.items import kind_of
 from alignscope.data.options import Place, options, places
@@ -26,6 +25,8 @@ WANTED = (
     'scores, one per line: {"item": "swap_obj/12", "image": 0, "text": 1, "score": 3.2}, '
     '{"item": ..., "texts": [0, 1], "score": ...} or {"label": "7_c0_i1", "score": ...}'
 )
+_LARGEST = 3.4028234e38  # that float32, in which scores are compared, can hold
+_MOST = 1000  # places of one item: more is a mistake
 _PAIRING = re.compile(r"(\d+)_c(\d)_i(\d)")  # item, text, image
 _CAPTION_OR_FOIL = re.compile(r"(\d+)_([cf])")
 
@@ -151,7 +152,7 @@ def _names(asked: Iterable[str]) -> dict[str, str]:
 
 def _bare(name: str, benchmark: Benchmark, count: int, tags: tuple[str, ...]) -> Question:
     whole = name if "/" in name else f"{benchmark.name}/{name}"
-    subset = whole.partition("/")[0]
+    subset = subset_of(whole, benchmark.sizes)
     shapes = {"pairing": (2, 2), "two captions": (1, 3), "similarity": (0, 2), "image": (count, 1)}
     images, texts = shapes.get(benchmark.asks, (1, count))
     shown = tuple(Shown(f"{whole}#{number}") for number in range(images))
@@ -169,15 +170,17 @@ def _entry(record: Record) -> Entry | Problem:
     item, place = named
     value: Any = row.get("score")
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and isfinite(value):
+    if is_number and abs(value) <= _LARGEST:
         return Entry(item, place, float(value), record.subject)
-    fault = f"the score of {_words(place)} is {kind_of(value) if 'score' in row else 'missing'}"
+    got = f"{kind_of(value)}, not a finite number in float32" if "score" in row else "missing"
+    fault = f"the score of {_words(place)} is {got}"
     return Entry(item, place, None, record.subject, fault)
 
 
 def _own(row: dict[str, Any]) -> tuple[str, Place] | None:
     item, pair = row.get("item"), row.get("texts", [row.get("image"), row.get("text")])
-    is_pair = isinstance(pair, list) and len(pair) == 2 and all(type(each) is int for each in pair)
+    is_pair = isinstance(pair, list) and len(pair) == 2
+    is_pair = is_pair and all(type(each) is int and 0 <= each < _MOST for each in pair)
     if not isinstance(item, str) or not is_pair:
         return None
     return item, Place("text", *sorted(pair)) if "texts" in row else Place("image", *pair)

@@ -283,7 +283,7 @@ def _subsets(benchmark: Benchmark, counted: Counted) -> dict[str, Places]:
     found = _places(counted.columns.subsets)
     known = [name for name in benchmark.sizes if name]
     names = [*(name for name in known if name in found or name in counted.missing)]
-    names += sorted({*found, *counted.missing} - set(names))
+    names += sorted({*found, *counted.missing} - {*names, ""})  # "": of no subset that is known
     if len(names) < 2 and (len(known) < 2 or not set(names) & set(known)):
         return {}
     return {name: found.get(name, np.zeros(0, dtype=np.int64)) for name in names}

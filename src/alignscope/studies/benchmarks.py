@@ -72,6 +72,8 @@ def evaluate(
     names = named([benchmarks] if isinstance(benchmarks, str) else benchmarks)
     _check_scorer(model, scores, names)
     target, is_suite = Path(out), len(names) > 1
+    if is_suite and not hub:
+        _check_folders(names, annotations)
     encoder = open_model(model, device=device, dtype=dtype) if isinstance(model, str) else model
     if is_suite and _is_first():
         identity = {"kind": "suite", "version": alignscope.__version__, "runs": list(names)}
@@ -115,6 +117,17 @@ def _check_scorer(model: object, scores: object, names: Sequence[str]) -> None:
         raise BadInput("give a model or a file of scores made elsewhere, one of the two")
     if scores is not None and len(names) > 1:
         raise BadInput(f"one file of scores for {len(names)} benchmarks: evaluate them one by one")
+
+
+def _check_folders(names: Sequence[str], annotations: Path | str | None) -> None:
+    """Refuse several benchmarks of which some are absent, before any of them runs."""
+    absent = [name for name in names if annotations is None or not (Path(annotations) / name).exists()]
+    if absent:
+        there = " ".join(name for name in names if name not in absent)
+        raise BadInput(
+            f"{annotations}: got nothing named {', '.join(absent)}, wanted a folder or file of each benchmark's "
+            f"name; put them there, or name the others alone ({there or 'none is there'})"
+        )
 
 
 def _from_model(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, final
 
-from alignscope.data.benchmarks.facts import Benchmark
+from alignscope.data.benchmarks.facts import Benchmark, unread_by_subset
 from alignscope.data.images import ImageFolder
 from alignscope.errors import BadImage, OutputExists
 from alignscope.files import as_row, write_jsonl
@@ -160,7 +160,7 @@ def _counts(benchmark: Benchmark, seen: _Seen) -> tuple[SubsetCheck, ...]:
     Problems that name no subset of those (a whole file that is absent) count in no row.
     """
     official = {subset: size for subset, size in benchmark.sizes.items() if subset}
-    unread = Counter(item.partition("/")[0] for item in seen.unread if "/" in item)
+    unread = unread_by_subset((item for item in seen.unread if "/" in item), {*official, *seen.read})
     subsets = list(dict.fromkeys([*official, *seen.read, *unread]))
     whole = benchmark.sizes.get("", sum(official.values()) if official else None)
 

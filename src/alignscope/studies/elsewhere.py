@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import alignscope
-from alignscope.data.benchmarks.facts import Benchmark
+from alignscope.data.benchmarks.facts import Benchmark, unread_by_subset
 from alignscope.data.benchmarks.winoground import diwan_tags
 from alignscope.data.rankfiles import bare_retrieval, read_ranks
 from alignscope.data.scorefiles import bare_questions, read_scores
@@ -74,7 +74,7 @@ def evaluate_scores(
     run: dict[str, Any] = {**identity, "identity": identity, "finished": True, "command": command}
     run["benchmark"] = told_of(benchmark)
     run["data"] = {"name": benchmark.name, "sha": digest[:12], "scores": scores.name}
-    lost = {problem.item for problem in told if problem.action == "unscored"}
+    lost = {problem.item for problem in told if problem.action == "unscored"} - {""}
     run["counts"] = {
         "items": len(questions) - len(lost & {question.id for question in questions}),
         "missing": len(lost),
@@ -137,9 +137,12 @@ def _scored(
             else:
                 told.append(one)
 
+    asked = {question.id for question in questions}
+    unread = {one.item for one in told if one.action == "unscored"} - {"", *asked}
+    missing = unread_by_subset(unread, {*benchmark.sizes, *(question.subset for question in questions)})
     records = list(read())
     write_parquet(out / "scores.parquet", records, OptionScore)
-    return measure(benchmark, records, missing={}, probabilities=probabilities, **how)
+    return measure(benchmark, records, missing=missing, probabilities=probabilities, **how)
 
 
 def _digest(scores: Path) -> str:

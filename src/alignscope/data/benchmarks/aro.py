@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from alignscope.data.items import fault_of_text, kind_of
 from alignscope.records import Box, Problem, Question, Shown
 
 _BOX = ("bbox_x", "bbox_y", "bbox_w", "bbox_h")
+_MOST_PIXELS = 2**31
 _TEXTS = ("image_path", "true_caption", "false_caption")
 _OTHERS = (*_BOX, "relation_name", "attributes")
 
@@ -57,7 +57,7 @@ def _crop(value: dict[str, Any]) -> Box | str:
     """The box that the record shows, or why it has none."""
     for name in _BOX:
         number = value.get(name)
-        if not isinstance(number, int | float) or isinstance(number, bool) or not isfinite(number):
+        if not isinstance(number, int | float) or isinstance(number, bool) or not abs(number) < _MOST_PIXELS:
             return f"`{name}` is {kind_of(number) if name in value else 'missing'}, not a number of pixels"
     x, y, width, height = (value[name] for name in _BOX)
     if width <= 0 or height <= 0:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -48,3 +49,25 @@ class Benchmark:
     images: str  # where images come from and what `--images` must hold; "" where none are needed
     hub: str = ""  # id of a copy on the hub, for the extra `datasets`
     sizes: dict[str, int] = field(default_factory=dict)  # items the authors count, by subset; "" for all
+
+
+def subset_of(item: str, known: Collection[str]) -> str:
+    """The subset in an id "SUBSET/KEY": the longest of `known`, or all before the last bar.
+
+    >>> subset_of("Relation/spatial/vg/7", {"Relation/spatial/vg"}), subset_of("swap_obj/107", ())
+    ('Relation/spatial/vg', 'swap_obj')
+    """
+    found = [name for name in known if name and item.startswith(f"{name}/")]
+    return max(found, key=len, default=item.rpartition("/")[0])
+
+
+def unread_by_subset(items: Iterable[str], known: Collection[str]) -> Counter[str]:
+    """How many items could not be read, by subset; "" where the id tells none.
+
+    What is no item but a whole file that is absent, named like a subset, is not counted.
+
+    >>> unread_by_subset(["a/1", "a/2", "a", "7", "Size/large/hake"], {"a", "b"})
+    Counter({'a': 2, '': 1})
+    """
+    counts = Counter(subset_of(item, known) for item in items if item not in known)
+    return Counter({name: count for name, count in counts.items() if name in known or "/" not in name})
