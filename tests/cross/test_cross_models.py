@@ -1,5 +1,7 @@
 """Cross-encoders against transformers' own calls, per-pair loops and each other's padding."""
 
+import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -215,7 +217,7 @@ def test_vilt_that_takes_part_of_the_patches_depends_on_its_pair_alone(
 
 
 def test_fingerprint_follows_weights_and_configuration(
-    twin: Callable[..., Path], model: TransformersCrossEncoder
+    twin: Callable[..., Path], model: TransformersCrossEncoder, tmp_path: Path
 ) -> None:
     kind = model.model.config.model_type
     assert load(twin(kind)).fingerprint == model.fingerprint
@@ -223,6 +225,10 @@ def test_fingerprint_follows_weights_and_configuration(
         next(model.model.parameters()).view(-1)[0] += 1
     assert load(twin(kind)).fingerprint != model.fingerprint
     assert load(twin("vilt", max_image_length=5)).fingerprint != load(twin("vilt")).fingerprint
+    shorter = Path(shutil.copytree(twin(kind), tmp_path / "shorter"))
+    settings = shorter / "tokenizer_config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "model_max_length": 9}))
+    assert load(shorter).fingerprint != load(twin(kind)).fingerprint
 
 
 def test_what_does_not_fit_is_refused(

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from alignscope.errors import CheckpointError, CheckpointMismatch, Unsupported
+from alignscope.models.cross import loading as cross_loading
 from alignscope.models.dual.encoder import TransformersDualEncoder
-from alignscope.models.dual.loading import load
+from alignscope.models.dual.loading import CROSS, load
 
 
 @pytest.fixture
@@ -123,9 +124,26 @@ def test_a_pickle_that_runs_code_is_refused(copy_of_clip: Path, tmp_path: Path) 
 
     (copy_of_clip / "model.safetensors").unlink()
     torch.save({"x": Evil()}, copy_of_clip / "pytorch_model.bin")
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError, match="none of its code was run") as refusal:
         load(copy_of_clip)
+    assert "weights_only" not in str(refusal.value)  # torch's advice to run it all the same
     assert not trace.exists()
+
+
+@pytest.mark.parametrize(("number", "dtype"), [(float("nan"), "float32"), (1e6, "float16")])
+def test_weights_that_are_not_finite_are_named(copy_of_clip: Path, number: float, dtype: str) -> None:
+    change_weights(copy_of_clip, lambda state: state["text_projection.weight"][0].fill_(number))
+    with pytest.raises(
+        CheckpointError, match=rf"1 weights with NaN .* in {dtype} \(text_projection.weight\)"
+    ):
+        load(copy_of_clip, dtype=dtype)
+
+
+def test_cross_encoders_are_told_what_to_do(copy_of_clip: Path) -> None:
+    change_json(copy_of_clip / "config.json", architectures=["ViltModel"], model_type="vilt")
+    with pytest.raises(CheckpointError, match=r"alignscope evaluate --scores FILE.*cross\.loading\.load"):
+        load(copy_of_clip)
+    assert {*CROSS} == {*cross_loading.FAMILIES}
 
 
 def test_other_models_are_refused_by_kind(copy_of_clip: Path) -> None:
@@ -150,7 +168,7 @@ def test_an_end_token_the_tokenizer_never_writes(copy_of_clip: Path) -> None:
     with pytest.raises(CheckpointMismatch, match=r"read at token 300.*ends texts with 1"):
         load(copy_of_clip)
     text_config(copy_of_clip, eos_token_id=2)  # the legacy rule reads at the highest id
-    with pytest.raises(CheckpointMismatch, match=r"set eos_token_id in config.json"):
+    with pytest.raises(CheckpointMismatch, match=r"own tokenizer, or set eos_token_id in config.json"):
         load(copy_of_clip)
 
 
@@ -188,6 +206,17 @@ def test_preprocessing_and_activation_are_in_the_fingerprint(
     else:
         change_json(copy_of_clip / name, **values)
     assert load(copy_of_clip).fingerprint != load(tiny_clip_dir).fingerprint
+
+
+@pytest.mark.parametrize("values", [{"model_max_length": 10}, {"pad_token": "<unk>"}])
+def test_how_texts_are_cut_and_padded_is_in_the_fingerprint(
+    tiny_siglip_dir: Path, tmp_path: Path, values: dict[str, Any]
+) -> None:
+    other = Path(shutil.copytree(tiny_siglip_dir, tmp_path / "copy"))
+    change_json(other / "tokenizer_config.json", **values)
+    changed, before = load(other), load(tiny_siglip_dir)
+    assert not torch.allclose(changed.encode_texts(["a cat"]), before.encode_texts(["a cat"]), atol=0.01)
+    assert changed.fingerprint != before.fingerprint
 
 
 def test_pooling_of_convolutions_is_in_the_fingerprint(tiny_align_dir: Path, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from alignscope.models.dual.texts import TokenRules
+
 DECISIVE = (
     *("model_type", "hidden_act", "num_attention_heads", "layer_norm_eps", "eos_token_id", "pad_token_id"),
     *("strides", "depthwise_padding", "pooling_type", "batch_norm_eps"),  # of convolutions
@@ -21,7 +23,9 @@ STATE_OF_CALLS = ("truncation", "padding")
 CLASS_NAMES = ("image_processor_type", "processor_class", "_processor_class")
 
 
-def fingerprint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, image_processor: Any) -> str:
+def fingerprint(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, image_processor: Any, rules: TokenRules
+) -> str:
     """Sha256 in hexadecimal; equal before and after saving, different after any change of a weight."""
     towers = [model.config.text_config, model.config.vision_config]
     tokenizer_json = json.loads(tokenizer.backend_tokenizer.to_str())
@@ -29,6 +33,7 @@ def fingerprint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, imag
     facts = {
         "towers": [{name: getattr(tower, name, None) for name in DECISIVE} for tower in towers],
         "tokenizer": {name: part for name, part in tokenizer_json.items() if name not in STATE_OF_CALLS},
+        "padded texts": [rules.context_length, rules.pad_id if rules.side.reads_padding else None],
         "images": {name: part for name, part in image_json.items() if name not in CLASS_NAMES},
     }
     digest = weights_digest(model.state_dict())

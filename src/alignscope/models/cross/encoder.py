@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
@@ -85,7 +85,8 @@ class TransformersCrossEncoder:
         tokenizer = json.loads(self.tokenizer.backend_tokenizer.to_str())
         for how_called_last in ("truncation", "padding"):
             tokenizer.pop(how_called_last, None)
-        facts = json.dumps([configuration, tokenizer, images], sort_keys=True, default=str)
+        parts = [configuration, tokenizer, self._rules.context_length, images]
+        facts = json.dumps(parts, sort_keys=True, default=str)
         digest = hashlib.sha256(weights_digest(self.model.state_dict()).digest())
         digest.update(facts.encode())
         return digest.hexdigest()
@@ -125,6 +126,10 @@ class TransformersCrossEncoder:
         """The matching logit on the model's device, at least float32, with a graph when gradients are on."""
         logits = self.family.match(self.model, inputs)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Within the `with` there is no dropout; every module is as it was afterwards."""
+        return evaluating(self.model)
 
     @contextmanager
     def pair_attention(self) -> Iterator[list[AttentionMap]]:

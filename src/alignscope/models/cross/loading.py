@@ -14,7 +14,15 @@ from alignscope.models.cross.blip import BLIP
 from alignscope.models.cross.encoder import TransformersCrossEncoder
 from alignscope.models.cross.lxmert import LXMERT
 from alignscope.models.cross.vilt import VILT
-from alignscope.models.dual.loading import FAILURES, check_keys, compute_device, compute_dtype, quiet
+from alignscope.models.dual.loading import (
+    FAILURES,
+    check_finite,
+    check_keys,
+    compute_device,
+    compute_dtype,
+    quiet,
+    reason_of,
+)
 
 FAMILIES = {"lxmert": LXMERT, "vilt": VILT, "blip": BLIP}
 """By `model_type`; the architecture a checkpoint names must be the family's."""
@@ -54,9 +62,9 @@ def load(
             else None
         )
     name = Path(source).resolve().name if Path(source).is_dir() else source
-    return TransformersCrossEncoder(
-        model.to(place, number).eval(), tokenizer, image_processor, family, name=name
-    )
+    model.to(place, number).eval()
+    check_finite(source, model)
+    return TransformersCrossEncoder(model, tokenizer, image_processor, family, name=name)
 
 
 def _part(what: str, source: str, read: Any, **options: Any) -> Any:
@@ -64,10 +72,7 @@ def _part(what: str, source: str, read: Any, **options: Any) -> Any:
     try:
         return read(source, local_files_only=Path(source).is_dir(), **options)
     except FAILURES as error:
-        reason = next(
-            (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
-        )
         raise CheckpointError(
-            f"{source}: its {what} cannot be loaded ({reason[:300]}): give a complete directory written by "
+            f"{source}: its {what} cannot be loaded ({reason_of(error)}): give a complete directory written by "
             "save_pretrained, or the hub id of a model that is in the local cache"
         ) from None

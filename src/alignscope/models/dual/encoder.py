@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar, final
 
 import torch
@@ -70,7 +70,8 @@ class TransformersDualEncoder:
         """Hash of weights, preprocessing and tokenizer; computed again only after the weights changed."""
         version = tuple((tensor.data_ptr(), tensor._version) for tensor in self.model.state_dict().values())
         if self._fingerprint is None or self._fingerprint[0] != version:
-            self._fingerprint = (version, fingerprint(self.model, self.tokenizer, self.image_processor))
+            found = fingerprint(self.model, self.tokenizer, self.image_processor, self._rules)
+            self._fingerprint = (version, found)
         return self._fingerprint[1]
 
     @property
@@ -172,6 +173,10 @@ class TransformersDualEncoder:
         features = self.model.get_text_features(input_ids=ids, attention_mask=mask)
         return F.normalize(wide(features.pooler_output), dim=-1)
 
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Within the `with` there is no dropout; every module is as it was afterwards."""
+        return evaluating(self.model)
+
     @contextmanager
     def text_attention(self) -> Iterator[list[Tensor]]:
         """Within the `with`, each text-tower forward appends one map (text, head, token, token) per layer."""
@@ -240,13 +245,14 @@ class TransformersDualEncoder:
 
 @contextmanager
 def evaluating(model: PreTrainedModel) -> Iterator[None]:
-    """Dropout is off while the `with` lasts."""
-    was_training = model.training
+    """Dropout is off while the `with` lasts; a tower that was frozen in evaluation mode stays there after it."""
+    training = [module for module in model.modules() if module.training]
     model.eval()
     try:
         yield
     finally:
-        model.train(was_training)
+        for module in training:
+            module.training = True
 
 
 def shuffle(model: PreTrainedModel, *, seed: int) -> None:

@@ -38,6 +38,8 @@ FAILURES = (
 )
 """What transformers raises on broken files."""
 SHOWN = 8
+CROSS = ("lxmert", "vilt", "blip")
+"""Types of models that `models.cross` loads."""
 
 
 def load(
@@ -59,6 +61,7 @@ def load(
     scale = model.get_parameter(FAMILIES[config.model_type].scale)
     exact = scale.detach().clone()
     model.to(place, number).eval()
+    check_finite(source, model)
     scale.data = exact.to(place)  # the score is computed in float32: its scale stays exact
     name = Path(source).resolve().name if is_local else source
     return TransformersDualEncoder(model, tokenizer, image_processor, name=name)
@@ -97,7 +100,13 @@ def _model(config: Any, source: str, is_local: bool) -> PreTrainedModel:
     named = (config.architectures or [None])[0]
     if kind not in FAMILIES or named not in (None, FAMILIES[kind].model_class):
         wanted = ", ".join(family.model_class for family in FAMILIES.values())
-        raise CheckpointError(f"{source} is a {named or kind}, wanted a dual encoder: {wanted}")
+        hint = (
+            "; no command takes models that read image and text together: score them elsewhere and give `alignscope "
+            "evaluate --scores FILE`, or in Python use alignscope.models.cross.loading.load"
+        )
+        raise CheckpointError(
+            f"{source} is a {named or kind}, wanted a dual encoder: {wanted}{hint if kind in CROSS else ''}"
+        )
     try:
         model, report = getattr(transformers, FAMILIES[kind].model_class).from_pretrained(
             source,
@@ -138,6 +147,25 @@ def check_keys(
         raise CheckpointMismatch(f"{source} does not fit {wanted}: {'; '.join(parts)}")
 
 
+def check_finite(source: str, model: PreTrainedModel) -> None:
+    """No weight is infinite or no number, as it is after a training that diverged or in too narrow a dtype."""
+    state = model.state_dict().items()
+    odd = [name for name, tensor in state if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if odd:
+        raise CheckpointError(
+            f"{source} has {len(odd)} weights with NaN or infinity in {str(model.dtype).removeprefix('torch.')}"
+            f"{_shown(odd)}: give a checkpoint from before training diverged, or try float32"
+        )
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of an error; torch's advice to run what a pickle says is not passed on."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "a pickle that is broken or holds more than tensors; none of its code was run"
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)[:300]
+
+
 def _shown(names: list[str]) -> str:
     if not names:
         return ""
@@ -167,14 +195,13 @@ def _part(what: str, source: str, is_local: bool, loader: Any) -> Any:
 
 
 def _broken(what: str, source: str, is_local: bool, error: BaseException) -> CheckpointError:
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     remedy = (
         "is the directory complete?"
         if is_local
         else f"there is no directory {source} here; if it is a hub id, fetch it where there is a network "
         f"(hf download {source} --local-dir DIR) and give the directory"
     )
-    return CheckpointError(f"{source}: its {what} cannot be loaded ({reason[:300]}): {remedy}")
+    return CheckpointError(f"{source}: its {what} cannot be loaded ({reason_of(error)}): {remedy}")
 
 
 @contextmanager

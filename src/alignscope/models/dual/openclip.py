@@ -33,7 +33,7 @@ from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPToken
 from alignscope.errors import CheckpointError, CheckpointMismatch, UnknownName, Unsupported
 from alignscope.models.dual.encoder import TransformersDualEncoder
 from alignscope.models.dual.fresh import CLIP_MEAN, CLIP_STD, END_OF_WORD, SPECIAL
-from alignscope.models.dual.loading import FAILURES, compute_device, compute_dtype, quiet
+from alignscope.models.dual.loading import FAILURES, check_finite, compute_device, compute_dtype, quiet
 from alignscope.models.dual.openclip_keys import Sizes, Tower, read_state, renamed, sizes_of
 from alignscope.registry import did_you_mean
 
@@ -96,6 +96,7 @@ def load_openclip(
         model = CLIPModel.from_pretrained(None, config=config, state_dict=weights, dtype=torch.float32)
     scale = model.logit_scale.detach().clone()
     model.to(place, number).eval()
+    check_finite(source, model)
     model.logit_scale.data = scale.to(place)  # the score is computed in float32: its scale stays exact
     processor = image_processor(preprocess, sizes.image_size, source=source)
     name = path.resolve().name if path.is_dir() else path.stem

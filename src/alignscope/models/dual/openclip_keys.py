@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from alignscope.errors import CheckpointError, CheckpointMismatch, Unsupported
-from alignscope.models.dual.loading import FAILURES, check_keys
+from alignscope.models.dual.loading import FAILURES, check_keys, reason_of
 
 HEAD_WIDTH = 64
 WIDEST_OF_HEAD_WIDTH = 1024
@@ -200,9 +200,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         whole = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
     except (*FAILURES, EOFError, IndexError) as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise CheckpointError(
-            f"{path}: its weights cannot be read ({reason[:300]}): is the file whole, and are there only "
+            f"{path}: its weights cannot be read ({reason_of(error)}): is the file whole, and are there only "
             "tensors and numbers in it?"
         ) from None
     state = whole.get("state_dict", whole) if isinstance(whole, dict) else whole

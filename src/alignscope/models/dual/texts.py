@@ -83,7 +83,7 @@ def token_rules(side: TextSide, config: Any, tokenizer: PreTrainedTokenizerBase)
             raise CheckpointMismatch(
                 f"the text embedding is read at token {wanted} (config.json: text_config.eos_token_id = "
                 f"{config.eos_token_id}), the tokenizer ends texts with {tokenizer.eos_token_id}: "
-                "set eos_token_id in config.json to the tokenizer's"
+                "give the model's own tokenizer, or set eos_token_id in config.json to the tokenizer's"
             )
         end_id = None if legacy else config.eos_token_id
     positions = config.max_position_embeddings
