@@ -262,6 +262,11 @@ def test_a_tokenizer_that_ends_elsewhere_is_refused(tiny_clip_dir: Path, saved: 
         saved(state)
 
 
+def test_the_tokenizer_of_another_family_is_refused(tiny_align_dir: Path, saved: Any, state: State) -> None:
+    with pytest.raises(CheckpointMismatch, match=r"not CLIP's: among its 9\d tokens is no <\|endoftext\|>"):
+        saved(state, tokenizer=tiny_align_dir)
+
+
 def test_images_are_resized_as_configured(hub_directory: Path) -> None:
     image = pictures()[1]  # 71 wide, 40 high
 

@@ -209,6 +209,11 @@ def find_tokenizer(directory: Path, sizes: Sizes, *, may_search: bool) -> Any:
             "there, or name a directory that has one (tokenizer=)"
             + (", or pip install open_clip_torch elsewhere and copy it from there" if may_search else "")
         )
+    if found.eos_token_id >= found.vocab_size:
+        raise CheckpointMismatch(
+            f"the tokenizer in {directory} is not CLIP's: among its {found.vocab_size} tokens is no "
+            f"{found.eos_token}; give the tokenizer the model was trained with"
+        )
     highest = max(found.get_vocab().values())
     if found.eos_token_id != highest or highest >= sizes.vocabulary:
         raise CheckpointMismatch(
