@@ -216,3 +216,27 @@ def test_an_unknown_method_is_refused_by_the_models_traits(clip: DualEncoder) ->
 
 def test_no_items_no_records(clip: DualEncoder) -> None:
     assert list(attribute(clip, [], image_rows(clip, 1)[:0])) == []
+
+
+def test_records_are_made_without_dropout_whatever_mode_the_model_is_in(model: DualEncoder) -> None:
+    rows = image_rows(model, 5)
+    how = {"methods": METHODS, "candidates": AVAILABLE, "batch_size": 5}
+    wanted = whole(model, ITEMS, rows, **how)
+    had = {module: module.dropout for module in model.model.modules() if hasattr(module, "dropout")}
+    model.model.train()
+    model.model.vision_model.eval()
+    try:
+        for module, dropout in had.items():
+            module.dropout = 0.5 if isinstance(dropout, float) else torch.nn.Dropout(0.5)
+        found = whole(model, ITEMS, rows, **how)
+        assert model.model.training
+        assert model.model.text_model.training
+        assert not model.model.vision_model.training, "a tower frozen in evaluation mode stays there"
+        captions = [item.caption for item in ITEMS]
+        in_loss = [heats(model, captions, rows, methods=METHODS[:3], create_graph=True) for _ in "ab"]
+    finally:
+        model.model.eval()
+        for module, dropout in had.items():
+            module.dropout = dropout
+    assert found == wanted
+    assert not torch.equal(*(one["gradcam"].values for one in in_loss)), "a loss trains with dropout"

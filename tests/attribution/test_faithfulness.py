@@ -46,7 +46,7 @@ class Bag:
         raise AssertionError("faithfulness has no need of this")
 
     score = encode_images = score_grid = pixels = embed_pixels = embed_tokens = _unused
-    text_attention = text_inputs = image_attention = view = scrambled = _unused
+    text_attention = text_inputs = image_attention = view = scrambled = evaluating = _unused
 
 
 def item_of(text: str = "the big red dog runs", name: str = "1") -> Item:

@@ -245,3 +245,16 @@ def test_maps_as_records(tiny_clip_dir):
         next(patch_maps(model, items[:4], image_of, texts))
     with pytest.raises(BadInput, match="batch size of 0"):
         next(patch_maps(model, items, image_of, texts, batch_size=0))
+
+
+@pytest.mark.parametrize("method", ["attention", "gradcam"])
+def test_maps_are_made_without_dropout_whatever_mode_the_model_is_in(tiny_clip_dir, method):
+    model = load(tiny_clip_dir)
+    texts = embedded(model, TEXTS)
+    wanted = patch_heats(model, pixels().float(), texts, method=method)
+    for module in model.model.train().modules():
+        if hasattr(module, "dropout"):
+            module.dropout = 0.5
+    found = patch_heats(model, pixels().float(), texts, method=method)
+    assert torch.equal(found, wanted)
+    assert model.model.training

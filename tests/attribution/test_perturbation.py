@@ -64,7 +64,7 @@ class Values:
         raise NotImplementedError
 
     score = score_grid = encode_images = pixels = embed_pixels = embed_tokens = unused
-    text_attention = text_inputs = image_attention = view = scrambled = unused
+    text_attention = text_inputs = image_attention = view = scrambled = evaluating = unused
 
 
 def by_values(available: Candidates | None, **options: object) -> tuple[list[float], list[bool], list[tuple]]:

@@ -1,7 +1,7 @@
 """Heats of a one-layer model that a person can work out."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -47,6 +47,9 @@ class Toy:
 
     score = score_grid = encode_images = encode_texts = pixels = embed_pixels = unused
     image_attention = view = scrambled = unused
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     @contextmanager
     def text_attention(self) -> Iterator[list[Tensor]]:

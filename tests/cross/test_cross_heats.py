@@ -1,7 +1,7 @@
 """Heats of cross-encoders against one pair at a time in plain code, toys worked by hand and finite differences."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -136,6 +136,22 @@ def test_single_precision_agrees(
         assert torch.allclose(single.tokens[method].double(), double.tokens[method], rtol=1e-4, atol=1e-5)
 
 
+def test_heats_without_a_graph_are_made_without_dropout(
+    model: TransformersCrossEncoder, pictures: Sequence[Picture], texts: list[str]
+) -> None:
+    inputs = model.inputs(pictures, texts)
+    wanted = cross_heats(model, inputs, methods=METHODS)
+    for module in model.model.train().modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5
+    found = cross_heats(model, inputs, methods=METHODS)
+    assert all(torch.equal(found.tokens[method], wanted.tokens[method]) for method in METHODS)
+    assert found.images is not None
+    assert wanted.images is not None
+    assert torch.equal(found.images, wanted.images)
+    assert model.model.training
+
+
 def test_heats_can_be_trained_through(
     model: TransformersCrossEncoder, pictures: Sequence[Picture], texts: list[str]
 ) -> None:
@@ -260,6 +276,9 @@ class Toy:
             if weights is not None:
                 score = score + (held * weights).sum()
         return score
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     @contextmanager
     def pair_attention(self) -> Iterator[list[AttentionMap]]:

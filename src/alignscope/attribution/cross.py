@@ -126,6 +126,8 @@ def _pass(
     """One forward, and one backward where a method needs gradients: of every map, of the token embeddings."""
     has_gradients = any(method in GRADIENTS for method in methods)
     with ExitStack() as taps:
+        if not create_graph:
+            taps.enter_context(model.evaluating())
         taps.enter_context(torch.set_grad_enabled(create_graph or has_gradients))
         maps = taps.enter_context(model.pair_attention()) if {"attention", "gradcam"} & {*methods} else []
         entered = taps.enter_context(model.text_inputs()) if has_gradients else []

@@ -8,6 +8,7 @@ the plain attention of the readout. Images do not meet in the tower, so one back
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Literal
 
 import torch
@@ -46,7 +47,8 @@ def patch_heats(
             f"{len(text_embeddings)} text embeddings for {len(pixels)} images: wanted one row per image"
         )
     wants_gradient = method == "gradcam"
-    with torch.set_grad_enabled(create_graph or wants_gradient), model.image_attention() as maps:
+    mode = nullcontext() if create_graph else model.evaluating()
+    with mode, torch.set_grad_enabled(create_graph or wants_gradient), model.image_attention() as maps:
         images = model.embed_pixels(pixels)
         used = [maps[i] for i in chosen_layers(layers, len(maps))]
         if model.traits.image_readout == "pooled" and used[-1] is not maps[-1]:

@@ -94,11 +94,13 @@ def text_pass(
     """One forward, and one backward where a method needs gradients.
 
     The tower runs eager only where maps are read or a second derivative will be taken, which fused
-    attention does not have.
+    attention does not have. Without `create_graph` dropout is off, whatever mode the model is in.
     """
     has_gradients = any(method in GRADIENTS for method in methods)
     reads_maps = "attention" in methods or "gradcam" in methods
     with ExitStack() as taps:
+        if not create_graph:
+            taps.enter_context(model.evaluating())
         taps.enter_context(torch.set_grad_enabled(create_graph or has_gradients))
         maps = taps.enter_context(model.text_attention()) if reads_maps or create_graph else []
         inputs = taps.enter_context(model.text_inputs()) if has_gradients else []

@@ -66,6 +66,9 @@ class PairScorer(Protocol):
     def traits(self) -> Traits: ...
 
     def score(self, images: Sequence[Image], texts: Sequence[str]) -> Float[Tensor, " pair"]: ...
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Within the `with` there is no dropout; every module is as it was afterwards."""
+        ...
 
 
 @runtime_checkable
