@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from alignscope.training.losses import contrastive_loss
+from alignscope.training.losses import EmbeddedPairs, contrastive_loss, hard_negative_loss, sigmoid_loss
 
 
 def test_one_pair_alone_costs_nothing():
@@ -31,3 +31,75 @@ def test_it_equals_a_plain_loop_with_foils():
     to_image = sum(cost(texts[i], list(images), i) for i in range(5)) / 5
     found = contrastive_loss(images, texts, torch.tensor(scale), foils)
     assert found.item() == pytest.approx((to_text + to_image) / 2, rel=1e-5)
+
+
+def unit_rows(*counts):
+    torch.manual_seed(1)
+    return [F.normalize(torch.randn(count, 8), dim=-1) for count in counts]
+
+
+def test_hard_negatives_by_hand():
+    # one pair whose foil is orthogonal to it: right at 3, wrong at 0; the text has one image to choose from
+    eye = torch.eye(2)
+    pair = EmbeddedPairs(eye[:1], eye[:1], eye[1:])
+    expected = math.log(1 + math.exp(-3.0)) / 2
+    assert hard_negative_loss(pair, torch.tensor(3.0)).item() == pytest.approx(expected)
+    # a neighbour orthogonal in image and caption, each one's foil equal to the other's caption:
+    # image: right at 3, wrong 0, wrong 0, its own foil's copy of the right one 3
+    neighbour = EmbeddedPairs(eye[1:], eye[1:], eye[:1])
+    to_text = math.log(2 + 2 * math.exp(-3.0))
+    to_image = math.log(1 + math.exp(-3.0))
+    found = hard_negative_loss(pair, torch.tensor(3.0), neighbour)
+    assert found.item() == pytest.approx((to_text + to_image) / 2)
+
+
+def test_both_forms_of_hard_negatives_equal_a_plain_loop():
+    images, texts, foils, more_images, more_texts, more_foils = unit_rows(4, 4, 4, 4, 4, 4)
+    scale = 5.0
+
+    def cost(query, offered, right):
+        scores = [scale * float(query @ one) for one in offered]
+        return math.log(sum(map(math.exp, scores))) - scores[right]
+
+    pairs = EmbeddedPairs(images, texts, foils)
+    own = [cost(images[i], [*texts, *foils], i) for i in range(4)]
+    back = [cost(texts[i], list(images), i) for i in range(4)]
+    assert hard_negative_loss(pairs, torch.tensor(scale)).item() == pytest.approx(
+        (sum(own) + sum(back)) / 8, rel=1e-5
+    )
+    offered, seen = [*texts, *more_texts, *foils, *more_foils], [*images, *more_images]  # 16 texts, 8 images
+    own = [cost(seen[i], offered, i) for i in range(8)]
+    back = [cost(offered[i], seen, i) for i in range(8)]
+    full = hard_negative_loss(pairs, torch.tensor(scale), EmbeddedPairs(more_images, more_texts, more_foils))
+    assert full.item() == pytest.approx((sum(own) + sum(back)) / 16, rel=1e-5)
+
+
+def test_pairwise_sigmoids_by_hand():
+    eye = torch.eye(2)
+    # per image: yes at 3 - 1 = 2, no at 0 - 1 = -1
+    expected = math.log(1 + math.exp(-2.0)) + math.log(1 + math.exp(-1.0))
+    assert sigmoid_loss(eye, eye, torch.tensor(3.0), torch.tensor(-1.0)).item() == pytest.approx(expected)
+    with_foil = sigmoid_loss(eye, eye, torch.tensor(3.0), torch.tensor(-1.0), eye[:1])
+    # the foil is right for image 0 (at 2, a no) and wrong for image 1 (at -1, a no)
+    more = (math.log(1 + math.exp(2.0)) + math.log(1 + math.exp(-1.0))) / 2
+    assert with_foil.item() == pytest.approx(expected + more)
+
+
+def test_pairwise_sigmoids_equal_a_plain_loop():
+    images, texts, foils = unit_rows(5, 5, 7)
+    scale, bias, total = 4.0, -2.0, 0.0
+    for i, image in enumerate(images):
+        for j, text in enumerate([*texts, *foils]):
+            logit = scale * float(image @ text) + bias
+            total += math.log1p(math.exp(-logit if i == j else logit))
+    found = sigmoid_loss(images, texts, torch.tensor(scale), torch.tensor(bias), foils)
+    assert found.item() == pytest.approx(total / 5, rel=1e-5)
+
+
+def test_sigmoids_of_large_scores_stay_finite_with_a_gradient():
+    (rows,) = unit_rows(4)
+    images = rows.clone().requires_grad_()
+    loss = sigmoid_loss(images, rows, torch.tensor(1e4), torch.tensor(-10.0))
+    loss.backward()
+    assert math.isfinite(loss.item())
+    assert images.grad.isfinite().all()

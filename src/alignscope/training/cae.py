@@ -1,0 +1,267 @@
+"""Composition attribution enhancement: a loss on which words a text embedding heeds (paper B, section 3.3).
+
+Per caption the mean heat of its objects may not exceed that of its relations and attributes (eq. 5); the
+heats are those of the attribution room, on the graph. What the paper leaves open (sheet B.1, B.5): the mean
+runs over the captions that have both sides, and the weight beside the contrastive loss is set so that the
+gradients of the two have a stated ratio. The scale of the score is a constant in every heat, so that the
+loss cannot be lowered by shrinking it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from alignscope.attribution.attribute import normalised
+from alignscope.attribution.options import Method, Options
+from alignscope.attribution.perturbation import perturbation
+from alignscope.attribution.relevance import wide
+from alignscope.attribution.tokens import counted, require, token_heats
+from alignscope.attribution.words import Heats, merged, owners
+from alignscope.errors import BadInput, LengthMismatch
+from alignscope.language.replacements import Candidates
+from alignscope.models.protocols import DualEncoder, Tokens
+from alignscope.records import Caption, WordClass
+
+Unit = Literal["token", "word"]
+SIDES: Mapping[WordClass, int] = {"object": 1, "attribute": 2, "relation": 2}
+"""1: what the loss pushes down; 2: what paper B calls composition. Other words have no side."""
+AS_THEY_ARE = Options(normalize="none")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Which heats are compared and how; the defaults are the paper's with the open points of sheet B.1.
+
+    methods: the mean of their losses, each in its own unit.
+    unit: `token` takes a side's mean over tokens (the paper), `word` over words, whose tokens add up.
+    margin: by how much composition has to exceed objects, in the unit of the heat; 0 in the paper.
+    trains_image: whether the gradient reaches the image embeddings; never under `perturbation` (eq. 9).
+    heats: options of the methods; not normalised, for the paper speaks of no sum.
+    """
+
+    methods: tuple[Method, ...] = ("gradcam",)
+    unit: Unit = "token"
+    margin: float = 0.0
+    trains_image: bool = True
+    heats: Options = AS_THEY_ARE
+
+    def __post_init__(self) -> None:
+        if not self.methods or len(set(self.methods)) < len(self.methods):
+            raise BadInput(f"methods {self.methods}: wanted one or more, each once")
+        if not math.isfinite(self.margin):
+            raise BadInput(f"margin is {self.margin}, wanted a finite number")
+        if "perturbation" in self.methods and self.heats.sums_to_one("perturbation"):
+            raise BadInput(
+                "heats of perturbation may be negative and add up to nearly 0, so a loss cannot divide by "
+                "their sum: normalize by 'method' or 'none'"
+            )
+
+
+@dataclass(frozen=True)
+class AttributionLoss:
+    """The loss of a batch; the numbers beside `value` carry no graph and are None where no caption counts."""
+
+    value: Float[Tensor, ""]
+    valid: float  # share of captions that have both sides
+    captions: int  # how many have: what `value` is a mean over
+    object_mean: float | None
+    composition_mean: float | None
+    above: float | None  # share of these captions whose objects have the higher mean
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The two losses of one batch, on the graph."""
+
+    contrastive: Float[Tensor, ""]
+    attribution: Float[Tensor, ""]
+
+
+PAPER = Objective()
+
+
+def attribution_loss(
+    model: DualEncoder,
+    captions: Sequence[Caption],
+    image_embeddings: Float[Tensor, "caption dim"],
+    *,
+    objective: Objective = PAPER,
+    candidates: Candidates | None = None,
+) -> AttributionLoss:
+    """The loss of captions with the images beside them, to be added to the contrastive loss (eq. 6).
+
+    Of several methods the mean: so are its numbers, whose units differ by method; `attribution_losses`
+    gives each its own.
+    """
+    parts = attribution_losses(
+        model, captions, image_embeddings, objective=objective, candidates=candidates
+    ).values()
+    return AttributionLoss(
+        torch.stack([part.value for part in parts]).mean(),
+        sum(part.valid for part in parts) / len(parts),
+        min(part.captions for part in parts),
+        _mean_of([part.object_mean for part in parts]),
+        _mean_of([part.composition_mean for part in parts]),
+        _mean_of([part.above for part in parts]),
+    )
+
+
+def attribution_losses(
+    model: DualEncoder,
+    captions: Sequence[Caption],
+    image_embeddings: Float[Tensor, "caption dim"],
+    *,
+    objective: Objective = PAPER,
+    candidates: Candidates | None = None,
+) -> Mapping[Method, AttributionLoss]:
+    """The loss under each method; those that look inside the tower share one pass.
+
+    Computed in float32 also under autocast. Without gradients (`torch.no_grad`) the same numbers, for
+    validation. `image_embeddings` lie on the model's device; `candidates` are for `perturbation`.
+    """
+    methods, options = objective.methods, objective.heats
+    require(model, methods)
+    if len(image_embeddings) != len(captions):
+        raise LengthMismatch(
+            f"{len(image_embeddings)} image embeddings for {len(captions)} captions: wanted one row per caption"
+        )
+    images = image_embeddings if objective.trains_image else image_embeddings.detach()
+    inside = [method for method in methods if method != "perturbation"]
+    has_graph = torch.is_grad_enabled()
+    with torch.autocast(image_embeddings.device.type, enabled=False):
+        images, tokens = wide(images), model.tokens([caption.text for caption in captions])
+        owner = owners(model, tokens, captions)
+        found: dict[Method, Tensor] = {}
+        sides = sides_of_tokens(captions, owner, tokens)
+        if inside:
+            found |= token_heats(
+                model, tokens, images, methods=inside, options=options, create_graph=has_graph
+            )
+        losses: dict[Method, AttributionLoss] = {}
+        for method in inside:
+            if objective.unit == "token":
+                heats = _shares(found[method]) if options.sums_to_one(method) else found[method]
+                losses[method] = margin_loss(heats, sides, margin=objective.margin)
+            else:
+                words = merged(model, tokens, found[method], captions)
+                words = normalised(words) if options.sums_to_one(method) else words
+                losses[method] = _of_words(words, captions, margin=objective.margin)
+        if "perturbation" in methods:
+            words = perturbation(
+                model, captions, images, candidates=candidates, options=options, create_graph=has_graph
+            )
+            if objective.unit == "word":
+                losses["perturbation"] = _of_words(words, captions, margin=objective.margin)
+            else:  # every token has its word's heat
+                spread = F.pad(words.values, (1, 0)).gather(1, owner.to(words.values.device))
+                heard = F.pad(words.heard, (1, 0)).gather(1, owner)
+                losses["perturbation"] = margin_loss(spread, sides * heard, margin=objective.margin)
+    return {method: losses[method] for method in methods}
+
+
+def margin_loss(
+    heats: Float[Tensor, "caption unit"], sides: Int[Tensor, "caption unit"], *, margin: float = 0.0
+) -> AttributionLoss:
+    """max(mean heat of objects - mean heat of composition + margin, 0), averaged over captions with both.
+
+    `sides` are numbers of `SIDES`, 0 for none. Without any such caption the loss is 0, its gradient too.
+
+    >>> found = margin_loss(torch.tensor([[3.0, 1.0, 1.5], [9.0, 9.0, 9.0]]), torch.tensor([[1, 2, 2], [1, 1, 0]]))
+    >>> found.value.item(), found.valid, found.captions
+    (1.75, 0.5, 1)
+    """
+    is_object, is_composition = sides == 1, sides == 2
+    has_both = is_object.any(dim=-1) & is_composition.any(dim=-1)
+    rows = has_both.nonzero()[:, 0].to(heats.device)
+    objects, composition = _means(heats, is_object)[rows], _means(heats, is_composition)[rows]
+    value = (objects - composition + margin).relu().sum() / max(len(rows), 1)
+    share = len(rows) / max(len(heats), 1)
+    if not len(rows):
+        return AttributionLoss(value, share, 0, None, None, None)
+    numbers = torch.stack([objects.mean(), composition.mean(), (objects > composition).to(heats).mean()])
+    return AttributionLoss(value, share, len(rows), *numbers.detach().tolist())
+
+
+def sides_of_tokens(
+    captions: Sequence[Caption], owner: Int[Tensor, "caption token"], tokens: Tokens
+) -> Int[Tensor, "caption token"]:
+    """The side of every token: that of the word it belongs to (`owners`), 0 for special and padding tokens."""
+    sides = F.pad(sides_of_words(captions), (1, 0))  # a token of no word has owner 0
+    return sides.gather(1, owner) * counted(tokens)
+
+
+def sides_of_words(captions: Sequence[Caption]) -> Int[Tensor, "caption word"]:
+    """The side of every word, by its class; captions are filled up with 0."""
+    longest = max((len(caption.words) for caption in captions), default=0)
+    rows = [[SIDES.get(word.word_class, 0) for word in caption.words] for caption in captions]
+    filled = [row + [0] * (longest - len(row)) for row in rows]
+    return torch.tensor(filled).long().reshape(len(captions), longest)
+
+
+def matched_weight(batches: Iterable[Losses], parameters: Sequence[Tensor], *, ratio: float = 0.5) -> float:
+    """The weight of the attribution loss at which its gradient is `ratio` times the contrastive one's.
+
+    Norms over `parameters` (the text tower's) are averaged over the batches; a batch without a valid
+    caption counts with 0. Give the batches as a generator and each graph is gone before the next.
+
+    >>> w = torch.tensor([3.0, 4.0], requires_grad=True)  # gradients 2w and (0, 5), norms 10 and 5
+    >>> matched_weight([Losses((w * w).sum(), 5 * w[1])], [w], ratio=0.5)
+    1.0
+    """
+    if not (math.isfinite(ratio) and ratio > 0):
+        raise BadInput(f"ratio is {ratio}, wanted a number above 0")
+    contrastive = attribution = 0.0
+    for losses in batches:
+        contrastive += _gradient_norm(losses.contrastive, parameters)
+        attribution += _gradient_norm(losses.attribution, parameters)
+    if not (math.isfinite(contrastive) and math.isfinite(attribution)):
+        raise BadInput(
+            f"summed gradient norms are {contrastive} (contrastive) and {attribution} (attribution): "
+            "wanted finite ones; compute the attribution part in float32"
+        )
+    if attribution == 0:
+        raise BadInput(
+            "the attribution loss has no gradient in any batch, so no weight matches: are there captions "
+            "with objects and with relations or attributes, and objects above them?"
+        )
+    return ratio * contrastive / attribution
+
+
+def _gradient_norm(loss: Float[Tensor, ""], parameters: Sequence[Tensor]) -> float:
+    """Euclidean norm over all parameters; those the loss does not reach count with 0."""
+    if not loss.requires_grad:
+        return 0.0
+    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    norms = [torch.linalg.vector_norm(wide(gradient)) for gradient in gradients if gradient is not None]
+    return math.hypot(*torch.stack(norms).tolist()) if norms else 0.0
+
+
+def _of_words(words: Heats, captions: Sequence[Caption], *, margin: float) -> AttributionLoss:
+    return margin_loss(words.values, sides_of_words(captions) * words.heard, margin=margin)
+
+
+def _shares(heats: Float[Tensor, "caption token"]) -> Float[Tensor, "caption token"]:
+    """Heats of tokens divided by their sum; where it is 0, as they are."""
+    total = heats.sum(dim=-1, keepdim=True)
+    return heats / torch.where(total > 0, total, 1.0)
+
+
+def _means(
+    heats: Float[Tensor, "caption unit"], chosen: Bool[Tensor, "caption unit"]
+) -> Float[Tensor, " caption"]:
+    """Mean of the chosen heats of each caption, 0 where there is none."""
+    chosen = chosen.to(heats.device)
+    return torch.where(chosen, heats, 0.0).sum(dim=-1) / chosen.sum(dim=-1).clamp(min=1)
+
+
+def _mean_of(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
