@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import transformers
+from PIL import Image
 
+from alignscope.attribution.patches import patch_heats
 from alignscope.attribution.tokens import require
 from alignscope.errors import Unsupported
 from alignscope.models.dual.encoder import TransformersDualEncoder
@@ -32,6 +34,19 @@ def test_traits_say_how_the_text_is_read(name: str, request: pytest.FixtureReque
     assert (*facts, pytest.approx(traits.scale, rel=1e-6), traits.bias) == TRAITS[name]
     assert traits.context_length == (16 if name == "siglip" else 24)
     assert traits.attributions == ("attention", "gradcam", "gradient", "perturbation")
+
+
+def test_images_that_are_not_square_have_rows_and_columns(tiny_pair_dir: Path) -> None:
+    saved = load(tiny_pair_dir)
+    config = copy.deepcopy(saved.model.config)
+    config.vision_config.image_size = [32, 48]  # height, width
+    processor = transformers.CLIPImageProcessorPil(size={"height": 32, "width": 48}, do_center_crop=False)
+    model = transformers.VisionTextDualEncoderModel(config).eval()
+    oblong = TransformersDualEncoder(model, saved.tokenizer, processor, name="oblong")
+    assert oblong.traits.grid == (4, 6)
+    image = Image.effect_noise((90, 60), 50).convert("RGB")
+    heats = patch_heats(oblong, oblong.pixels([image]), oblong.encode_texts(["a cat"]))
+    assert heats.shape == (1, 4, 6)
 
 
 def test_what_the_traits_leave_out_is_refused(tiny_pair_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

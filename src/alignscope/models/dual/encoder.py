@@ -274,8 +274,9 @@ def wide(values: Tensor) -> Tensor:
 
 
 def patch_grid(vision: Any) -> tuple[int, int] | None:
-    """Rows and columns of patches; None for towers without fixed square patches."""
+    """Rows and columns of patches; None for towers without fixed patches."""
     size, patch = getattr(vision, "image_size", None), getattr(vision, "patch_size", None)
-    if not isinstance(size, int) or not isinstance(patch, int):
+    if size is None or patch is None:
         return None
-    return size // patch, size // patch
+    (height, width), (down, across) = ((n, n) if isinstance(n, int) else n for n in (size, patch))
+    return height // down, width // across
