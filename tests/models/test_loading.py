@@ -139,6 +139,13 @@ def test_weights_that_are_not_finite_are_named(copy_of_clip: Path, number: float
         load(copy_of_clip, dtype=dtype)
 
 
+def test_images_of_a_size_the_tower_does_not_take(copy_of_clip: Path) -> None:
+    square = {"size": {"shortest_edge": 64}, "crop_size": {"height": 64, "width": 64}}
+    change_json(copy_of_clip / "preprocessor_config.json", **square)
+    with pytest.raises(CheckpointMismatch, match=r"gives 64 x 64 pixels .* wants 32 x 32"):
+        load(copy_of_clip)
+
+
 def test_cross_encoders_are_told_what_to_do(copy_of_clip: Path) -> None:
     change_json(copy_of_clip / "config.json", architectures=["ViltModel"], model_type="vilt")
     with pytest.raises(CheckpointError, match=r"alignscope evaluate --scores FILE.*cross\.loading\.load"):

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import transformers
+from PIL import Image
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -64,7 +65,23 @@ def load(
     check_finite(source, model)
     scale.data = exact.to(place)  # the score is computed in float32: its scale stays exact
     name = Path(source).resolve().name if is_local else source
-    return TransformersDualEncoder(model, tokenizer, image_processor, name=name)
+    encoder = TransformersDualEncoder(model, tokenizer, image_processor, name=name)
+    check_image_size(source, encoder)
+    return encoder
+
+
+def check_image_size(source: str, encoder: TransformersDualEncoder) -> None:
+    """Where the tower has a fixed grid of patches, the image processor gives images that fill it."""
+    if encoder.traits.grid is None:
+        return
+    size = encoder.model.config.vision_config.image_size
+    wanted = (size, size) if isinstance(size, int) else tuple(size)
+    got = tuple(encoder.pixels([Image.new("RGB", (9, 7))]).shape[-2:])
+    if got != wanted:
+        raise CheckpointMismatch(
+            f"{source}: its image processor gives {got[0]} x {got[1]} pixels (height x width), its image tower wants "
+            f"{wanted[0]} x {wanted[1]}: give the preprocessor_config.json the model was trained with"
+        )
 
 
 def compute_device(device: str) -> torch.device:
