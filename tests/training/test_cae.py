@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from alignscope.attribution.attribute import heats
 from alignscope.attribution.options import METHODS, Method, Options
+from alignscope.attribution.words import owners
 from alignscope.errors import BadInput, LengthMismatch, Unsupported
 from alignscope.language.replacements import Candidates, candidates
 from alignscope.models.protocols import DualEncoder, Tokens
@@ -27,6 +29,7 @@ from alignscope.training.cae import (
     attribution_losses,
     margin_loss,
     matched_weight,
+    sides_of_tokens,
 )
 
 CLASSES = {
@@ -191,6 +194,14 @@ def test_units_differ_where_a_word_has_two_tokens() -> None:
         )
     assert both["token"].composition_mean == both["word"].composition_mean == -7.0
     assert both["token"].value.item() == both["word"].value.item() == 3.0
+
+
+def test_the_token_that_the_embedding_is_read_from_has_no_side() -> None:
+    # read at token 3, which spells z: its heat is not counted, so a side of z alone is no side
+    toy, caption = Toy(), letters("object", "attribute", "relation")
+    toy.traits = SimpleNamespace(attributions=METHODS, scale=2.0, context_length=5, is_causal=False)
+    tokens = replace(toy.tokens(["x y z"]), readout=torch.tensor([3]))
+    assert sides_of_tokens(caption, owners(toy, tokens, caption), tokens).tolist() == [[0, 1, 2, 0, 0]]
 
 
 def test_several_methods_are_averaged_and_share_one_pass() -> None:
