@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from alignscope.data.benchmarks.table import BENCHMARKS
-from alignscope.errors import BadData
+from alignscope.errors import BadData, BadInput, OutputExists
 from alignscope.files import read_jsonl, read_parquet
 from alignscope.records import Measurement, OptionScore
 from alignscope.studies.elsewhere import evaluate_scores
@@ -106,3 +106,38 @@ def test_items_that_cannot_be_read_are_missing(tmp_path):
     rows = {m.group: m for m in result.measurements if m.measure == "accuracy"}
     assert (rows["all"].items, rows["all"].missing) == (1, 1)
     assert (rows["swap_obj"].items, rows["swap_obj"].missing) == (1, 1)
+
+
+def test_an_average_over_groups_needs_the_groups(tmp_path):
+    scores = tmp_path / "mine.jsonl"
+    lines = [{"item": "vg-relation/0", "image": 0, "text": text, "score": 2.0 - text} for text in (0, 1)]
+    scores.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(BadInput, match="give the annotations"):
+        evaluate_scores(BENCHMARKS["aro-relation"], scores, tmp_path / "run")
+
+
+def test_more_items_than_the_authors_count_are_told(tmp_path):
+    scores = tmp_path / "mine.jsonl"
+    lines = [
+        {"item": f"coreference-hard/{item}", "image": 0, "text": text, "score": 2.0 - text}
+        for item in range(105)
+        for text in (0, 1)
+    ]
+    scores.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    evaluate_scores(BENCHMARKS["valse"], scores, tmp_path / "run", draws=10)
+    said = {one["item"]: one["what"] for one in read_jsonl(tmp_path / "run" / "problems.jsonl")}
+    assert said["coreference-hard"] == "105 items, the authors count 104"
+
+
+def test_a_refused_or_stopped_run_of_scores_goes_on(tmp_path):
+    sugar, scores, out = BENCHMARKS["sugarcrepe"], tmp_path / "mine.jsonl", tmp_path / "run"
+    lines = [{"item": "swap_obj/0", "image": 0, "text": text, "score": 2.0 - text} for text in (0, 1)]
+    scores.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(BadData):
+        evaluate_scores(sugar, scores, out, annotations=tmp_path / "absent")
+    assert not out.exists()
+    first = evaluate_scores(sugar, scores, out, draws=10)
+    with pytest.raises(OutputExists):
+        evaluate_scores(sugar, scores, out, draws=10)
+    again = evaluate_scores(sugar, scores, out, draws=10, resume=True)
+    assert again.measurements == first.measurements

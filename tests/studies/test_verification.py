@@ -29,3 +29,10 @@ def test_what_is_no_evaluation_is_refused(tmp_path):
     (tmp_path / "run.json").write_text('{"kind": "audit"}')
     with pytest.raises(BadData, match="a run of kind 'audit'"):
         verification(tmp_path, "albef_4m")
+
+
+@pytest.mark.parametrize("kind", ["suite", "evaluate"])
+def test_an_unfinished_run_is_refused(tmp_path, kind):
+    (tmp_path / "run.json").write_text(json.dumps({"identity": {"kind": kind}, "finished": False}))
+    with pytest.raises(BadData, match="has not finished"):
+        verification(tmp_path, "albef_4m")

@@ -83,7 +83,7 @@ def read_scores(
             yield Problem(item, entry.subject, what, "handled")
         else:
             _keep(entry, item, found[item])
-    yield from _fewer(path, benchmark, asked.values())
+    yield from _other_size(path, benchmark, asked.values())
     for name, question in asked.items():
         held = found.pop(name)
         yield from held.problems
@@ -217,14 +217,15 @@ def _keep(entry: Entry, item: str, found: _Found) -> None:
         found.problems.append(Problem(item, entry.subject, entry.fault, "unscored"))
 
 
-def _fewer(path: Path, benchmark: Benchmark, asked: Iterable[Question]) -> Iterator[Problem]:
-    """Says where fewer items are asked than the authors count, by subset and in all."""
+def _other_size(path: Path, benchmark: Benchmark, asked: Iterable[Question]) -> Iterator[Problem]:
+    """Says where fewer or more items are asked than the authors count, by subset and in all."""
     counts = Counter(question.subset for question in asked)
     sizes = {subset: size for subset, size in benchmark.sizes.items() if subset}
-    whole = benchmark.sizes.get("", sum(sizes.values()))
-    told = [("", counts.total(), whole), *((name, counts[name], sizes.get(name, 0)) for name in counts)]
+    told = [(name, got, sizes[name]) for name, got in counts.items() if name in sizes]
+    if benchmark.sizes:
+        told.insert(0, ("", counts.total(), benchmark.sizes.get("", sum(sizes.values()))))
     for subset, got, wanted in told:
-        if got < wanted:
+        if got != wanted:
             yield Problem(subset, path.name, f"{got} items, the authors count {wanted}", "handled")
 
 

@@ -82,7 +82,7 @@ def evaluate(
     for name in names:
         where = target / name if is_suite else target
         facts, notes, pictures = _files(name, annotations, images, hub=hub, is_suite=is_suite)
-        how: dict[str, Any] = {"seed": seed, "overwrite": overwrite, "command": command}
+        how: dict[str, Any] = {"seed": seed, "resume": resume, "overwrite": overwrite, "command": command}
         if encoder is None:
             how |= {"annotations": notes, "probabilities": probabilities}
             runs[name] = evaluate_scores(facts, Path(str(scores)), where, **how)
@@ -91,7 +91,6 @@ def evaluate(
                 "allow_missing": allow_missing,
                 "batch_size": batch_size,
                 "dtype": dtype,
-                "resume": resume,
             }
             how |= {"cache": cache and Path(cache), "progress": _under(name, progress)}
             runs[name] = _from_model(encoder, facts, notes, pictures, where, how)

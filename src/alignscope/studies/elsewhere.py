@@ -14,7 +14,7 @@ from alignscope.data.benchmarks.facts import Benchmark, unread_by_subset
 from alignscope.data.benchmarks.winoground import diwan_tags
 from alignscope.data.rankfiles import bare_retrieval, read_ranks
 from alignscope.data.scorefiles import bare_questions, read_scores
-from alignscope.errors import BadData
+from alignscope.errors import BadData, BadInput
 from alignscope.evaluation.official import measure
 from alignscope.evaluation.retrieval import mean_recall, recall
 from alignscope.files import write_json, write_jsonl, write_parquet
@@ -34,6 +34,7 @@ def evaluate_scores(
     probabilities: bool = False,
     seed: int = 0,
     draws: int = 2000,
+    resume: bool = False,
     overwrite: bool = False,
     command: str = "",
 ) -> Evaluated:
@@ -51,10 +52,10 @@ def evaluate_scores(
         "dtype": "as given",
         "settings": {"seed": seed, "draws": draws, "probabilities": probabilities},
     }
-    claim(out, identity, overwrite=overwrite)
     started = datetime.datetime.now(datetime.UTC)
     told: list[Problem] = []
     questions = _questions(benchmark, scores, annotations, told)
+    claim(out, identity, resume=resume, overwrite=overwrite)
     images = len({shown.key for question in questions for shown in question.images})
     signature = Signature(
         "official accuracy",
@@ -92,6 +93,11 @@ def _questions(
     if annotations is None:
         if benchmark.asks == "retrieval":
             return bare_retrieval(scores)
+        if benchmark.official.average == "groups":
+            raise BadInput(
+                f"{benchmark.name}: got scores without --annotations, but its authors average over groups, which "
+                "scores do not tell: give the annotations"
+            )
         beside = scores.parent.parent / TAGS
         tags = diwan_tags(beside) if benchmark.asks == "pairing" and beside.is_file() else None
         return bare_questions(scores, benchmark, tags=tags)

@@ -116,7 +116,10 @@ def _scores(run: Path, benchmark: str) -> Iterator[OptionScore]:
     """A run's scores of one benchmark, never all of them at once."""
     path = run / SCORES
     if not path.is_file():
-        raise BadData(f"{run}: got no {SCORES} there, wanted the --out of `alignscope evaluate`; check --run")
+        raise BadData(
+            f"{run}: got no {SCORES} there, wanted the --out of `alignscope evaluate` on a benchmark whose items "
+            "are right or wrong one by one (not retrieval); check --run"
+        )
     return (score for score in stream_parquet(path, OptionScore) if score.benchmark == benchmark)
 
 

@@ -16,9 +16,11 @@ def verification(run: Path, model: str) -> str:
     """Every published number of `model` beside that of the run, of each benchmark of a suite."""
     try:
         facts = json.loads((run / RUN).read_text(encoding="utf-8"))
-        kind = facts.get("kind")
+        kind = facts.get("kind", facts.get("identity", {}).get("kind"))
     except (OSError, ValueError, AttributeError):
         raise BadData(f"{run}: no {RUN} in it, wanted the --out of `alignscope evaluate`") from None
+    if kind in ("suite", "evaluate") and facts.get("finished") is False:
+        raise BadData(f"{run}: a run that has not finished: go on with it by --resume first")
     if kind == "suite":
         return "\n\n".join(verification(run / name, model) for name in facts["runs"])
     if kind != "evaluate":
