@@ -230,3 +230,8 @@ def test_methods_that_a_model_lacks_are_unsupported_and_never_zero(model, stream
     audited = alignscope.audit(poor, size=4, out=tmp_path / "audit", checked=2)
     assert {m.method for m in audited.measurements if m.measure == "heat"} == {"perturbation"}
     assert torch.is_tensor(poor.encode_texts(["a"]))
+
+
+def test_a_negative_seed_is_refused_before_any_work():
+    with pytest.raises(BadInput, match="seed is -1, wanted 0 or more"):
+        Plan(METHODS, seed=-1)

@@ -1,7 +1,7 @@
 import pytest
 
 from alignscope.errors import OutputExists, UnwritableOutput
-from alignscope.studies.output import claim
+from alignscope.studies.output import alone, claim
 
 ONE, OTHER = {"kind": "audit", "seed": 1}, {"kind": "audit", "seed": 2}
 
@@ -45,3 +45,17 @@ def test_what_cannot_be_written_is_said(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UnwritableOutput, match="give another --out"):
         claim(tmp_path / "file" / "run", ONE)
+
+
+def test_one_process_at_a_time(tmp_path):
+    directory = tmp_path / "new" / "run"
+    with alone(directory):
+        with pytest.raises(OutputExists, match="another process is at work"), alone(directory):
+            pass
+        with alone(tmp_path / "other"):
+            pass
+    with alone(directory):
+        assert list(directory.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(UnwritableOutput, match="give another --out"), alone(tmp_path / "file"):
+        pass

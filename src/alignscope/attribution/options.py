@@ -69,7 +69,7 @@ def layers_of(text: str) -> Layers:
     return int(first), int(stop)
 
 
-def chosen_layers(layers: Layers, count: int) -> range:
+def chosen_layers(layers: Layers, count: int, *, tower: str = "the tower") -> range:
     """Positions of the layers that take part, of `count`.
 
     >>> chosen_layers("last", 12), chosen_layers((0, 3), 12)
@@ -82,5 +82,5 @@ def chosen_layers(layers: Layers, count: int) -> range:
     if isinstance(layers, str):
         return range(count) if layers == "all" else range(count - 1, count)
     if layers[1] > count:
-        raise BadInput(f"layers {layers}: the tower has {count} layers, so wanted a stop of {count} at most")
+        raise BadInput(f"layers {layers}: {tower} has {count} layers, so wanted a stop of {count} at most")
     return range(*layers)

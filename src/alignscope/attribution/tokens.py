@@ -98,6 +98,7 @@ def text_pass(
     """
     has_gradients = any(method in GRADIENTS for method in methods)
     reads_maps = "attention" in methods or "gradcam" in methods
+    tower = f"the text tower of {model.name}"
     with ExitStack() as taps:
         if not create_graph:
             taps.enter_context(model.evaluating())
@@ -106,9 +107,12 @@ def text_pass(
         inputs = taps.enter_context(model.text_inputs()) if has_gradients else []
         texts = model.embed_tokens(tokens)
         if not has_gradients:
-            return TextPass(tokens, tuple(maps[i] for i in chosen_layers(options.layers, len(maps))))
+            return TextPass(
+                tokens, tuple(maps[i] for i in chosen_layers(options.layers, len(maps), tower=tower))
+            )
         scores = model.traits.scale * einsum(texts, image_embeddings.to(texts), "text dim, text dim -> text")
-        used = [maps[i] for i in chosen_layers(options.layers, len(maps))] if reads_maps else []
+        layers = chosen_layers(options.layers, len(maps), tower=tower) if reads_maps else ()
+        used = [maps[i] for i in layers]
         mapped = used if "gradcam" in methods else []
         entered = inputs if "gradient" in methods else []
         gradients = torch.autograd.grad(scores.sum(), [*mapped, *entered], create_graph=create_graph)

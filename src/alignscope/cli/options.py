@@ -23,6 +23,8 @@ Activation = Annotated[
 ]
 Tokenizer = Annotated[Path | None, typer.Option(help="directory of the tokenizer of an open_clip checkpoint")]
 BatchSize = Annotated[int, typer.Option(help="images or captions at a time", min=1)]
-Seed = Annotated[int, typer.Option(help="of whatever is drawn: edits, replacements, orders, intervals")]
+Seed = Annotated[
+    int, typer.Option(help="of whatever is drawn: edits, replacements, orders, intervals", min=0)
+]
 Resume = Annotated[bool, typer.Option(help="go on with the same run in --out")]
 Overwrite = Annotated[bool, typer.Option(help="delete the run in --out first")]

@@ -7,7 +7,6 @@ chunks is read back from the files column by column, so that memory does not gro
 from __future__ import annotations
 
 import datetime
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -31,7 +30,7 @@ from alignscope.records import Attribution, Item, Measurement, Point, Problem, S
 from alignscope.reporting.attribution import attribution_page
 from alignscope.studies.checks import Plan, checks, sampled
 from alignscope.studies.embeddings import Embedded, Progress, images_of
-from alignscope.studies.output import RUN, claim
+from alignscope.studies.output import RUN, alone, claimed
 from alignscope.studies.parts import Found, facts, in_parts, merged_parts
 from alignscope.studies.streams import Chunk, Stream
 from alignscope.studies.summary import summarised
@@ -75,42 +74,41 @@ def write_attributions(
         "parser": parser,
         "settings": asdict(plan),
     }
-    claim(out, identity, resume=resume, overwrite=overwrite)
-    work = out / "work"
-    work.mkdir(exist_ok=True)
-    started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
-    available = _kept_candidates(stream, plan, work, progress)
-    tested: list[Item] = []
-    count = 0
-    for count, chunk in enumerate(stream.chunks(CHUNK), start=1):
+    with alone(out), claimed(out, identity, resume=resume, overwrite=overwrite) as work:
+        started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
+        available = _kept_candidates(stream, plan, work, progress)
+        tested: list[Item] = []
+        count = 0
+        for count, chunk in enumerate(stream.chunks(CHUNK), start=1):
 
-        def part(chunk: Chunk = chunk) -> tuple[Found, Mapping[str, Any]]:
-            return _part(model, chunk, plan, available, batch_size)
+            def part(chunk: Chunk = chunk) -> tuple[Found, Mapping[str, Any]]:
+                return _part(model, chunk, plan, available, batch_size)
 
-        in_parts(work, count - 1, part)
-        tested += sampled(chunk.items, wanted=plan.checked, of=stream.lines, seed=plan.seed)
-        progress("captions", min(count * CHUNK, stream.lines), stream.lines)
-    in_parts(work, count, lambda: (_checked(model, tested, stream.image, plan, available, batch_size), {}))
-    progress("checks", len(tested), len(tested))
-    merged_parts(work, out, count + 1, problems=unsupported(model))
-    signature = _signature(model, stream, out, list(facts(work, count)), plan, dtype)
-    numbers = summarised(out, plan, signature=signature)
-    write_parquet(out / "measurements.parquet", numbers.measurements, Measurement)
-    write_parquet(out / "points.parquet", numbers.points, Point)
-    run: dict[str, Any] = {**identity, "identity": identity, "finished": True, "command": command}
-    run["model"] = {"name": model.name, "fingerprint": model.fingerprint, "traits": asdict(model.traits)}
-    run["data"] = {
-        "name": stream.name,
-        "sha": signature.sha,
-        "items": signature.items,
-        "images": signature.images,
-    }
-    run |= {"started": started.isoformat(timespec="seconds"), "seed": plan.seed}
-    run |= {"seconds": {"attribution": round(time.monotonic() - clock, 2)}}
-    write_json(out / RUN, run)
-    shutil.rmtree(work)
-    problems = sum(1 for _ in read_jsonl(out / "problems.jsonl"))
-    return Attributions(out, attribution_page(out), tuple(numbers.measurements), problems)
+            in_parts(work, count - 1, part)
+            tested += sampled(chunk.items, wanted=plan.checked, of=stream.lines, seed=plan.seed)
+            progress("captions", min(count * CHUNK, stream.lines), stream.lines)
+        in_parts(
+            work, count, lambda: (_checked(model, tested, stream.image, plan, available, batch_size), {})
+        )
+        progress("checks", len(tested), len(tested))
+        merged_parts(work, out, count + 1, problems=unsupported(model))
+        signature = _signature(model, stream, out, list(facts(work, count)), plan, dtype)
+        numbers = summarised(out, plan, signature=signature)
+        write_parquet(out / "measurements.parquet", numbers.measurements, Measurement)
+        write_parquet(out / "points.parquet", numbers.points, Point)
+        run: dict[str, Any] = {**identity, "identity": identity, "finished": True, "command": command}
+        run["model"] = {"name": model.name, "fingerprint": model.fingerprint, "traits": asdict(model.traits)}
+        run["data"] = {
+            "name": stream.name,
+            "sha": signature.sha,
+            "items": signature.items,
+            "images": signature.images,
+        }
+        run |= {"started": started.isoformat(timespec="seconds"), "seed": plan.seed}
+        run |= {"seconds": {"attribution": round(time.monotonic() - clock, 2)}}
+        write_json(out / RUN, run)
+        problems = sum(1 for _ in read_jsonl(out / "problems.jsonl"))
+        return Attributions(out, attribution_page(out), tuple(numbers.measurements), problems)
 
 
 def attributed(

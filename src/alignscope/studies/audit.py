@@ -10,7 +10,6 @@ Everything measured goes to records in one directory; the report is made from th
 from __future__ import annotations
 
 import datetime
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -47,7 +46,7 @@ from alignscope.studies.clock import Clock
 from alignscope.studies.edits import Edit, plan_edits
 from alignscope.studies.embeddings import Embedded, Progress, embed_images, embed_texts
 from alignscope.studies.examples import examples
-from alignscope.studies.output import RUN, claim
+from alignscope.studies.output import RUN, alone, claimed
 from alignscope.studies.parts import Found, in_parts, merged_parts
 from alignscope.studies.scoring import pair_scores
 from alignscope.studies.summary import Summary, summarised
@@ -112,26 +111,23 @@ def audit(
         "parser": parser,
         "settings": asdict(settings),
     }
-    claim(out, identity, resume=resume, overwrite=overwrite)
-    work = out / "work"
-    work.mkdir(exist_ok=True)
-    started, clock = datetime.datetime.now(datetime.UTC), Clock()
-    found = _findings(model, source, settings, batch_size, work, clock, progress)
-    merged_parts(work, out, found.parts, problems=[*unsupported(model), *found.problems])
-    measured = _measure(model, source, found, settings, dtype, out)
-    clock.lap("intervals")
-    _write(out, source, found, measured)
-    counts = {"items": len(source.items), "images": len({i.image for i in source.items})}
-    counts["foils"] = sum(len(item.foils) for item in source.items)
-    run: dict[str, Any] = {**identity, "identity": identity, "finished": True, "command": command}
-    run["model"] = {"name": model.name, "fingerprint": model.fingerprint, "traits": asdict(model.traits)}
-    run["data"] = {"name": source.name, "sha": source.sha, **counts}
-    run |= {"started": started.isoformat(timespec="seconds"), "seconds": clock.laps}
-    run |= {"seed": settings.seed, "ties": settings.ties}
-    write_json(out / RUN, run)
-    shutil.rmtree(work)
-    problems = tuple(Problem(**row) for row in read_jsonl(out / "problems.jsonl"))
-    return Audit(out, audit_page(out), tuple(measured.measurements), problems)
+    with alone(out), claimed(out, identity, resume=resume, overwrite=overwrite) as work:
+        started, clock = datetime.datetime.now(datetime.UTC), Clock()
+        found = _findings(model, source, settings, batch_size, work, clock, progress)
+        merged_parts(work, out, found.parts, problems=[*unsupported(model), *found.problems])
+        measured = _measure(model, source, found, settings, dtype, out)
+        clock.lap("intervals")
+        _write(out, source, found, measured)
+        counts = {"items": len(source.items), "images": len({i.image for i in source.items})}
+        counts["foils"] = sum(len(item.foils) for item in source.items)
+        run: dict[str, Any] = {**identity, "identity": identity, "finished": True, "command": command}
+        run["model"] = {"name": model.name, "fingerprint": model.fingerprint, "traits": asdict(model.traits)}
+        run["data"] = {"name": source.name, "sha": source.sha, **counts}
+        run |= {"started": started.isoformat(timespec="seconds"), "seconds": clock.laps}
+        run |= {"seed": settings.seed, "ties": settings.ties}
+        write_json(out / RUN, run)
+        problems = tuple(Problem(**row) for row in read_jsonl(out / "problems.jsonl"))
+        return Audit(out, audit_page(out), tuple(measured.measurements), problems)
 
 
 def _findings(

@@ -15,6 +15,7 @@ from alignscope.attribution.attribute import attribute
 from alignscope.attribution.faithfulness import faithfulness
 from alignscope.attribution.options import DEFAULTS, Method, Options
 from alignscope.attribution.patches import image_methods, patch_maps
+from alignscope.errors import BadInput
 from alignscope.evaluation.agreement import agreements, scrambled_agreement
 from alignscope.evaluation.pointing import pointing
 from alignscope.language.phrases import phrases
@@ -46,6 +47,10 @@ class Plan:
     scrambles: int = 5  # of the weights, for the sanity check
     seed: int = 0
     draws: int = 2000  # bootstrap draws
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise BadInput(f"seed is {self.seed}, wanted 0 or more")
 
 
 def sampled(items: Iterable[Item], *, wanted: int, of: int, seed: int) -> list[Item]:

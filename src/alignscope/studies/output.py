@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,29 @@ from alignscope.errors import OutputExists, UnwritableOutput
 from alignscope.files import write_json
 
 RUN = "run.json"
+
+
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """While the `with` lasts no other process works in `directory`; one that was killed holds nothing."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        held = os.open(directory, os.O_RDONLY)
+    except OSError as error:
+        raise _unwritable(directory, error) from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(held)
+        raise OutputExists(
+            f"another process is at work in {directory}: wait until it ends, or give another --out"
+        ) from None
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        os.close(held)
 
 
 def claim(
@@ -28,9 +54,7 @@ def claim(
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise UnwritableOutput(
-            f"cannot write to {directory} ({error.strerror}): give another --out"
-        ) from None
+        raise _unwritable(directory, error) from None
     wanted = json.loads(json.dumps(dict(identity)))
     if any(directory.iterdir()):
         found = _identity(directory)
@@ -48,6 +72,20 @@ def claim(
             raise OutputExists(f"{directory} holds no run to resume (no {RUN}): give another --out")
     if not (directory / RUN).exists():
         write_json(directory / RUN, {"identity": wanted, "finished": False})
+
+
+@contextmanager
+def claimed(directory: Path, identity: Mapping[str, Any], *, resume: bool, overwrite: bool) -> Iterator[Path]:
+    """As `claim`; gives a folder for unfinished work, which is gone once that is done without an error."""
+    claim(directory, identity, resume=resume, overwrite=overwrite)
+    work = directory / "work"
+    work.mkdir(exist_ok=True)
+    yield work
+    shutil.rmtree(work)
+
+
+def _unwritable(directory: Path, error: OSError) -> UnwritableOutput:
+    return UnwritableOutput(f"cannot write to {directory} ({error.strerror}): give another --out")
 
 
 def _identity(directory: Path) -> dict[str, Any] | None:
