@@ -175,3 +175,11 @@ def test_the_command_prints_the_table(tmp_path: Path):
     assert f"{100 * found.first:.2f}" in line
     assert f"{100 * found.difference:+.2f}" in line
     assert (tmp_path / "out" / "comparison.parquet").is_file()
+
+
+def test_runs_without_an_item_in_common_are_refused(tmp_path: Path):
+    rows = scored(0, items=4)
+    one = run(tmp_path / "one", rows)
+    other = run(tmp_path / "other", [replace(row, item=f"other-{row.item}") for row in rows])
+    with pytest.raises(BadData, match="no item of comvg, sugarcrepe is scored in both"):
+        compare(one, other, draws=10)

@@ -74,6 +74,11 @@ def compare(
         raise BadData(
             f"{first} holds {_named(one)}, {second} {_named(other)}: give two runs on the same benchmark"
         )
+    if not any(line.items for line in lines):
+        raise BadData(
+            f"{first} and {second}: no item of {_named(one)} is scored in both; scores made elsewhere name their "
+            "items as a model's run does where they are evaluated with --annotations"
+        )
     rows = tuple(corrected(lines))
     only_in = {
         str(directory): tuple(" ".join(key).strip() for key in mine if key not in theirs)
