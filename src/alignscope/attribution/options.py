@@ -18,7 +18,7 @@ class Options:
     """How heats are computed; the defaults are the paper's formulas as sheet B.3 resolves them.
 
     layers: of `attention` and `gradcam`: all (the paper), the last (Chefer's CLIP notebook), or a range
-        (first, stop) counted from 0, stop not included.
+        (first, stop) counted from 0, stop not included. Of the text tower: image maps of a run take all.
     tokens: over which `gradient` takes its softmax (the paper does not say): `spelled` are the tokens
         that stand for characters of the text, `real` adds start and end tokens; never padding.
     temperature: divides the gradient's norms before the softmax; the paper has none, which is 1. With a

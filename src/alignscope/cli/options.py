@@ -13,7 +13,9 @@ Pairs = Annotated[
 ]
 Images = Annotated[Path | None, typer.Option(help="folder of the images that --pairs names")]
 Size = Annotated[int, typer.Option(help="scenes of the world's test split", min=2)]
-Layers = Annotated[str, typer.Option(help="of attention and gradcam: all, last or FIRST:STOP")]
+Layers = Annotated[
+    str, typer.Option(help="of the text tower, for attention and gradcam: all, last or FIRST:STOP")
+]
 Checked = Annotated[int, typer.Option(help="captions, about, whose word attributions are checked", min=0)]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16, of the model's arithmetic")]
