@@ -356,19 +356,6 @@ def test_a_torchscript_archive_is_refused_with_what_to_do(tmp_path: Path, words:
         open_model(tmp_path / "ViT-B-32.pt", tokenizer=words)
 
 
-def test_code_in_a_pickle_is_not_run(tmp_path: Path, words: Path) -> None:
-    trace = tmp_path / "ran"
-
-    class Evil:
-        def __reduce__(self) -> Any:
-            return (Path.touch, (trace,))
-
-    torch.save({"state_dict": Evil()}, tmp_path / "weights.pt")
-    with pytest.raises(CheckpointError, match="its weights cannot be read"):
-        open_model(tmp_path / "weights.pt", tokenizer=words)
-    assert not trace.exists()
-
-
 @pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04 broken"])
 @pytest.mark.parametrize("suffix", ["pt", "safetensors"])
 def test_broken_files_are_errors_of_the_checkpoint(

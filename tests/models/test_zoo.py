@@ -3,8 +3,10 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from alignscope.errors import BadInput, CheckpointError, UnknownName
 from alignscope.models import pretrained
@@ -62,3 +64,16 @@ def test_absent_weights_of_tiny_clip_name_the_command(
 def test_the_list_of_models_loads_no_torch() -> None:
     code = "import sys, alignscope.models.zoo as z; assert list(z.MODELS); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_code_in_a_pickle_is_not_run(tmp_path: Path, tiny_clip_dir: Path) -> None:
+    trace = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (trace,))
+
+    torch.save({"state_dict": Evil()}, tmp_path / "weights.pt")
+    with pytest.raises(CheckpointError, match="its weights cannot be read"):
+        open_model(tmp_path / "weights.pt", tokenizer=tiny_clip_dir)
+    assert not trace.exists()

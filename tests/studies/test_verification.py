@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from alignscope.data.benchmarks.table import BENCHMARKS
-from alignscope.errors import BadData
+from alignscope.errors import BadData, UnknownName
 from alignscope.studies.elsewhere import evaluate_scores
 from alignscope.studies.verification import verification
 
@@ -18,7 +18,8 @@ def test_the_gap_to_what_was_published_is_printed(tmp_path):
     evaluate_scores(BENCHMARKS["winoground"], SCORES / "albef_4m.jsonl", tmp_path / "winoground", draws=10)
     said = verification(tmp_path / "winoground", "albef_4m")
     assert "text:   29.25   29.25  +0.00  same" in said
-    assert "did you mean 'albef_4m'" in verification(tmp_path / "winoground", "albef-4m")
+    with pytest.raises(UnknownName, match="did you mean 'albef_4m'"):
+        verification(tmp_path / "winoground", "albef-4m")
     (tmp_path / "run.json").write_text(json.dumps({"kind": "suite", "runs": ["winoground"]}))
     assert verification(tmp_path, "albef_4m") == said
 

@@ -116,15 +116,19 @@ def mean_recall(
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Measurement]:
-    """The mean of the recalls at all `ks`, per direction and of both (BLIP's txt_r_mean, img_r_mean, r_mean)."""
+    """The mean of the recalls at all `ks`, per direction and of both (BLIP's txt_r_mean, img_r_mean, r_mean).
+
+    A direction with no more candidates than the largest k has none: a recall in it would be nothing measured.
+    """
     signature = replace(signature, ties="worst", seed=seed)
     lost = dict(missing or {})
-    samples = {
-        direction: sample_of(
-            [(sum(r.rank <= k for k in ks) / len(ks), r.image) for r in ranks if r.direction == direction]
+    samples = {}
+    for direction in (IMAGE_TO_TEXT, TEXT_TO_IMAGE):
+        own = [r for r in ranks if r.direction == direction]
+        is_measured = all(r.candidates > max(ks) for r in own)
+        samples[direction] = sample_of(
+            [(sum(r.rank <= k for k in ks) / len(ks), r.image) for r in own if is_measured]
         )
-        for direction in (IMAGE_TO_TEXT, TEXT_TO_IMAGE)
-    }
     rows = [(direction, [sample], lost.get(direction, 0)) for direction, sample in samples.items()]
     rows.append(("both directions", list(samples.values()), sum(lost.values())))
     return [

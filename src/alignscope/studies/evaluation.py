@@ -141,7 +141,7 @@ def _planned(task: Task) -> Contents:
     """One pass over the reader; images that are not there are refused before anything is encoded."""
     task.work.mkdir(exist_ok=True)
     told: list[Problem] = []
-    contents = task.sources.plan.made(task.lines(), task.images, task.model, told)
+    contents = task.sources.plan.made(task.lines(), task.images, task.model, told, sizes=task.benchmark.sizes)
     for subset, wanted in task.benchmark.sizes.items():
         got = contents.items[subset] if subset else contents.items.total()
         if got < wanted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import os
 import shutil
@@ -26,7 +26,7 @@ def alone(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise _unwritable(directory, error) from None
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(held)
     except BlockingIOError:
         os.close(held)
         raise OutputExists(
@@ -38,6 +38,14 @@ def alone(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(held)
+
+
+def _lock(held: int) -> None:
+    """Lock an open directory where the system knows how (not on Windows)."""
+    with contextlib.suppress(ImportError):
+        import fcntl
+
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def claim(

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol, final, runtime_checkable
 
 from PIL.Image import Image
 
+from alignscope.data.benchmarks.facts import unread_by_subset
 from alignscope.errors import BadData, BadImage
 from alignscope.models.protocols import DualEncoder
 from alignscope.records import Box, Problem, Question, Shown
@@ -76,20 +77,25 @@ class Plan:
         images: Images | None,
         model: DualEncoder,
         problems: list[Problem],
+        *,
+        sizes: Mapping[str, int],
     ) -> Contents:
-        """Make the plan anew from what a reader yields; what the reader had to say goes to `problems`."""
+        """Make the plan anew from what a reader yields; what the reader had to say goes to `problems`.
+
+        A whole file that is absent lacks as many items as `sizes` has for its subset, one where it has none.
+        """
         for rest in ("", "-journal"):  # a stopped plan's journal would be played into the new one
             self.path.with_name(self.path.name + rest).unlink(missing_ok=True)
         annotations, shown = hashlib.sha256(), hashlib.sha256()
         items: Counter[str] = Counter()
-        unread: Counter[str] = Counter()
+        unread: list[str] = []
         with opened(self.path) as file:
             file.executescript("PRAGMA synchronous = OFF;" + _TABLES)
             for some in batches(lines, CHUNK):
                 for line in some:
                     annotations.update(json.dumps(line, default=vars).encode())
                 told = [line for line in some if isinstance(line, Problem)]
-                unread.update(one.item.partition("/")[0] for one in told if one.action == "unscored")
+                unread += [one.item for one in told if one.action == "unscored"]
                 problems += told
                 asked = [line for line in some if isinstance(line, Question)]
                 items.update(question.subset for question in asked)
@@ -97,7 +103,10 @@ class Plan:
                 if images is not None:
                     asked = _keep_images(file, asked, images, shown)
                 _keep_texts(file, asked, model)
-        return Contents(annotations.hexdigest(), shown.hexdigest(), items, unread)
+        known = {*items, *sizes} - {""}
+        lost = unread_by_subset(unread, known)
+        lost.update({name: sizes.get(name, 1) for name in unread if name in known})
+        return Contents(annotations.hexdigest(), shown.hexdigest(), items, lost)
 
     def unique_images(self) -> Iterator[tuple[bytes, Shown]]:
         """Each image once, in the order of the items, with one way to open it."""
