@@ -28,7 +28,7 @@ from alignscope.studies.leakage import text_scores
 from alignscope.studies.output import RUN, claim
 from alignscope.studies.plan import Images
 
-MOST_FOR_BASELINES = 100_000  # items, which are held in memory; a larger benchmark gets none
+MOST_FOR_BASELINES = 500_000  # items, which are held in memory; a larger benchmark gets none
 
 
 @dataclass(frozen=True)
