@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from alignscope.data.benchmarks.table import BENCHMARKS
+from alignscope.data.rankfiles import read_ranks
 from alignscope.evaluation.official import measure
 from alignscope.evaluation.published import REASONS, models_of, published, verdict, verify
-from alignscope.evaluation.retrieval import mean_recall, ranks_from_arrays, recall
-from alignscope.records import Published
+from alignscope.evaluation.retrieval import mean_recall, recall
+from alignscope.records import Published, Question, Shown
 
 spec = importlib.util.spec_from_file_location("option_scores", Path(__file__).with_name("option_scores.py"))
 assert spec is not None
@@ -82,10 +83,11 @@ def test_valse_is_verified_to_the_digit(model: str):
 def test_retrieval_is_verified_to_the_digit(folder: str, name: str, model: str):
     place = made.needed(f"retrieval_reference/{folder}/{model}")
     images, texts = np.load(place / "test_i2t.txt.npy"), np.load(place / "test_t2i.txt.npy")
-    owners = [min(place // 5, len(images) - 1) for place in range(len(texts))]
-    ranks = ranks_from_arrays(
-        images, texts, image_of_text=owners, image_keys=[str(k) for k in range(len(images))]
-    )
+    captions = [5] * (len(images) - 1) + [len(texts) - 5 * (len(images) - 1)]
+    asked = [
+        Question(f"test/{k}", "test", "test", (Shown(str(k)),), ("",) * n) for k, n in enumerate(captions)
+    ]
+    ranks = list(read_ranks(place, asked))
     told = {"signature": made.SIGNATURE, "draws": 20}
     numbers = [*recall(ranks, **told), *mean_recall(ranks, **told)]
     lines = verify(name, numbers, model=model)

@@ -10,9 +10,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -144,37 +143,6 @@ def mean_recall(
         )
         for group, used, gone in rows
     ]
-
-
-def ranks_from_arrays(
-    image_to_text: Float[np.ndarray, " image"] | Int[np.ndarray, " image"],
-    text_to_image: Float[np.ndarray, " text"] | Int[np.ndarray, " text"],
-    *,
-    image_of_text: Sequence[int],
-    image_keys: Sequence[str],
-) -> list[Rank]:
-    """Records from published ranks, 0 being first as in BLIP's itm_eval; ties are not known."""
-    if len(image_to_text) != len(image_keys) or len(text_to_image) != len(image_of_text):
-        raise LengthMismatch(
-            f"{len(image_to_text)} and {len(text_to_image)} ranks for {len(image_keys)} images and "
-            f"{len(image_of_text)} texts: give one per query"
-        )
-    texts, images = len(text_to_image), len(image_to_text)
-    found = []
-    owners = [image_keys[place] for place in image_of_text]
-    for direction, keys, names, values, candidates in (
-        (IMAGE_TO_TEXT, image_keys, image_keys, image_to_text, texts),
-        (TEXT_TO_IMAGE, owners, _numbered(owners), text_to_image, images),
-    ):
-        if not all(0 <= value < candidates and value == int(value) for value in values.tolist()):
-            raise BadData(
-                f"{direction}: got ranks other than 0 to {candidates - 1}; give 0-based whole ranks"
-            )
-        found += [
-            Rank(name, key, direction, 1 + int(value), 0, candidates)
-            for name, key, value in zip(names, keys, values.tolist(), strict=True)
-        ]
-    return found
 
 
 def _block_ranks(

@@ -7,32 +7,30 @@ chunks is read back from the files column by column, so that memory does not gro
 from __future__ import annotations
 
 import datetime
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from jaxtyping import Float
-from PIL.Image import Image
 from torch import Tensor
 
 import alignscope
 from alignscope.attribution.attribute import Attributed
 from alignscope.attribution.attribute import attribute as attribute_batches
 from alignscope.attribution.options import METHODS, Method, Options
-from alignscope.errors import BadData, BadImage
+from alignscope.errors import BadData
 from alignscope.files import read_jsonl, sha_of, write_json, write_jsonl, write_parquet
 from alignscope.language.replacements import CONCEPTS, Candidates, candidates
 from alignscope.models.protocols import DualEncoder
 from alignscope.records import Attribution, Item, Measurement, Point, Problem, Signature
 from alignscope.reporting.attribution import attribution_page
 from alignscope.studies.checks import Plan, checks, sampled
+from alignscope.studies.clock import Clock
 from alignscope.studies.embeddings import Embedded, Progress, images_of
-from alignscope.studies.output import RUN, alone, claimed
+from alignscope.studies.output import RUN, claimed
 from alignscope.studies.parts import Found, facts, in_parts, merged_parts
-from alignscope.studies.streams import Chunk, Stream
+from alignscope.studies.streams import Chunk, Slice, Stream
 from alignscope.studies.summary import summarised
 
 CHUNK = 512  # lines at a time
@@ -74,8 +72,8 @@ def write_attributions(
         "parser": parser,
         "settings": asdict(plan),
     }
-    with alone(out), claimed(out, identity, resume=resume, overwrite=overwrite) as work:
-        started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
+    with claimed(out, identity, resume=resume, overwrite=overwrite) as work:
+        started, clock = datetime.datetime.now(datetime.UTC), Clock()
         available = _kept_candidates(stream, plan, work, progress)
         tested: list[Item] = []
         count = 0
@@ -87,9 +85,7 @@ def write_attributions(
             in_parts(work, count - 1, part)
             tested += sampled(chunk.items, wanted=plan.checked, of=stream.lines, seed=plan.seed)
             progress("captions", min(count * CHUNK, stream.lines), stream.lines)
-        in_parts(
-            work, count, lambda: (_checked(model, tested, stream.image, plan, available, batch_size), {})
-        )
+        in_parts(work, count, lambda: (_checked(model, stream, tested, plan, available, batch_size), {}))
         progress("checks", len(tested), len(tested))
         merged_parts(work, out, count + 1, problems=unsupported(model))
         signature = _signature(model, stream, out, list(facts(work, count)), plan, dtype)
@@ -105,7 +101,8 @@ def write_attributions(
             "images": signature.images,
         }
         run |= {"started": started.isoformat(timespec="seconds"), "seed": plan.seed}
-        run |= {"seconds": {"attribution": round(time.monotonic() - clock, 2)}}
+        clock.lap("attribution")
+        run |= {"seconds": clock.laps}
         write_json(out / RUN, run)
         problems = sum(1 for _ in read_jsonl(out / "problems.jsonl"))
         return Attributions(out, attribution_page(out), tuple(numbers.measurements), problems)
@@ -212,22 +209,17 @@ def word_heats(
 
 def _checked(
     model: DualEncoder,
+    stream: Stream,
     items: Sequence[Item],
-    image_of: Callable[[str], Image],
     plan: Plan,
     available: Candidates | None,
     batch_size: int,
 ) -> Found:
     """The checks of those items whose images open; the others are problems already."""
-    vectors, kept = [], []
-    for item in items:
-        try:
-            vectors.append(model.encode_images([image_of(item.image)]))
-            kept.append(item)
-        except BadImage:
-            continue
-    rows = torch.cat(vectors) if vectors else torch.empty(0, 0)
-    return checks(model, kept, rows, image_of, plan, available, batch_size)
+    images = images_of(model, Slice(stream, items, ()), batch_size=batch_size)
+    kept = [item for item in items if item.image in images.row]
+    vectors = images[[item.image for item in kept]]
+    return checks(model, kept, vectors, stream.image, plan, available, batch_size)
 
 
 def by_length(

@@ -46,7 +46,7 @@ from alignscope.studies.clock import Clock
 from alignscope.studies.edits import Edit, plan_edits
 from alignscope.studies.embeddings import Embedded, Progress, embed_images, embed_texts
 from alignscope.studies.examples import examples
-from alignscope.studies.output import RUN, alone, claimed
+from alignscope.studies.output import RUN, claimed
 from alignscope.studies.parts import Found, in_parts, merged_parts
 from alignscope.studies.scoring import pair_scores
 from alignscope.studies.summary import Summary, summarised
@@ -111,7 +111,7 @@ def audit(
         "parser": parser,
         "settings": asdict(settings),
     }
-    with alone(out), claimed(out, identity, resume=resume, overwrite=overwrite) as work:
+    with claimed(out, identity, resume=resume, overwrite=overwrite) as work:
         started, clock = datetime.datetime.now(datetime.UTC), Clock()
         found = _findings(model, source, settings, batch_size, work, clock, progress)
         merged_parts(work, out, found.parts, problems=[*unsupported(model), *found.problems])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from alignscope.data.benchmarks.table import BENCHMARKS, SUITES
 from alignscope.data.images import ImageFolder
 from alignscope.errors import BadInput
 from alignscope.evaluation.baselines import baselines
-from alignscope.files import read_parquet, write_json, write_parquet
+from alignscope.files import write_json, write_parquet
 from alignscope.models.protocols import DualEncoder
 from alignscope.models.zoo import open_model
 from alignscope.records import Measurement, Question, Signature
@@ -177,8 +178,7 @@ def write_baselines(
     questions = [line for line in benchmark.read(annotations) if isinstance(line, Question)]
     if len(questions) > MOST_FOR_BASELINES:
         return []
-    scored = read_parquet(out / "measurements.parquet", Measurement)
-    sha = next((m.signature.partition("sha:")[2][:12] for m in scored if m.signature), "")
+    sha = json.loads((out / RUN).read_text(encoding="utf-8"))["data"]["sha"]
     images = len({shown.key for question in questions for shown in question.images})
     signature = Signature(
         *("chance", benchmark.name, sha, len(questions), images, "no model", "none"),

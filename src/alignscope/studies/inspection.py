@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from PIL.Image import Image
@@ -18,6 +18,7 @@ from alignscope.files import sha_of, write_json, write_jsonl, write_parquet
 from alignscope.models.protocols import DualEncoder
 from alignscope.records import Caption, Item, PatchMap, Problem, WordHeat
 from alignscope.reporting.pair import pair_page
+from alignscope.studies.attributions import unsupported
 from alignscope.studies.output import RUN, claim
 
 MOST = 5
@@ -63,11 +64,7 @@ def inspection(
         for found in attribute(model, [item], vectors, methods=given, options=options):
             heats += [word for one in found.attributions for word in one.words]
             problems += found.problems
-        problems += [
-            Problem(name, caption.text, f"{method} is unsupported by this model", "unscored")
-            for method in METHODS
-            if method not in given
-        ]
+        problems += [replace(one, item=name, subject=caption.text) for one in unsupported(model)]
         for method in image_methods(model):
             maps += patch_maps(model, [item], lambda _: image, [caption.text], method=method)
         score = model.score([image], [caption.text]).item()

@@ -84,12 +84,14 @@ def claim(
 
 @contextmanager
 def claimed(directory: Path, identity: Mapping[str, Any], *, resume: bool, overwrite: bool) -> Iterator[Path]:
-    """As `claim`; gives a folder for unfinished work, which is gone once that is done without an error."""
-    claim(directory, identity, resume=resume, overwrite=overwrite)
-    work = directory / "work"
-    work.mkdir(exist_ok=True)
-    yield work
-    shutil.rmtree(work)
+    """As `claim`, for one process at a time; gives a folder for unfinished work, which is gone once that
+    is done without an error."""
+    with alone(directory):
+        claim(directory, identity, resume=resume, overwrite=overwrite)
+        work = directory / "work"
+        work.mkdir(exist_ok=True)
+        yield work
+        shutil.rmtree(work)
 
 
 def _unwritable(directory: Path, error: OSError) -> UnwritableOutput:

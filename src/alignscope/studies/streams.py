@@ -41,9 +41,9 @@ class Stream(Protocol):
 @final
 @dataclass(frozen=True)
 class Slice:
-    """A few of a source's items; the source's problems are told with the first."""
+    """A few of a source's items, and what was wrong with those that are told with them."""
 
-    source: ItemSource
+    source: ItemSource | Stream
     items: Sequence[Item]
     problems: Sequence[Problem]
 
