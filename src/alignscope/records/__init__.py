@@ -43,6 +43,7 @@ from alignscope.records.numbers import (
     Point,
     Signature,
 )
+from alignscope.records.trials import Effect, Trial
 
 __all__ = [
     "FOIL_KINDS",
@@ -53,6 +54,7 @@ __all__ = [
     "Caption",
     "Choice",
     "EditedScore",
+    "Effect",
     "Example",
     "Faithfulness",
     "Foil",
@@ -76,6 +78,7 @@ __all__ = [
     "ScoreCurve",
     "Shown",
     "Signature",
+    "Trial",
     "Word",
     "WordClass",
     "WordHeat",
