@@ -11,6 +11,7 @@ from alignscope.reporting.audit import audit_page
 from alignscope.reporting.evaluation import evaluation_page, suite_page
 from alignscope.reporting.pair import pair_page
 from alignscope.reporting.run import read_settings
+from alignscope.reporting.variants import variants_page
 
 PAGES: Mapping[str, Callable[[Path], Path]] = {
     "audit": audit_page,
@@ -18,6 +19,7 @@ PAGES: Mapping[str, Callable[[Path], Path]] = {
     "inspect": pair_page,
     "evaluate": evaluation_page,
     "suite": suite_page,
+    "variants": variants_page,
 }
 
 

@@ -1,0 +1,237 @@
+"""The page of a study of variants: what each way of training does beside the baseline, over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from alignscope.errors import BadData
+from alignscope.records import Effect
+from alignscope.reporting.grids import Cell, Grid
+from alignscope.reporting.page import render, write_page
+from alignscope.reporting.run import Run, read_rows, read_run
+from alignscope.reporting.wording import METHODS, enumerated, is_number, kind_in_words, kind_order, number
+
+EFFECTS = "effects.parquet"
+START = "start"
+OVERALL = ("accuracy", "", "all kinds (macro)")
+Key = tuple[str, str, str]  # measure, method, group
+Look = Mapping[tuple[str, Key], Effect]
+RECALLS = {
+    f"R@{k} {short}": (f"recall@{k}", "", direction)
+    for k in (1, 5)
+    for short, direction in (("text", "image to text"), ("image", "text to image"))
+}
+SIMILARITY = {
+    "object phrase": ("phrase similarity", "", "object"),
+    "attribute phrase": ("phrase similarity", "", "attribute"),
+    "relation phrase": ("phrase similarity", "", "relation"),
+}
+COSTS = {"seconds per step": ("seconds per step", "", "all"), "lambda": ("lambda", "", "all")}
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the template shows."""
+
+    run: Run
+    name: str
+    headline: str
+    findings: tuple[str, ...]
+    says: tuple[tuple[str, str], ...]  # variants and what they are
+    baseline: str
+    seeds: tuple[int, ...]
+    grids: tuple[tuple[str, str, tuple[Grid, ...]], ...]  # heading, remark, tables
+    audits: tuple[tuple[str, tuple[Markup, ...]], ...]
+    signatures: tuple[str, ...]
+
+
+def variants_page(directory: Path) -> Path:
+    """Write directory/report.html from the records of a finished study; returns its path."""
+    return write_page(directory / "report.html", render("variants.html", page_of(directory)))
+
+
+def page_of(directory: Path) -> Page:
+    """Sort the effects into the page's tables."""
+    run, found = read_run(directory, ()), read_rows(directory / EFFECTS, Effect)
+    study: Any = run.setting("study")
+    if not isinstance(study, Mapping) or not found:
+        raise BadData(f"{directory}: got no study with {EFFECTS}, wanted the --out of a finished one")
+    says = {START: "before training"} | {one["name"]: one["says"] for one in study["variants"]}
+    names = [name for name in says if any(effect.variant == name for effect in found)]
+    look = {(effect.variant, (effect.measure, effect.method, effect.group)): effect for effect in found}
+    baseline, seeds = study["baseline"], tuple(study["seeds"])
+    return Page(
+        run=run,
+        name=study["name"],
+        headline=capital(headline(look, says, baseline)),
+        findings=tuple(sentences(look, {name: says[name] for name in names}, baseline)),
+        says=tuple((name, says[name]) for name in names),
+        baseline=says[baseline],
+        seeds=seeds,
+        grids=tuple(_sections(names, says, look, found)),
+        audits=tuple((says[name], tuple(_links(directory, name, seeds))) for name in names),
+        signatures=tuple(
+            sorted({effect.signature.partition("|")[2].partition("|variant")[0] for effect in found})
+        ),
+    )
+
+
+def headline(look: Look, says: Mapping[str, str], baseline: str) -> str:
+    """Which variants lie above the baseline over all kinds of foil, and which below, as far as the seeds tell."""
+    told = {
+        "answer more foils": _told(look, OVERALL, 1),
+        "answer fewer": _told(look, OVERALL, -1),
+    }
+    parts = [f"{enumerated([says[name] for name in names])} {verb}" for verb, names in told.items() if names]
+    rest = f"than {says[baseline]}, over all kinds"
+    return (
+        f"{'; '.join(parts)} {rest}"
+        if parts
+        else f"No variant is told apart from {says[baseline]}, over all kinds"
+    )
+
+
+def capital(text: str) -> str:
+    """The text with a capital at its start."""
+    return text[:1].upper() + text[1:]
+
+
+def sentences(look: Look, says: Mapping[str, str], baseline: str) -> list[str]:
+    """One finding per variant: where it is above or below the baseline with an interval that leaves 0 out."""
+    said = []
+    for name, called in says.items():
+        parts = []
+        for sign, verb in ((1, "above"), (-1, "below")):
+            kinds = [
+                f"{kind_in_words(key[2])} ({_gap(effect)})"
+                for (variant, key), effect in sorted(look.items(), key=lambda one: kind_order(one[0][1][2]))
+                if variant == name and key[0] == "accuracy" and key[2] != "all" and _side(effect) == sign
+            ]
+            parts += [f"{verb} it in {enumerated(kinds)}"] if kinds else []
+        if name != baseline:
+            said.append(f"{capital(called)}: {'; '.join(parts) or 'no kind of foil told apart from it'}.")
+    return said
+
+
+def _told(look: Look, key: Key, sign: int) -> list[str]:
+    """Trained variants whose effect lies on one side of zero."""
+    return [
+        variant
+        for (variant, of), effect in look.items()
+        if of == key and variant != START and _side(effect) == sign
+    ]
+
+
+def _side(effect: Effect) -> int:
+    """1 or -1 where the interval of the difference leaves zero out."""
+    low, high = effect.difference_low, effect.difference_high
+    if low is None or high is None:
+        return 0
+    return (low > 0) - (high < 0)
+
+
+def _sections(
+    names: Sequence[str], says: Mapping[str, str], look: Look, found: Sequence[Effect]
+) -> list[tuple[str, str, tuple[Grid, ...]]]:
+    """Heading, remark and tables of each part of the page; a part nobody measured is left out."""
+    kinds = sorted({e.group for e in found if e.measure == "accuracy" and e.group != "all"}, key=kind_order)
+    foils = {kind_in_words(kind): ("accuracy", "", kind) for kind in kinds}
+    nearer = {
+        kind_in_words(e.group): (e.measure, "", e.group) for e in found if e.measure == "paraphrase nearer"
+    }
+    halves = {m: ("accuracy by ratio", m, "high minus low") for m in METHODS}
+    tables = [
+        ("Caption or foil", "Share of captions preferred to their foil (paper B, tables 1, 2 and 5).", [("Accuracy", foils)]),
+        ("Retrieval", "Among all scenes of the test (paper B, table 3).", [("Recall", RECALLS)]),
+        (
+            "Text against text",
+            "Share of captions nearer to a paraphrase than to a foil, no image (paper B, table 4).",
+            [("Paraphrase nearer", nearer)],
+        ),
+        (
+            "Which words the score listens to",
+            "All four attributions, whichever was trained (paper B, figures 1 and 6).",
+            [(method, _heat_columns(method)) for method in METHODS],
+        ),
+        (
+            "Caption and its phrases",
+            "Cosine of a caption with a phrase of it alone (paper B, figure 3); accuracy in the half of the choices "
+            "with more relation heat per object heat minus that in the other half (figure 4).",
+            [("Cosine", SIMILARITY), ("High minus low half", halves)],
+        ),
+        ("Cost", "Of a training step, on the machine it ran on.", [("Cost", COSTS)]),
+    ]  # fmt: skip
+    parts = []
+    for heading, remark, columns in tables:
+        grids = [_grid(title, names, says, keys, look) for title, keys in columns]
+        kept = tuple(grid for grid in grids if grid is not None)
+        if kept:
+            parts.append((heading, remark, kept))
+    return parts
+
+
+def _heat_columns(method: str) -> Mapping[str, Key]:
+    return {
+        **{name: ("heat", method, name) for name in ("object", "attribute", "relation")},
+        "object − relation": ("heat gap", method, "object-relation"),
+        "object above attribute": ("object above attribute", method, "all"),
+        "object above relation": ("object above relation", method, "all"),
+    }
+
+
+def _grid(
+    title: str, names: Sequence[str], says: Mapping[str, str], columns: Mapping[str, Key], look: Look
+) -> Grid | None:
+    kept = {head: key for head, key in columns.items() if any((name, key) in look for name in names)}
+    if not kept:
+        return None
+    rows = tuple((says[name], tuple(_cell(look.get((name, key))) for key in kept.values())) for name in names)
+    return Grid(title, "variant", tuple(kept), rows)
+
+
+def _cell(effect: Effect | None) -> Cell:
+    """The mean over seeds; below it the difference to the baseline with its interval."""
+    if effect is None:
+        return Cell("not measured", is_scored=False)
+    if not is_number(effect.value):
+        return Cell(f"unscored in all {effect.missing} seeds", is_scored=False)
+    reading = {1: "above", -1: "below"}.get(_side(effect), "")
+    value = number(effect.value, effect.unit)  # type: ignore[arg-type]
+    if effect.difference is None:
+        half = _half(effect.low, effect.high, effect)
+        return Cell(value, half.removeprefix(" "))
+    return Cell(value, _gap(effect), reading=reading)
+
+
+def _gap(effect: Effect) -> str:
+    """A difference with its sign and half its interval, shares in points.
+
+    >>> _gap(Effect("v", "m", "g", "share", 0, 0, 0, 5, 0, "b", -0.03, -0.042, -0.018, 0, .95, ""))
+    '−3.0 ± 1.2'
+    """
+    value = effect.difference
+    assert value is not None
+    half = _half(effect.difference_low, effect.difference_high, effect)
+    return f"{'−' if value < 0 else '+'}{_plain(abs(value), effect)}{half}"
+
+
+def _half(low: float | None, high: float | None, effect: Effect) -> str:
+    return "" if low is None or high is None else f" ± {_plain((high - low) / 2, effect)}"
+
+
+def _plain(value: float, effect: Effect) -> str:
+    return f"{100 * value:.1f}" if effect.unit == "share" else number(value, effect.unit)
+
+
+def _links(directory: Path, name: str, seeds: Sequence[int]) -> list[Markup]:
+    """The audits of a variant that lie beside the page."""
+    return [
+        Markup('<a href="{0}">seed {1}</a>').format(f"{name}/seed-{seed}/audit/report.html", seed)
+        for seed in seeds
+        if (directory / name / f"seed-{seed}" / "audit" / "report.html").is_file()
+    ]
