@@ -162,6 +162,7 @@ class FineTuning:
     weight_decay: float = 0.2
     max_norm: float = 0.0  # of the gradient; 0: not clipped
     trains: Literal["both", "text", "image"] = "both"
+    fresh_text: bool = False  # begins with a new text tower on the image tower as it is (Zhai et al. 2022)
     loss: Literal["model", "softmax", "sigmoid"] = "model"
     contrastive: float = 1.0
     seed: int = 0
