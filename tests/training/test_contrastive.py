@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,10 +6,11 @@ import pytest
 import torch
 from transformers import CLIPModel
 
-from alignscope.errors import BadData, CheckpointError
+from alignscope.errors import BadData
 from alignscope.files import read_jsonl
-from alignscope.training import checkpoints, contrastive
-from alignscope.training.recipe import Tower, WorldData, read
+from alignscope.training import contrastive
+from alignscope.training.reading import read
+from alignscope.training.recipe import Tower, WorldData
 
 TOWER = Tower(width=16, layers=1, heads=2, mlp=32)
 
@@ -83,15 +85,7 @@ def test_a_loss_that_is_no_number_stops_the_run(small, tmp_path, monkeypatch):
         contrastive.train(small, tmp_path)
 
 
-def test_checkpoints_refuse_torn_files_and_other_recipes(tmp_path):
-    module = torch.nn.Linear(2, 2)
-    path = tmp_path / "checkpoint.pt"
-    checkpoints.save(path, module, torch.optim.AdamW(module.parameters()), checkpoints.Position(1, 7), "abc")
-    position, state = checkpoints.load(path, "abc")
-    assert (position.stage, position.step) == (1, 7)
-    assert torch.equal(state["weights"]["weight"], module.weight)
-    with pytest.raises(BadData, match="made by recipe abc"):
-        checkpoints.load(path, "other")
-    path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(CheckpointError, match="delete it"):
-        checkpoints.load(path, "abc")
+def test_another_recipe_is_refused_with_the_difference(small, whole, tmp_path):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    with pytest.raises(BadData, match="seed was 0, is 1"):
+        contrastive.train(replace(small, seed=1), tmp_path, resume=True)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from torch import Tensor
 
 from alignscope.data.world.grammar import GRAMMAR_WORDS
 from alignscope.data.world.world import World
-from alignscope.errors import AlignscopeError
 from alignscope.files import read_jsonl, write_json, write_jsonl
 from alignscope.models.dual import fresh
 from alignscope.training import checkpoints
@@ -25,14 +24,11 @@ from alignscope.training.batches import Batches
 from alignscope.training.checkpoints import Position
 from alignscope.training.corpus import Corpus, corpus, draw, keys, pixels, texts
 from alignscope.training.losses import contrastive_loss
+from alignscope.training.metrics import Diverged
+from alignscope.training.parameters import MAX_LOG_SCALE, adamw, learning_rate, moving
 from alignscope.training.recipe import Recipe, Stage
 
-MAX_LOG_SCALE = math.log(100.0)
 Progress = Callable[[str, int, int], None]
-
-
-class Diverged(AlignscopeError):
-    """The loss is no longer a finite number."""
 
 
 @dataclass(frozen=True)
@@ -45,46 +41,25 @@ class StageData:
     is_embedded: bool  # `images` are embeddings of a frozen tower
 
 
-def learning_rate(stage: Stage, step: int) -> float:
-    """Linear warm-up, then half a cosine to zero.
+class At(NamedTuple):
+    """A step of a stage, the next to take."""
 
-    >>> from alignscope.training.recipe import Register
-    >>> said = Register(0.5, 0.5, 0.5, 0.5, 0.5)
-    >>> stage = Stage("s", "both", said, steps=100, batch=1, learning_rate=1.0, warmup=10)
-    >>> [round(learning_rate(stage, step), 3) for step in (0, 9, 10, 55, 99)]
-    [0.1, 1.0, 1.0, 0.5, 0.0]
-    """
-    if step < stage.warmup:
-        return stage.learning_rate * (step + 1) / stage.warmup
-    done = (step - stage.warmup) / max(stage.steps - stage.warmup, 1)
-    return stage.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    stage: int
+    step: int
 
 
-def trained_parameters(model: torch.nn.Module, stage: Stage) -> dict[str, torch.nn.Parameter]:
-    """The parameters that move in a stage; the others lose `requires_grad`."""
-    image_side = ("vision_model.", "visual_projection.")
-    moving = {}
-    for name, parameter in model.named_parameters():
-        is_image = name.startswith(image_side)
-        moves = stage.trains == "both" or (stage.trains == "image") == is_image
-        parameter.requires_grad_(moves)
-        if moves:
-            moving[name] = parameter
-    return moving
+def place_of(recipe: Recipe, step: int) -> At:
+    """The stage and its step after so many steps of all stages; where one ends the next begins."""
+    for number, stage in enumerate(recipe.stages):
+        if step < stage.steps:
+            return At(number, step)
+        step -= stage.steps
+    return At(len(recipe.stages), 0)
 
 
-def optimizer_for(model: torch.nn.Module, stage: Stage) -> torch.optim.AdamW:
-    """AdamW with the CLIP groups: no weight decay on vectors and scalars."""
-    parameters = trained_parameters(model, stage).values()
-    return torch.optim.AdamW(
-        [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": stage.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ],
-        lr=stage.learning_rate,
-        betas=(0.9, 0.98),
-        eps=1e-6,
-    )
+def rate(stage: Stage, step: int) -> float:
+    """The learning rate of one step of a stage."""
+    return learning_rate(step, peak=stage.learning_rate, warmup=stage.warmup, steps=stage.steps)
 
 
 def prepare(recipe: Recipe, number: int, world: World, model: Any, tokenizer: Any) -> StageData:
@@ -123,7 +98,7 @@ def stage_loss(
 def train(recipe: Recipe, out: Path, *, resume: bool = False, progress: Progress | None = None) -> Path:
     """Run a recipe and save the model under `out`; `out/model` loads with `CLIPModel.from_pretrained`.
 
-    Every `save_every` steps the run is saved to `out/checkpoint.pt`; with `resume` it goes on from there
+    Every `save_every` steps the run is saved in `out/checkpoints`; with `resume` it goes on from there
     and ends in the same weights, bit for bit on one machine and thread count. `out/metrics.jsonl` has a
     line per `check_every` steps. Raises `Diverged` when the loss stops being finite.
     """
@@ -134,51 +109,50 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, progress: Progress
     model, tokenizer, processor = fresh.fresh_clip(
         **{**asdict(shape), "words": GRAMMAR_WORDS, "seed": recipe.seed}
     )
-    kept, start, metrics = out / "checkpoint.pt", Position(0, 0), []
-    state: dict[str, Any] | None = None
-    if resume and kept.exists():
-        start, state = checkpoints.load(kept, recipe.sha)
-        model.load_state_dict(state["weights"])
-        metrics = [
-            m
-            for m in read_jsonl(out / "metrics.jsonl")
-            if (m["stage"], m["step"]) < (start.stage, start.step)
-        ]
-    write_jsonl(out / "metrics.jsonl", metrics)
-    began = time.monotonic() - start.seconds
+    found, start = None, At(0, 0)
+    kept = checkpoints.begin(out, resume=resume)
+    if kept is not None:
+        found = checkpoints.load(kept, recipe=asdict(recipe))
+        model.load_state_dict(found.weights)
+        start = place_of(recipe, found.position.step)
+    logged = list(read_jsonl(out / "metrics.jsonl")) if found else []
+    write_jsonl(out / "metrics.jsonl", [row for row in logged if (row["stage"], row["step"]) < start])
+    began = time.monotonic() - (found.position.seconds if found else 0.0)
     for number in range(start.stage, len(recipe.stages)):
         stage, first = recipe.stages[number], start.step if number == start.stage else 0
         if stage.fresh_text and first == 0:
             fresh.fresh_text_tower(model, seed=recipe.seed + 1000 * (number + 1))
         data = prepare(recipe, number, world, model, tokenizer)
-        optimizer = optimizer_for(model, stage)
-        if state is not None and first > 0:
-            optimizer.load_state_dict(state["optimizer"])
+        optimizer = adamw(
+            moving(model, stage.trains), learning_rate=stage.learning_rate, weight_decay=stage.weight_decay
+        )
+        if found is not None and first > 0:
+            optimizer.load_state_dict(found.rest["optimizer"])
         model.train()
+        before = sum(earlier.steps for earlier in recipe.stages[:number])
         for step in range(first, stage.steps):
-            position = Position(number, step)
-            loss, norm = update(model, optimizer, data, stage, position, recipe.seed)
+            loss, norm = update(model, optimizer, data, stage, At(number, step), recipe.seed)
             if not math.isfinite(loss):
                 raise Diverged(
-                    f"loss {loss} in stage '{stage.name}', step {step}: last good weights in {kept}"
+                    f"loss {loss} in stage '{stage.name}', step {step}: last good weights in {kept or 'none'}"
                 )
             if step % recipe.check_every == 0 or step == stage.steps - 1:
                 row = {"stage": number, "step": step, "loss": loss, "gradient_norm": norm,
-                       "learning_rate": learning_rate(stage, step),
+                       "learning_rate": rate(stage, step),
                        "scale": model.logit_scale.exp().item(), "seconds": time.monotonic() - began}  # fmt: skip
                 with (out / "metrics.jsonl").open("a") as file:
                     file.write(json.dumps(row) + "\n")
             if (step + 1) % recipe.save_every == 0 or step + 1 == stage.steps:
-                last = step + 1 == stage.steps
-                position = Position(number + last, 0 if last else step + 1, time.monotonic() - began)
-                checkpoints.save(kept, model, optimizer, position, recipe.sha)
+                position = Position(before + step + 1, asdict(recipe), seconds=time.monotonic() - began)
+                rest = {"optimizer": optimizer.state_dict()}
+                kept = checkpoints.save(out, model.state_dict(), rest, position)
             if progress:
                 progress(stage.name, step + 1, stage.steps)
     return finish(recipe, out, model, tokenizer, processor, time.monotonic() - began)
 
 
 def update(
-    model: Any, optimizer: torch.optim.Optimizer, data: StageData, stage: Stage, at: Position, seed: int
+    model: Any, optimizer: torch.optim.Optimizer, data: StageData, stage: Stage, at: At, seed: int
 ) -> tuple[float, float]:
     """One step: draw, loss, clip, move; returns the loss and the gradient norm before clipping."""
     images = data.batches(at.stage, at.step)
@@ -186,7 +160,7 @@ def update(
     captions, foils = draw(data.corpus, images, rng)
     loss = stage_loss(model, data, images, captions, foils)
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(stage, at.step)
+        group["lr"] = rate(stage, at.step)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     moving = [p for group in optimizer.param_groups for p in group["params"]]
