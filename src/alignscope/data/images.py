@@ -245,6 +245,12 @@ class ImageFolder:
                 self._digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
         return self._digests[key]
 
+    def size(self, key: str) -> int:
+        """Bytes of the image's file, which is not read; a `BadImage` when there is no such file."""
+        path = self.path(key)
+        _check_file(path)
+        return path.stat().st_size
+
     def path(self, key: str) -> Path:
         """Where the image of a key lies; refuses keys that lead out of the directory."""
         if not key.strip() or "\0" in key:

@@ -16,6 +16,7 @@ from alignscope.data.world import grammar
 from alignscope.data.world.foils import false_statement
 from alignscope.data.world.scene import WorldScene
 from alignscope.data.world.world import World
+from alignscope.records import Caption
 from alignscope.training.recipe import Register, WorldData
 
 
@@ -46,14 +47,22 @@ def keys(world: World) -> list[str]:
 def texts(
     world: World, data: WorldData, register: Register, *, foils_each: int, kinds: Sequence[str]
 ) -> tuple[list[list[str]], list[list[list[str]]]]:
+    """Texts of `described`: per image its captions, and per caption its foils."""
+    captions, wrong = described(world, data, register, foils_each=foils_each, kinds=kinds)
+    return [[caption.text for caption in said] for said in captions], wrong
+
+
+def described(
+    world: World, data: WorldData, register: Register, *, foils_each: int, kinds: Sequence[str]
+) -> tuple[list[list[Caption]], list[list[list[str]]]]:
     """Per image its captions in a register, and per caption `foils_each` foils of `kinds` in an order of chance."""
     manner = grammar.Register("training", **asdict(register))
-    captions: list[list[str]] = []
+    captions: list[list[Caption]] = []
     wrong: list[list[list[str]]] = []
     for number, scene in enumerate(world.scenes):
         rng = random.Random(f"{data.seed}/{number}/{register}")
         said = [grammar.describe(scene, manner, rng=rng) for _ in range(data.captions_per_image)]
-        captions.append([grammar.realise(statement).text for statement in said])
+        captions.append([grammar.realise(statement) for statement in said])
         wrong.append([_foils(scene, statement, foils_each, kinds, rng) for statement in said])
     return captions, wrong
 
