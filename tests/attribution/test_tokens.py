@@ -11,7 +11,7 @@ from captum.attr import LayerGradientXActivation
 from torch import Tensor, nn
 
 from alignscope.attribution.options import Options
-from alignscope.attribution.tokens import counted, text_pass, token_heats
+from alignscope.attribution.tokens import counted, text_forward, token_heats, with_gradients
 from alignscope.errors import BadInput, LengthMismatch
 from alignscope.models.protocols import DualEncoder, Tokens
 from alignscope.models.zoo import open_model
@@ -167,9 +167,7 @@ def test_trimmed_padding_changes_nothing(double: DualEncoder, fill: str) -> None
 def test_siglip_reads_its_padding_and_gives_it_no_heat(tiny_siglip_dir: Path) -> None:
     siglip = open_model(tiny_siglip_dir)
     tokens = siglip.tokens(["cat"])
-    found = text_pass(
-        siglip, tokens, image_rows(siglip, 1), methods=INNER, options=Options(), create_graph=False
-    )
+    found = text_forward(siglip, tokens, methods=INNER, create_graph=False)
     pads = tokens.mask[0] == 0
     assert pads.sum() > 5
     assert (found.attention[0][0, :, -1][:, pads] > 0).all(), "padding takes part in the tower"
@@ -190,9 +188,8 @@ def test_together_or_one_by_one(double: DualEncoder) -> None:
 
 def test_the_input_gradient_is_captums(double: DualEncoder) -> None:
     tokens, images = double.tokens(TEXTS), image_rows(double, len(TEXTS), torch.float64)
-    found = text_pass(
-        double, tokens, images, methods=["gradient"], options=Options(), create_graph=False
-    ).input_gradient
+    passed = text_forward(double, tokens, methods=["gradient"], create_graph=False)
+    found = with_gradients(passed, images, methods=["gradient"]).input_gradient
 
     def scores(ids: Tensor) -> Tensor:
         embedded = double.embed_tokens(dataclasses.replace(tokens, ids=ids))
@@ -206,9 +203,8 @@ def test_the_input_gradient_is_captums(double: DualEncoder) -> None:
 
 def test_the_input_gradient_by_finite_differences(double: DualEncoder) -> None:
     tokens, images = double.tokens(TEXTS[:2]), image_rows(double, 2, torch.float64)
-    found = text_pass(
-        double, tokens, images, methods=["gradient"], options=Options(), create_graph=False
-    ).input_gradient
+    passed = text_forward(double, tokens, methods=["gradient"], create_graph=False)
+    found = with_gradients(passed, images, methods=["gradient"]).input_gradient
     table, step = double.model.text_model.get_input_embeddings(), 1e-5
 
     def score(text: int, token: int, number: int, change: float) -> float:

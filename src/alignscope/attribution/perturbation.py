@@ -6,14 +6,15 @@ over the draws; the image is not trained through. Works from texts and scores al
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from einops import einsum
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from alignscope.attribution.options import DEFAULTS, Options
+from alignscope.attribution.tokens import TextPass
 from alignscope.attribution.words import Heats, Unheard, merged
 from alignscope.errors import BadInput
 from alignscope.language.replacements import Candidates, Perturbed, left_out, replaced
@@ -21,6 +22,8 @@ from alignscope.models.protocols import DualEncoder
 from alignscope.records import Caption
 
 BATCH = 256
+Choice = Callable[[Caption, Sequence[int]], Collection[int]]
+"""Of a caption's words that can be perturbed, by their places, those that are."""
 
 
 def perturbation(
@@ -31,12 +34,15 @@ def perturbation(
     candidates: Candidates | None = None,
     options: Options = DEFAULTS,
     create_graph: bool = False,
+    choice: Choice | None = None,
+    forward: TextPass | None = None,
 ) -> Heats:
     """Score lost without each word, in the unit of the score; negative where a word harms.
 
     `replace` needs `candidates` and speaks of object, attribute, relation and scene words; leave-one-out
-    of every word. Words beyond the context window are not heard, as in the other methods. Every distinct
-    text is encoded once, texts of like length together.
+    of every word; a `choice` narrows them down. Words beyond the context window are not heard, as in the
+    other methods. Every distinct text is encoded once, texts of like length together; the captions
+    themselves not at all where a `forward` of them is given.
     """
     if options.variant == "replace" and candidates is None:
         raise BadInput(
@@ -55,35 +61,59 @@ def perturbation(
         else:
             changes = left_out(caption)
         planned += [(row, change) for change in changes]
-    tokens = model.tokens([caption.text for caption in captions])
+    tokens = forward.tokens if forward else model.tokens([caption.text for caption in captions])
     inside = merged(model, tokens, torch.zeros(tokens.ids.shape), captions)
     planned = [(row, change) for row, change in planned if inside.heard[row, change.word]]
     unheard = [*inside.unheard, *(one for one in unheard if inside.heard[one.caption, one.word])]
-    values, heard = _drops(model, captions, image_embeddings, planned, inside.heard.shape[1], create_graph)
+    if choice:
+        planned = _narrowed(captions, planned, choice)
+    texts = [change.text for _, change in planned]
+    if forward:
+        assert forward.embeddings is not None
+        full = forward.embeddings if create_graph else forward.embeddings.detach().cpu()
+        changed = _encoded(model, texts, create_graph=create_graph) if texts else full[:0]
+        vectors = torch.cat([full, changed])
+    else:
+        said = [caption.text for caption in captions]
+        vectors = _encoded(model, [*said, *texts], create_graph=create_graph)
+    places = [(row, change.word) for row, change in planned]
+    values, heard = _drops(vectors, image_embeddings, places, inside.heard.shape, model.traits.scale)
     return Heats(values, heard, tuple(unheard))
 
 
+def _narrowed(
+    captions: Sequence[Caption], planned: Sequence[tuple[int, Perturbed]], choice: Choice
+) -> list[tuple[int, Perturbed]]:
+    """The perturbations of the words that are chosen."""
+    places: dict[int, dict[int, None]] = {}  # of each caption, in order and each once
+    for row, change in planned:
+        places.setdefault(row, {})[change.word] = None
+    chosen = {(row, place) for row, own in places.items() for place in choice(captions[row], list(own))}
+    return [(row, change) for row, change in planned if (row, change.word) in chosen]
+
+
 def _drops(
-    model: DualEncoder,
-    captions: Sequence[Caption],
+    vectors: Float[Tensor, "text dim"],
     image_embeddings: Float[Tensor, "caption dim"],
-    planned: Sequence[tuple[int, Perturbed]],
-    words: int,
-    create_graph: bool,
-) -> tuple[Tensor, Tensor]:
-    """Mean drop per word, and which words have one."""
-    texts = [caption.text for caption in captions] + [change.text for _, change in planned]
-    vectors = _encoded(model, texts, create_graph=create_graph)
-    rows = torch.tensor([*range(len(captions)), *(row for row, _ in planned)], device=vectors.device)
+    places: Sequence[tuple[int, int]],
+    shape: tuple[int, int],
+    scale: float,
+) -> tuple[Float[Tensor, "caption word"], Bool[Tensor, "caption word"]]:
+    """Mean drop per word, and which words have one.
+
+    `vectors` are of the captions and then of the perturbed ones, whose caption and word are `places`.
+    """
+    captions, words = shape
+    row, word = torch.tensor(places, device=vectors.device).long().reshape(-1, 2).unbind(dim=1)
+    rows = torch.cat([torch.arange(captions, device=vectors.device), row])
     images = image_embeddings.detach().to(vectors)[rows]
-    scores = model.traits.scale * einsum(vectors, images, "text dim, text dim -> text")
-    full, changed = scores[: len(captions)], scores[len(captions) :]
-    rows = rows[len(captions) :]
-    places = rows * words + torch.tensor([change.word for _, change in planned], device=rows.device).long()
-    sums = scores.new_zeros(len(captions) * words).index_add(0, places, full[rows] - changed)
-    counts = torch.bincount(places, minlength=len(captions) * words)
-    values = (sums / counts.clamp(min=1)).reshape(len(captions), words)
-    return values, (counts > 0).reshape(len(captions), words).cpu()
+    scores = scale * einsum(vectors, images, "text dim, text dim -> text")
+    full, changed = scores[:captions], scores[captions:]
+    flat = row * words + word
+    sums = scores.new_zeros(captions * words).index_add(0, flat, full[row] - changed)
+    counts = torch.bincount(flat, minlength=captions * words)
+    values = (sums / counts.clamp(min=1)).reshape(captions, words)
+    return values, (counts > 0).reshape(captions, words).cpu()
 
 
 def _encoded(model: DualEncoder, texts: Sequence[str], *, create_graph: bool) -> Float[Tensor, "text dim"]:

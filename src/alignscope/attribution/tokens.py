@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from alignscope.attribution.options import DEFAULTS, Method, Options, chosen_layers
 from alignscope.attribution.relevance import layer_relevance, readout_row, wide
-from alignscope.errors import LengthMismatch, Unsupported
+from alignscope.errors import BadInput, LengthMismatch, Unsupported
 from alignscope.models.protocols import DualEncoder, PairScorer, Tokens
 
 GRADIENTS = ("gradcam", "gradient")
@@ -33,6 +33,10 @@ class TextPass:
     attention: tuple[Float[Tensor, "text head query key"], ...] = ()  # of the chosen layers
     attention_gradients: tuple[Float[Tensor, "text head query key"], ...] = ()
     input_gradient: Float[Tensor, "text token dim"] | None = None
+    inputs: Float[Tensor, "text token dim"] | None = None
+    embeddings: Float[Tensor, "text width"] | None = None
+    scale: float = 1.0  # of the model's score
+    has_graph: bool = False  # made to be trained through
 
 
 def token_heats(
@@ -58,19 +62,8 @@ def token_heats(
         )
     if len(tokens.ids) == 0:
         return {method: torch.zeros(tokens.ids.shape) for method in methods}
-    found = text_pass(
-        model, tokens, image_embeddings, methods=methods, options=options, create_graph=create_graph
-    )
-    heats: dict[Method, Tensor] = {}
-    for method in methods:
-        if method == "attention":
-            heat = attention_heats(found)
-        elif method == "gradcam":
-            heat = gradcam_heats(found)
-        else:
-            heat = gradient_heats(found, options)
-        heats[method] = heat if create_graph else heat.detach().cpu()
-    return heats
+    found = text_forward(model, tokens, methods=methods, options=options, create_graph=create_graph)
+    return heats_of(found, image_embeddings, methods=methods, options=options)
 
 
 def require(model: PairScorer, methods: Sequence[Method]) -> None:
@@ -82,42 +75,86 @@ def require(model: PairScorer, methods: Sequence[Method]) -> None:
         )
 
 
-def text_pass(
+def text_forward(
     model: DualEncoder,
     tokens: Tokens,
-    image_embeddings: Float[Tensor, "text dim"],
     *,
     methods: Sequence[Method],
-    options: Options,
+    options: Options = DEFAULTS,
     create_graph: bool,
 ) -> TextPass:
-    """One forward, and one backward where a method needs gradients.
+    """One forward that keeps what the methods will look at; its hooks are gone afterwards.
 
     The tower runs eager only where maps are read or a second derivative will be taken, which fused
     attention does not have. Without `create_graph` dropout is off, whatever mode the model is in.
     """
     has_gradients = any(method in GRADIENTS for method in methods)
     reads_maps = "attention" in methods or "gradcam" in methods
-    tower = f"the text tower of {model.name}"
+    scale = model.traits.scale
     with ExitStack() as taps:
         if not create_graph:
             taps.enter_context(model.evaluating())
         taps.enter_context(torch.set_grad_enabled(create_graph or has_gradients))
-        maps = taps.enter_context(model.text_attention()) if reads_maps or create_graph else []
+        is_eager = reads_maps or (create_graph and has_gradients)
+        maps = taps.enter_context(model.text_attention()) if is_eager else []
         inputs = taps.enter_context(model.text_inputs()) if has_gradients else []
-        texts = model.embed_tokens(tokens)
-        if not has_gradients:
-            return TextPass(
-                tokens, tuple(maps[i] for i in chosen_layers(options.layers, len(maps), tower=tower))
-            )
-        scores = model.traits.scale * einsum(texts, image_embeddings.to(texts), "text dim, text dim -> text")
-        layers = chosen_layers(options.layers, len(maps), tower=tower) if reads_maps else ()
-        used = [maps[i] for i in layers]
-        mapped = used if "gradcam" in methods else []
-        entered = inputs if "gradient" in methods else []
-        gradients = torch.autograd.grad(scores.sum(), [*mapped, *entered], create_graph=create_graph)
+        embeddings = model.embed_tokens(tokens)
+    layers = chosen_layers(options.layers, len(maps), tower=f"the text tower of {model.name}")
     return TextPass(
-        tokens, tuple(used), gradients[: len(mapped)], gradients[len(mapped)] if entered else None
+        tokens,
+        tuple(maps[i] for i in layers) if reads_maps else (),
+        inputs=inputs[0] if inputs else None,
+        embeddings=embeddings,
+        scale=scale,
+        has_graph=create_graph,
+    )
+
+
+def heats_of(
+    found: TextPass,
+    image_embeddings: Float[Tensor, "text dim"],
+    *,
+    methods: Sequence[Method],
+    options: Options = DEFAULTS,
+) -> Mapping[Method, Float[Tensor, "text token"]]:
+    """The heats of a forward (`text_forward`) for the images beside its texts, as `token_heats` gives them.
+
+    A forward that is not trained through gives heats of gradients once: taking them frees its graph.
+    """
+    found = with_gradients(found, image_embeddings, methods=methods)
+    heats: dict[Method, Tensor] = {}
+    for method in methods:
+        if method == "attention":
+            heat = attention_heats(found)
+        elif method == "gradcam":
+            heat = gradcam_heats(found)
+        else:
+            heat = gradient_heats(found, options)
+        heats[method] = heat if found.has_graph else heat.detach().cpu()
+    return heats
+
+
+def with_gradients(
+    found: TextPass, image_embeddings: Float[Tensor, "text dim"], *, methods: Sequence[Method]
+) -> TextPass:
+    """The pass with the gradients of its scores that the methods need: one backward, or none."""
+    looks = {"attention": found.attention, "gradcam": found.attention, "gradient": found.inputs is not None}
+    if absent := [method for method in methods if not looks[method]]:
+        raise BadInput(
+            f"a text pass that kept nothing for {', '.join(absent)}: make it with `text_forward` and these methods"
+        )
+    mapped = found.attention if "gradcam" in methods else ()
+    entered = (found.inputs,) if "gradient" in methods else ()
+    if not mapped and not entered:
+        return found
+    with torch.enable_grad():
+        pairs = einsum(found.embeddings, image_embeddings.to(found.embeddings), "text dim, text dim -> text")
+        wanted = [*mapped, *entered]
+        gradients = torch.autograd.grad(found.scale * pairs.sum(), wanted, create_graph=found.has_graph)
+    return replace(
+        found,
+        attention_gradients=gradients[: len(mapped)],
+        input_gradient=gradients[len(mapped)] if entered else None,
     )
 
 

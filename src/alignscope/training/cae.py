@@ -10,7 +10,9 @@ loss cannot be lowered by shrinking it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +25,8 @@ from alignscope.attribution.attribute import normalised
 from alignscope.attribution.options import Method, Options
 from alignscope.attribution.perturbation import perturbation
 from alignscope.attribution.relevance import wide
-from alignscope.attribution.tokens import counted, require, token_heats
+from alignscope.attribution.tokens import TextPass, counted, heats_of, require
+from alignscope.attribution.tokens import text_forward as forward_of_tokens
 from alignscope.attribution.words import Heats, merged, owners
 from alignscope.errors import BadInput, LengthMismatch
 from alignscope.language.replacements import Candidates
@@ -44,6 +47,8 @@ class Objective:
     unit: `token` takes a side's mean over tokens (the paper), `word` over words, whose tokens add up.
     margin: by how much composition has to exceed objects, in the unit of the heat; 0 in the paper.
     trains_image: whether the gradient reaches the image embeddings; never under `perturbation` (eq. 9).
+    units: under `perturbation`, at most so many words of each side of a caption are replaced, drawn by
+        caption and the seed of `heats`; 0: all (sheet B.3 suggests 1 as the cheap form).
     heats: options of the methods; not normalised, for the paper speaks of no sum.
     """
 
@@ -51,6 +56,7 @@ class Objective:
     unit: Unit = "token"
     margin: float = 0.0
     trains_image: bool = True
+    units: int = 0
     heats: Options = AS_THEY_ARE
 
     def __post_init__(self) -> None:
@@ -58,6 +64,10 @@ class Objective:
             raise BadInput(f"methods {self.methods}: wanted one or more, each once")
         if not math.isfinite(self.margin):
             raise BadInput(f"margin is {self.margin}, wanted a finite number")
+        if self.units < 0:
+            raise BadInput(
+                f"units is {self.units}, wanted 0 for every word or the most per side of a caption"
+            )
         if "perturbation" in self.methods and self.heats.sums_to_one("perturbation"):
             raise BadInput(
                 "heats of perturbation may be negative and add up to nearly 0, so a loss cannot divide by "
@@ -70,6 +80,7 @@ class AttributionLoss:
     """The loss of a batch; the numbers beside `value` carry no graph and are None where no caption counts."""
 
     value: Float[Tensor, ""]
+    total: Float[Tensor, ""]  # summed over these captions, to be divided by their number in all processes
     valid: float  # share of captions that have both sides
     captions: int  # how many have: what `value` is a mean over
     object_mean: float | None
@@ -77,15 +88,34 @@ class AttributionLoss:
     above: float | None  # share of these captions whose objects have the higher mean
 
 
-@dataclass(frozen=True)
-class Losses:
-    """The two losses of one batch, on the graph."""
-
-    contrastive: Float[Tensor, ""]
-    attribution: Float[Tensor, ""]
-
-
 PAPER = Objective()
+
+
+@dataclass(frozen=True)
+class SideMeans:
+    """Mean heat of either side, of the captions that have both."""
+
+    objects: Float[Tensor, " valid"]
+    composition: Float[Tensor, " valid"]
+    share: float  # of all captions
+
+
+def text_forward(model: DualEncoder, captions: Sequence[Caption], objective: Objective = PAPER) -> TextPass:
+    """One pass of the captions whose `embeddings` serve the contrastive loss and whose rest `attribution_losses`.
+
+    Eager where a method looks inside the tower. In float32 also under autocast; with a graph where
+    gradients are on, else made without dropout.
+    """
+    require(model, objective.methods)
+    tokens = model.tokens([caption.text for caption in captions])
+    with without_autocast():
+        return forward_of_tokens(
+            model,
+            tokens,
+            methods=inner(objective),
+            options=objective.heats,
+            create_graph=torch.is_grad_enabled(),
+        )
 
 
 def attribution_loss(
@@ -95,6 +125,7 @@ def attribution_loss(
     *,
     objective: Objective = PAPER,
     candidates: Candidates | None = None,
+    forward: TextPass | None = None,
 ) -> AttributionLoss:
     """The loss of captions with the images beside them, to be added to the contrastive loss (eq. 6).
 
@@ -102,10 +133,11 @@ def attribution_loss(
     gives each its own.
     """
     parts = attribution_losses(
-        model, captions, image_embeddings, objective=objective, candidates=candidates
+        model, captions, image_embeddings, objective=objective, candidates=candidates, forward=forward
     ).values()
     return AttributionLoss(
         torch.stack([part.value for part in parts]).mean(),
+        torch.stack([part.total for part in parts]).mean(),
         sum(part.valid for part in parts) / len(parts),
         min(part.captions for part in parts),
         _mean_of([part.object_mean for part in parts]),
@@ -121,50 +153,84 @@ def attribution_losses(
     *,
     objective: Objective = PAPER,
     candidates: Candidates | None = None,
+    forward: TextPass | None = None,
 ) -> Mapping[Method, AttributionLoss]:
     """The loss under each method; those that look inside the tower share one pass.
 
-    Computed in float32 also under autocast. Without gradients (`torch.no_grad`) the same numbers, for
-    validation. `image_embeddings` lie on the model's device; `candidates` are for `perturbation`.
+    `forward` is `text_forward` of these captions, where their embeddings have another use too. Computed in
+    float32 also under autocast. Without gradients (`torch.no_grad`) the same numbers, for validation.
+    `image_embeddings` lie on the model's device; `candidates` are for `perturbation`.
     """
-    methods, options = objective.methods, objective.heats
-    require(model, methods)
     if len(image_embeddings) != len(captions):
         raise LengthMismatch(
             f"{len(image_embeddings)} image embeddings for {len(captions)} captions: wanted one row per caption"
         )
+    forward = forward or text_forward(model, captions, objective)
+    if len(forward.tokens.ids) != len(captions):
+        raise LengthMismatch(
+            f"a forward of {len(forward.tokens.ids)} texts for {len(captions)} captions: "
+            "wanted the one that `text_forward` made of them"
+        )
     images = image_embeddings if objective.trains_image else image_embeddings.detach()
-    inside = [method for method in methods if method != "perturbation"]
-    has_graph = torch.is_grad_enabled()
-    with torch.autocast(image_embeddings.device.type, enabled=False):
-        images, tokens = wide(images), model.tokens([caption.text for caption in captions])
-        owner = owners(model, tokens, captions)
-        found: dict[Method, Tensor] = {}
-        sides = sides_of_tokens(captions, owner, tokens)
-        if inside:
-            found |= token_heats(
-                model, tokens, images, methods=inside, options=options, create_graph=has_graph
-            )
+    with without_autocast():
+        images, options = wide(images), objective.heats
+        owner = owners(model, forward.tokens, captions)
         losses: dict[Method, AttributionLoss] = {}
-        for method in inside:
+        of_tokens = heats_of(forward, images, methods=inner(objective), options=options)
+        for method, heats in of_tokens.items():
             if objective.unit == "token":
-                heats = _shares(found[method]) if options.sums_to_one(method) else found[method]
+                heats = _shares(heats) if options.sums_to_one(method) else heats
+                sides = sides_of_tokens(captions, owner, forward.tokens)
                 losses[method] = margin_loss(heats, sides, margin=objective.margin)
             else:
-                words = merged(model, tokens, found[method], captions)
+                words = merged(model, forward.tokens, heats, captions)
                 words = normalised(words) if options.sums_to_one(method) else words
                 losses[method] = _of_words(words, captions, margin=objective.margin)
-        if "perturbation" in methods:
+        if "perturbation" in objective.methods:
             words = perturbation(
-                model, captions, images, candidates=candidates, options=options, create_graph=has_graph
+                model,
+                captions,
+                images,
+                candidates=candidates,
+                options=options,
+                create_graph=torch.is_grad_enabled(),
+                choice=lambda caption, places: drawn(caption, places, objective),
+                forward=forward,
             )
             if objective.unit == "word":
                 losses["perturbation"] = _of_words(words, captions, margin=objective.margin)
             else:  # every token has its word's heat
                 spread = F.pad(words.values, (1, 0)).gather(1, owner.to(words.values.device))
                 heard = F.pad(words.heard, (1, 0)).gather(1, owner)
-                losses["perturbation"] = margin_loss(spread, sides * heard, margin=objective.margin)
-    return {method: losses[method] for method in methods}
+                sides = sides_of_tokens(captions, owner, forward.tokens) * heard
+                losses["perturbation"] = margin_loss(spread, sides, margin=objective.margin)
+    return {method: losses[method] for method in objective.methods}
+
+
+@contextmanager
+def without_autocast() -> Iterator[None]:
+    """Autocast is off while the `with` lasts, on whichever device it was on."""
+    with ExitStack() as off:
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                off.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+def inner(objective: Objective) -> list[Method]:
+    """The methods that look inside the text tower."""
+    return [method for method in objective.methods if method != "perturbation"]
+
+
+def drawn(caption: Caption, places: Sequence[int], objective: Objective) -> list[int]:
+    """Of the words that can be perturbed, those that the loss asks for: none where a side would be missing."""
+    sides = [[at for at in places if SIDES.get(caption.words[at].word_class) == side] for side in (1, 2)]
+    if not all(sides):
+        return []
+    if objective.units:
+        draw = random.Random(f"{objective.heats.seed}/{caption.text}")
+        sides = [draw.sample(side, min(objective.units, len(side))) for side in sides]
+    return [at for side in sides for at in side]
 
 
 def margin_loss(
@@ -175,19 +241,31 @@ def margin_loss(
     `sides` are numbers of `SIDES`, 0 for none. Without any such caption the loss is 0, its gradient too.
 
     >>> found = margin_loss(torch.tensor([[3.0, 1.0, 1.5], [9.0, 9.0, 9.0]]), torch.tensor([[1, 2, 2], [1, 1, 0]]))
-    >>> found.value.item(), found.valid, found.captions
-    (1.75, 0.5, 1)
+    >>> found.value.item(), found.total.item(), found.valid, found.captions
+    (1.75, 1.75, 0.5, 1)
     """
+    means = side_means(heats, sides)
+    return averaged((means.objects - means.composition + margin).relu(), means)
+
+
+def side_means(heats: Float[Tensor, "caption unit"], sides: Int[Tensor, "caption unit"]) -> SideMeans:
+    """Mean heat of objects and of composition, of the captions that have both."""
     is_object, is_composition = sides == 1, sides == 2
     has_both = is_object.any(dim=-1) & is_composition.any(dim=-1)
     rows = has_both.nonzero()[:, 0].to(heats.device)
     objects, composition = _means(heats, is_object)[rows], _means(heats, is_composition)[rows]
-    value = (objects - composition + margin).relu().sum() / max(len(rows), 1)
-    share = len(rows) / max(len(heats), 1)
-    if not len(rows):
-        return AttributionLoss(value, share, 0, None, None, None)
-    numbers = torch.stack([objects.mean(), composition.mean(), (objects > composition).to(heats).mean()])
-    return AttributionLoss(value, share, len(rows), *numbers.detach().tolist())
+    return SideMeans(objects, composition, len(rows) / max(len(heats), 1))
+
+
+def averaged(costs: Float[Tensor, " valid"], means: SideMeans) -> AttributionLoss:
+    """The mean of the captions' costs, with the numbers that go with it."""
+    total, count = costs.sum(), len(costs)
+    value = total / max(count, 1)
+    if not count:
+        return AttributionLoss(value, total, means.share, 0, None, None, None)
+    above = (means.objects > means.composition).to(costs).mean()
+    numbers = torch.stack([means.objects.mean(), means.composition.mean(), above])
+    return AttributionLoss(value, total, means.share, count, *numbers.detach().tolist())
 
 
 def sides_of_tokens(
@@ -206,22 +284,25 @@ def sides_of_words(captions: Sequence[Caption]) -> Int[Tensor, "caption word"]:
     return torch.tensor(filled).long().reshape(len(captions), longest)
 
 
-def matched_weight(batches: Iterable[Losses], parameters: Sequence[Tensor], *, ratio: float = 0.5) -> float:
+def matched_weight(
+    contrastive_norms: Sequence[float], attribution_norms: Sequence[float], *, ratio: float = 0.5
+) -> float:
     """The weight of the attribution loss at which its gradient is `ratio` times the contrastive one's.
 
-    Norms over `parameters` (the text tower's) are averaged over the batches; a batch without a valid
-    caption counts with 0. Give the batches as a generator and each graph is gone before the next.
+    The norms, over the text tower's parameters, are of the two losses of each batch and are averaged; a
+    batch without a valid caption counts with 0.
 
-    >>> w = torch.tensor([3.0, 4.0], requires_grad=True)  # gradients 2w and (0, 5), norms 10 and 5
-    >>> matched_weight([Losses((w * w).sum(), 5 * w[1])], [w], ratio=0.5)
+    >>> matched_weight([8.0, 12.0], [10.0, 0.0], ratio=0.5)
     1.0
     """
     if not (math.isfinite(ratio) and ratio > 0):
         raise BadInput(f"ratio is {ratio}, wanted a number above 0")
-    contrastive = attribution = 0.0
-    for losses in batches:
-        contrastive += _gradient_norm(losses.contrastive, parameters)
-        attribution += _gradient_norm(losses.attribution, parameters)
+    if len(contrastive_norms) != len(attribution_norms):
+        raise LengthMismatch(
+            f"{len(contrastive_norms)} contrastive and {len(attribution_norms)} attribution norms: "
+            "wanted one of each per batch"
+        )
+    contrastive, attribution = sum(contrastive_norms), sum(attribution_norms)
     if not (math.isfinite(contrastive) and math.isfinite(attribution)):
         raise BadInput(
             f"summed gradient norms are {contrastive} (contrastive) and {attribution} (attribution): "
@@ -233,15 +314,6 @@ def matched_weight(batches: Iterable[Losses], parameters: Sequence[Tensor], *, r
             "with objects and with relations or attributes, and objects above them?"
         )
     return ratio * contrastive / attribution
-
-
-def _gradient_norm(loss: Float[Tensor, ""], parameters: Sequence[Tensor]) -> float:
-    """Euclidean norm over all parameters; those the loss does not reach count with 0."""
-    if not loss.requires_grad:
-        return 0.0
-    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    norms = [torch.linalg.vector_norm(wide(gradient)) for gradient in gradients if gradient is not None]
-    return math.hypot(*torch.stack(norms).tolist()) if norms else 0.0
 
 
 def _of_words(words: Heats, captions: Sequence[Caption], *, margin: float) -> AttributionLoss:
