@@ -7,10 +7,11 @@ range, never more pixels than memory holds. A file that cannot be shown is a `Ba
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple, final
@@ -52,17 +53,29 @@ def open_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> OpenedImage:
 
     Whatever Pillow raises while decoding becomes a `BadImage`; what it warns of becomes a note.
     """
+    _check_file(path)
+    return _opened(path, str(path), lambda: _what_is_there(path), max_pixels)
+
+
+def decode_image(content: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> OpenedImage:
+    """As `open_image`, of bytes that lie in no file of their own; errors call them by `name`."""
+    if not content:
+        raise BadImage(f"{name}: got zero bytes, wanted an image")
+    start = f"{len(content)} bytes beginning with {content[:16]!r}"
+    return _opened(io.BytesIO(content), name, lambda: start, max_pixels)
+
+
+def _opened(file: Path | io.BytesIO, name: str, there: Callable[[], str], max_pixels: int) -> OpenedImage:
     if max_pixels < 1:
         raise ValueError(f"got max_pixels={max_pixels}, wanted at least 1")
-    _check_file(path)
     with _pillow_alone() as heard:
         try:
-            opened = _decode(path, max_pixels)
+            opened = _decode(file, name, max_pixels)
         except BadImage:
             raise
         except Exception as error:
             raise BadImage(
-                f"{path}: got {_what_is_there(path)} that does not decode "
+                f"{name}: got {there()} that does not decode "
                 f"({type(error).__name__}: {error}); wanted a whole image; replace the file or leave it out"
             ) from error
     said = dict.fromkeys(
@@ -94,8 +107,8 @@ def _what_is_there(path: Path) -> str:
     return f"{path.stat().st_size} bytes beginning with {start!r}"
 
 
-def _decode(path: Path, max_pixels: int) -> OpenedImage:
-    with Pillow.open(path) as image:
+def _decode(file: Path | io.BytesIO, name: str, max_pixels: int) -> OpenedImage:
+    with Pillow.open(file) as image:
         notes: list[str] = []
         width, height = image.size
         if image.format != "MPO" and getattr(image, "is_animated", False):
@@ -104,7 +117,7 @@ def _decode(path: Path, max_pixels: int) -> OpenedImage:
         _shrink_while_decoding(image, max_pixels)
         if image.width * image.height > MAX_DECODED_PIXELS:
             raise BadImage(
-                f"{path}: got {width}x{height} pixels, wanted at most {MAX_DECODED_PIXELS:,} to decode "
+                f"{name}: got {width}x{height} pixels, wanted at most {MAX_DECODED_PIXELS:,} to decode "
                 f"{image.format}; make the file smaller, or save it as JPEG, which decodes at a fraction"
             )
         image.load()

@@ -94,6 +94,11 @@ class TransformersDualEncoder:
             image_readout=vision.image_readout(self.model),
         )
 
+    @property
+    def image_transform(self) -> vision.ImageTransform:
+        """How images become pixels, without the model: for worker processes."""
+        return vision.ImageTransform(self.image_processor)
+
     def score(self, images: Sequence[Image], texts: Sequence[str]) -> Float[Tensor, " pair"]:
         """How well each text fits the image at the same place: scale * cosine + bias, in float32."""
         if len(images) != len(texts):
@@ -211,10 +216,7 @@ class TransformersDualEncoder:
         return vision.view(self.image_processor, width, height)
 
     def _inputs(self, images: Sequence[Image]) -> dict[str, Tensor]:
-        """What the vision tower takes, by name; more than pixels where the resolution varies (NaFlex)."""
-        rgb = [image if image.mode == "RGB" else image.convert("RGB") for image in images]
-        # Said, not guessed: an image three pixels high would pass for channels-first.
-        return dict(self.image_processor(images=rgb, return_tensors="pt", input_data_format="channels_last"))
+        return self.image_transform.inputs(images)
 
     def _embed_inputs(self, inputs: Mapping[str, Tensor]) -> Float[Tensor, "image dim"]:
         number = next(self.model.vision_model.parameters()).dtype

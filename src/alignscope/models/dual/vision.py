@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, final
 
 import torch.nn.functional as F
 from einops import einsum, rearrange
+from jaxtyping import Float
+from PIL import Image as Pillow
+from PIL.Image import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -96,6 +100,43 @@ def explicit_attention(
     attention = (scores * module.head_dim**-0.5).softmax(dim=-1)
     mixed = einsum(attention, value, "image head query key, image head key dim -> image head query dim")
     return module.out_proj(rearrange(mixed, "image head query dim -> image query (head dim)")), attention
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ImageTransform:
+    """Images as a vision tower takes them; holds the image processor alone, so that a worker gets no weights."""
+
+    processor: Any
+
+    def inputs(self, images: Sequence[Image], **changes: bool) -> dict[str, Tensor]:
+        """What the tower takes, by name; more than pixels where the resolution varies (NaFlex)."""
+        rgb = [image if image.mode == "RGB" else image.convert("RGB") for image in images]
+        # Said, not guessed: an image three pixels high would pass for channels-first.
+        kinds = {"return_tensors": "pt", "input_data_format": "channels_last"}
+        return dict(self.processor(images=rgb, **kinds, **changes))
+
+    def pixels(self, image: Image) -> Float[Tensor, "channel height width"]:
+        """An image of any size, by the whole of the model's processor."""
+        return self._only_pixels(self.inputs([image]))
+
+    def as_it_is(self, image: Image) -> Float[Tensor, "channel height width"]:
+        """An image of the tower's own size: its numbers scaled and normalised, neither resized nor cropped."""
+        return self._only_pixels(self.inputs([image], do_resize=False, do_center_crop=False))
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """Height and width that the tower takes."""
+        _, height, width = self.pixels(Pillow.new("RGB", (64, 64))).shape
+        return height, width
+
+    def _only_pixels(self, inputs: dict[str, Tensor]) -> Float[Tensor, "channel height width"]:
+        if inputs.keys() != {"pixel_values"}:
+            raise Unsupported(
+                f"{type(self.processor).__name__} keeps every image's own proportions, which is "
+                f"{', '.join(inputs)} and not one tensor of pixels: such models score, but are not trained here"
+            )
+        return inputs["pixel_values"][0]
 
 
 def view(image_processor: Any, width: int, height: int) -> Box:
