@@ -23,7 +23,7 @@ def gathered(rows: Float[Tensor, "row dim"]) -> Float[Tensor, "all dim"]:
     mine = torch.tensor([len(rows)], device=rows.device)
     counts = [torch.zeros_like(mine) for _ in range(distributed.get_world_size())]
     distributed.all_gather(counts, mine)
-    return _Gather.apply(rows, [int(count) for count in counts])  # type: ignore[no-untyped-call]
+    return _Gather.apply(rows, [int(count) for count in counts])
 
 
 class _Gather(torch.autograd.Function):
@@ -39,7 +39,7 @@ class _Gather(torch.autograd.Function):
         return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         total = gradient.clone(memory_format=torch.contiguous_format)
         distributed.all_reduce(total)
         return total.split(ctx.counts)[distributed.get_rank()], None

@@ -1,0 +1,354 @@
+"""One step of fine-tuning: the gradients of a batch over all processes, at once or by gradient caching.
+
+Embeddings come first; the contrastive loss is taken on copies of them and gives each embedding its
+gradient; then every part of the batch goes backward with it. A part that was embedded without a graph is
+embedded again, with the same dropout (gradient caching, Gao et al. 2021, section 3). So a batch at once is
+the case of one part, and both ways give the gradients of the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from alignscope.attribution.options import Method, Options
+from alignscope.attribution.relevance import wide
+from alignscope.attribution.tokens import TextPass
+from alignscope.language.replacements import Candidates
+from alignscope.models.dual.encoder import TransformersDualEncoder
+from alignscope.models.dual.families import family
+from alignscope.records import Caption
+from alignscope.training import cae
+from alignscope.training.cae import Objective
+from alignscope.training.engine import Engine
+from alignscope.training.gathering import gathered
+from alignscope.training.losses import EmbeddedPairs, hard_negative_loss, sigmoid_loss
+from alignscope.training.parameters import text_tower
+from alignscope.training.samples import Batch
+from alignscope.training.settings import AttributionPlan, FineTuning
+from alignscope.training.validity import valid_captions
+
+Distillation = Callable[[Tensor, Tensor, Sequence[Caption]], Tensor]
+"""A further loss of image embeddings on the graph, their pixels and captions: a mean over the captions."""
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """The losses of a step and their weights; `micro_batch` pairs are in the towers at a time, 0: all."""
+
+    loss: Literal["softmax", "sigmoid"] = "softmax"
+    contrastive: float = 1.0
+    objective: Objective | None = None
+    weight: float = 0.0  # lambda
+    candidates: Candidates | None = None
+    distillation: Distillation | None = None
+    distillation_weight: float = 1.0
+    micro_batch: int = 0
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What an attribution method says of a step; None where no caption is valid."""
+
+    value: float
+    valid: float  # share of captions that have both sides
+    object_mean: float | None
+    composition_mean: float | None
+    above: float | None
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The numbers of a step, over all processes."""
+
+    loss: float  # weighted sum of the others; of the attribution losses their mean
+    contrastive: float
+    attribution: Mapping[Method, Heard]
+    distillation: float | None
+    pairs: int
+    foils: int
+
+
+@dataclass(frozen=True)
+class _Embedded:
+    """A part of the batch, out of the towers; `forward` is the pass of captions that have an attribution loss."""
+
+    pairs: EmbeddedPairs
+    forward: TextPass | None
+
+
+def step_plan(
+    run: FineTuning,
+    encoder: TransformersDualEncoder,
+    *,
+    weight: float = 0.0,
+    candidates: Candidates | None = None,
+    distillation: Distillation | None = None,
+) -> StepPlan:
+    """What a recipe asks of each step; `weight` is lambda, given because it may have been matched."""
+    has_bias = family(encoder.model.config.model_type).bias is not None
+    loss = run.loss if run.loss != "model" else "sigmoid" if has_bias else "softmax"
+    return StepPlan(
+        loss=loss,
+        contrastive=run.contrastive,
+        objective=objective_of(run.attribution, seed=run.seed) if run.attribution else None,
+        weight=weight,
+        candidates=candidates,
+        distillation=distillation,
+        distillation_weight=run.distillation.weight if run.distillation else 0.0,
+        micro_batch=run.micro_batch,
+    )
+
+
+def objective_of(plan: AttributionPlan, *, seed: int) -> Objective:
+    """The attribution loss of a recipe; the seed is that of `perturbation`'s replacements."""
+    heats = Options(
+        layers=plan.layers,
+        temperature=plan.temperature,
+        draws=plan.draws,
+        normalize=plan.normalize,
+        seed=seed,
+    )
+    return Objective(plan.methods, plan.unit, plan.margin, plan.trains_image, heats)
+
+
+def backward(encoder: TransformersDualEncoder, batch: Batch, plan: StepPlan, engine: Engine) -> Taken:
+    """Add a step's gradients to `.grad`, to be averaged over processes; `batch` is this process's share."""
+    own = _split(batch, plan.micro_batch)
+    parts = own if batch.neighbours is None else [*own, *_split(batch.neighbours, plan.micro_batch)]
+    objectives = [plan.objective if number < len(own) else None for number in range(len(parts))]
+    at_once = len(own) == 1
+    states, leaves = [], []
+    kept: list[_Embedded | None] = []
+    tally = _Tally(encoder, plan, engine)
+    for part, objective in zip(parts, objectives, strict=True):
+        states.append(_random_state(engine.device))
+        with torch.set_grad_enabled(at_once):
+            embedded = _embed(encoder, part, objective, engine)
+        leaves.append(_leaf(embedded.pairs))
+        kept.append(embedded if at_once else None)
+        if len(leaves) <= len(own):
+            tally.count(part, embedded.forward)
+    contrastive = _contrastive(encoder, leaves[: len(own)], leaves[len(own) :], plan)
+    if plan.contrastive:
+        engine.scaled(plan.contrastive * contrastive).backward()
+    tally.count_everywhere()
+    for number, part in enumerate(parts):
+        with _again(states[number], engine.device, is_on=not at_once):
+            embedded = kept[number] or _embed(encoder, part, objectives[number], engine)
+            extra = tally.add(part, embedded) if number < len(own) else None
+            _go_back(embedded.pairs, leaves[number], extra, engine)
+        kept[number] = None  # its graph is used up
+    return tally.taken(contrastive.item())
+
+
+class GradientNorms(NamedTuple):
+    """Euclidean norms over the text tower, of each loss alone with weight 1."""
+
+    contrastive: float
+    attribution: float
+
+
+def gradient_norms(
+    encoder: TransformersDualEncoder, batch: Batch, plan: StepPlan, engine: Engine
+) -> GradientNorms:
+    """How hard the two losses of a batch pull at the text tower, for `cae.matched_weight`.
+
+    Gradients are empty before and after; no weight moves.
+    """
+    norms = []
+    alone = replace(plan, distillation=None)
+    for one in (
+        replace(alone, contrastive=1.0, objective=None),
+        replace(alone, contrastive=0.0, weight=1.0),
+    ):
+        encoder.model.zero_grad(set_to_none=True)
+        backward(encoder, batch, one, engine)
+        tower = text_tower(encoder.model)
+        engine.average(tower)
+        found = [torch.linalg.vector_norm(wide(p.grad)) for p in tower if p.grad is not None]
+        norms.append(torch.stack(found).norm().item() / engine.loss_scale if found else 0.0)
+    encoder.model.zero_grad(set_to_none=True)
+    return GradientNorms(*norms)
+
+
+def _split(batch: Batch, micro_batch: int) -> list[Batch]:
+    """Parts of up to `micro_batch` pairs, without neighbours; the foils are dealt out evenly."""
+    size = micro_batch or len(batch.captions)
+    starts = range(0, len(batch.captions), size)
+    cuts = [len(batch.foils) * number // len(starts) for number in range(len(starts) + 1)]
+    return [
+        Batch(
+            batch.pixels[start : start + size],
+            batch.images[start : start + size],
+            batch.captions[start : start + size],
+            batch.foils[cuts[number] : cuts[number + 1]],
+        )
+        for number, start in enumerate(starts)
+    ]
+
+
+def _embed(
+    encoder: TransformersDualEncoder, part: Batch, objective: Objective | None, engine: Engine
+) -> _Embedded:
+    """All embeddings of a part; the captions' by a pass that the attribution loss goes on from."""
+    texts = [caption.text for caption in part.captions]
+    with engine.autocast():
+        images = encoder.embed_pixels(part.pixels)
+        foils = (
+            encoder.embed_tokens(encoder.tokens(part.foils))
+            if part.foils
+            else images.new_zeros(0, images.shape[1])
+        )
+        if objective is None:
+            return _Embedded(EmbeddedPairs(images, encoder.embed_tokens(encoder.tokens(texts)), foils), None)
+    with torch.enable_grad():  # the same path, and so the same dropout, whether or not the graph is kept
+        forward = cae.text_forward(encoder, part.captions, objective)
+    return _Embedded(EmbeddedPairs(images, forward.embeddings, foils), forward)
+
+
+def _leaf(pairs: EmbeddedPairs) -> EmbeddedPairs:
+    """Copies that gather their gradient, also where there are no rows (see `gathered`)."""
+    rows = (pairs.images, pairs.texts, pairs.foils)
+    return EmbeddedPairs(*(tensor.detach().clone().requires_grad_() for tensor in rows))
+
+
+def _contrastive(
+    encoder: TransformersDualEncoder,
+    own: Sequence[EmbeddedPairs],
+    neighbours: Sequence[EmbeddedPairs],
+    plan: StepPlan,
+) -> Float[Tensor, ""]:
+    """The loss of the embeddings of all processes, the same in each; float32, for no autocast is on."""
+    model = encoder.model
+    found = family(model.config.model_type)
+    scale = found.scale_of(wide(model.get_parameter(found.scale))).reshape(())
+    pairs, others = _everywhere(own), _everywhere(neighbours) if neighbours else None
+    if plan.loss == "softmax":
+        return hard_negative_loss(pairs, scale, others)
+    bias = wide(model.get_parameter(found.bias)).reshape(()) if found.bias else scale.new_zeros(())
+    everything = pairs if others is None else _joined([pairs, others])
+    return sigmoid_loss(everything.images, everything.texts, scale, bias, everything.foils)
+
+
+def _joined(parts: Sequence[EmbeddedPairs]) -> EmbeddedPairs:
+    return EmbeddedPairs(
+        torch.cat([part.images for part in parts]),
+        torch.cat([part.texts for part in parts]),
+        torch.cat([part.foils for part in parts]),
+    )
+
+
+def _everywhere(parts: Sequence[EmbeddedPairs]) -> EmbeddedPairs:
+    here = _joined(parts)
+    return EmbeddedPairs(gathered(here.images), gathered(here.texts), gathered(here.foils))
+
+
+def _go_back(pairs: EmbeddedPairs, leaf: EmbeddedPairs, extra: Tensor | None, engine: Engine) -> None:
+    """From the gradients of the embeddings, and from the losses taken on the part itself, into the towers."""
+    tensors: list[Tensor] = []
+    gradients: list[Tensor | None] = []
+    for tensor, copy in ((pairs.images, leaf.images), (pairs.texts, leaf.texts), (pairs.foils, leaf.foils)):
+        if tensor.requires_grad and copy.grad is not None:
+            tensors.append(tensor)
+            gradients.append(copy.grad)
+    if extra is not None and extra.requires_grad:
+        tensors.append(engine.scaled(extra))
+        gradients.append(None)
+    if tensors:
+        torch.autograd.backward(tensors, gradients)
+
+
+def _random_state(device: torch.device) -> tuple[Tensor, Tensor | None]:
+    on_device = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    return torch.get_rng_state(), on_device
+
+
+@contextmanager
+def _again(state: tuple[Tensor, Tensor | None], device: torch.device, *, is_on: bool) -> Iterator[None]:
+    """Within the `with`, the random numbers that followed a state; after it, those that were to come."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices, enabled=is_on):
+        if is_on:
+            torch.set_rng_state(state[0])
+            if state[1] is not None:
+                torch.cuda.set_rng_state(state[1], device)
+        yield
+
+
+class _Tally:
+    """The losses taken part by part, as shares of their means over all processes, and their numbers."""
+
+    def __init__(self, encoder: TransformersDualEncoder, plan: StepPlan, engine: Engine) -> None:
+        self._encoder, self._plan, self._engine = encoder, plan, engine
+        methods = plan.objective.methods if plan.objective else ()
+        self._valid: dict[Method, float] = dict.fromkeys(methods, 0.0)
+        self._sums = {method: [0.0] * 4 for method in methods}  # over valid captions, as in `Heard`
+        self._pairs = self._foils = self._distilled = 0.0
+
+    def count(self, part: Batch, forward: TextPass | None) -> None:
+        """A part before anything is taken of it."""
+        self._pairs += len(part.captions)
+        self._foils += len(part.foils)
+        if self._plan.objective and forward:
+            found = valid_captions(
+                self._encoder, part.captions, forward.tokens, self._plan.objective, self._plan.candidates
+            )
+            for method, count in found.items():
+                self._valid[method] += count
+
+    def count_everywhere(self) -> None:
+        """After the last part: the counts of all processes."""
+        self._pairs, self._foils, *valid = self._total([self._pairs, self._foils, *self._valid.values()])
+        self._valid = dict(zip(self._valid, valid, strict=True))
+
+    def add(self, part: Batch, embedded: _Embedded) -> Float[Tensor, ""] | None:
+        """What a part adds to the loss; times the processes, as gradients are averaged over them."""
+        plan, images, terms = self._plan, embedded.pairs.images, []
+        if plan.objective:
+            losses = cae.attribution_losses(
+                self._encoder,
+                part.captions,
+                images,
+                objective=plan.objective,
+                candidates=plan.candidates,
+                forward=embedded.forward,
+            )
+            shares = [loss.total / max(self._valid[method], 1.0) for method, loss in losses.items()]
+            terms.append(plan.weight * torch.stack(shares).mean())
+            for method, loss in losses.items():
+                means = (loss.value.item(), loss.object_mean, loss.composition_mean, loss.above)
+                for place, mean in enumerate(means):
+                    self._sums[method][place] += (mean or 0.0) * loss.captions
+        if plan.distillation:
+            with self._engine.autocast():
+                distilled = plan.distillation(images, part.pixels.to(images.device), part.captions)
+            terms.append(plan.distillation_weight * distilled * (len(part.captions) / self._pairs))
+            self._distilled += distilled.item() * len(part.captions)
+        return self._engine.world * torch.stack(terms).sum() if terms else None
+
+    def taken(self, contrastive: float) -> Taken:
+        plan = self._plan
+        everywhere = self._total(
+            [self._distilled, *(number for row in self._sums.values() for number in row)]
+        )
+        heard = {}
+        for place, (method, valid) in enumerate(self._valid.items()):
+            value, *others = (n / max(valid, 1.0) for n in everywhere[1 + 4 * place : 5 + 4 * place])
+            numbers = others if valid else [None] * 3
+            heard[method] = Heard(value, valid / self._pairs, *numbers)
+        distilled = everywhere[0] / self._pairs if plan.distillation else None
+        attribution = sum(one.value for one in heard.values()) / max(len(heard), 1)
+        loss = plan.contrastive * contrastive + plan.weight * attribution
+        loss += plan.distillation_weight * (distilled or 0.0)
+        return Taken(loss, contrastive, heard, distilled, int(self._pairs), int(self._foils))
+
+    def _total(self, numbers: Sequence[float]) -> list[float]:
+        here = torch.tensor(numbers, dtype=torch.float64).to(self._engine.device)
+        return self._engine.total(here).tolist()
