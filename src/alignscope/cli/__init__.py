@@ -12,6 +12,7 @@ from alignscope.cli.audit import audit
 from alignscope.cli.compare import compare
 from alignscope.cli.data import app as data
 from alignscope.cli.evaluate import evaluate
+from alignscope.cli.export import export
 from alignscope.cli.inspect import inspect
 from alignscope.cli.leaks import leaks
 from alignscope.cli.pairs import pairs
@@ -34,6 +35,7 @@ app.command()(attribute)
 app.command()(inspect)
 app.command()(evaluate)
 app.command()(train)
+app.command()(export)
 app.command()(pairs)
 app.command()(leaks)
 app.command()(compare)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor
-from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
+from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer, PreTrainedModel
 
 from alignscope.errors import LengthMismatch
 
@@ -142,8 +142,8 @@ def token_ids(
     return torch.tensor(padded), torch.tensor([len(row) for row in rows])
 
 
-def save(model: CLIPModel, tokenizer: Any, processor: Any, directory: Path) -> None:
-    """Write a directory that `CLIPModel.from_pretrained` and `AutoProcessor` read."""
+def save(model: PreTrainedModel, tokenizer: Any, processor: Any, directory: Path) -> None:
+    """Write a directory that the model's own `from_pretrained` and `AutoProcessor` read."""
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     processor.save_pretrained(directory)

@@ -1,0 +1,29 @@
+"""`alignscope export`: a model in another library's form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from alignscope.cli import options as shared
+
+
+def export(
+    model: shared.Model,
+    out: Annotated[Path, typer.Option(help="directory to write")],
+    form: Annotated[
+        Literal["open_clip", "transformers"], typer.Option(help="which library is to read it")
+    ] = "open_clip",
+    activation: shared.Activation = None,
+    tokenizer: shared.Tokenizer = None,
+    overwrite: shared.Overwrite = False,
+) -> None:
+    """Write MODEL to --out as open_clip or transformers read it, open the copy and compare scores."""
+    import alignscope
+    from alignscope.studies.export import export as write
+
+    opened = alignscope.model(model, activation=activation, tokenizer=tokenizer)
+    found = write(opened, out, form=form, overwrite=overwrite)
+    typer.echo(f"{found.directory.resolve()}: scores differ by {found.difference:.1e} at most")
