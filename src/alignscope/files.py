@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 from alignscope.errors import BadData, UnwritableOutput
 
 Record = TypeVar("Record")
+_ABSENT: Any = object()
 
 
 def as_row(record: Any) -> dict[str, Any]:
@@ -33,6 +34,23 @@ def sha_of(value: Any) -> str:
     """
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=as_row)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:12]
+
+
+def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], place: str = "") -> Iterator[str]:
+    """What is not the same in two nested tables of JSON, entry by entry.
+
+    >>> list(differences({"seed": 1, "heats": {"margin": 0.0}}, {"seed": 1, "heats": {"margin": 0.1}, "old": None}))
+    ['heats.margin: was 0.0, now 0.1', 'old: was absent, now null']
+    """
+    for name in sorted({*found, *wanted}):
+        was, now = found.get(name, _ABSENT), wanted.get(name, _ABSENT)
+        if isinstance(was, Mapping) and isinstance(now, Mapping):
+            yield from differences(was, now, f"{place}{name}.")
+        elif was != now:
+            told = [
+                "absent" if each is _ABSENT else json.dumps(each, ensure_ascii=False) for each in (was, now)
+            ]
+            yield f"{place}{name}: was {told[0]}, now {told[1]}"
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> int:

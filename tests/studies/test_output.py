@@ -59,3 +59,26 @@ def test_one_process_at_a_time(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UnwritableOutput, match="give another --out"), alone(tmp_path / "file"):
         pass
+
+
+def test_another_run_is_refused_with_every_difference(tmp_path):
+    was = {
+        "kind": "train",
+        "recipe": {"seed": 1, "attribution": {"margin": 0.0, "methods": ("gradcam",)}, "lora": None},
+    }
+    now = {
+        "kind": "train",
+        "recipe": {"seed": 1, "attribution": {"margin": 0.1, "methods": ("gradient",)}, "new": "x"},
+    }
+    claim(tmp_path, was)
+    claim(tmp_path, was, resume=True)
+    with pytest.raises(OutputExists) as told:
+        claim(tmp_path, now, resume=True)
+    opening, *lines = str(told.value).split("\n")
+    assert opening.startswith(f"{tmp_path} holds another run (different recipe): resume with the same inputs")
+    assert lines == [
+        "  recipe.attribution.margin: was 0.0, now 0.1",
+        '  recipe.attribution.methods: was ["gradcam"], now ["gradient"]',
+        "  recipe.lora: was null, now absent",
+        '  recipe.new: was absent, now "x"',
+    ]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as EtaColumn
+
+if TYPE_CHECKING:
+    from alignscope.training.metrics import Seen
+
+SECONDS_BETWEEN_LINES = 5.0
 
 
 @contextmanager
@@ -23,3 +30,51 @@ def bars() -> Iterator[Callable[[str, int, int], None]]:
             progress.update(tasks[stage], completed=done, total=total)  # type: ignore[arg-type]
 
         yield show
+
+
+@contextmanager
+def training_bars(*, shown: bool = True) -> Iterator[Callable[[Seen], None]]:
+    """As `bars` for a training, whose newest numbers stand behind the bar.
+
+    Where stderr is no terminal, a line every few seconds and one at the end of each stage.
+    """
+    console = Console(stderr=True, quiet=not shown)
+    if not console.is_terminal:
+        yield _lines(console)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), EtaColumn())
+    numbers = TextColumn("{task.fields[numbers]}", markup=False)
+    with Progress(*columns, numbers, console=console) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def show(seen: Seen) -> None:
+            if seen.stage not in tasks:
+                tasks[seen.stage] = progress.add_task(seen.stage, total=seen.total, numbers="")
+            progress.update(tasks[seen.stage], completed=seen.done, total=seen.total)
+            if seen.numbers:
+                progress.update(tasks[seen.stage], numbers=_told(seen.numbers))
+
+        yield show
+
+
+def _lines(console: Console) -> Callable[[Seen], None]:
+    spoken, known = -SECONDS_BETWEEN_LINES, dict[str, Mapping[str, float]]()
+
+    def show(seen: Seen) -> None:
+        nonlocal spoken
+        known[seen.stage] = {**known.get(seen.stage, {}), **seen.numbers}
+        if seen.done >= seen.total or time.monotonic() - spoken >= SECONDS_BETWEEN_LINES:
+            spoken = time.monotonic()
+            line = f"{seen.stage} {seen.done}/{seen.total}  {_told(known[seen.stage])}"
+            console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
+
+    return show
+
+
+def _told(numbers: Mapping[str, float]) -> str:
+    """Numbers in one line.
+
+    >>> _told({"loss": 2.30259, "lr": 5e-7, "samples/s": 120.0})
+    'loss 2.303  lr 5e-07  samples/s 120'
+    """
+    return "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())

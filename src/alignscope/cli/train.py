@@ -2,22 +2,55 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from alignscope.cli import options as shared
+
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="another value for an entry of the recipe, in TOML: seed=3, attribution.weight=2.0, "
+        "model='\"runs/x/model\"'; may be given again",
+    ),
+]
+
 
 def train(
     recipe: Annotated[str, typer.Argument(help="a TOML file, or the name of one in ./recipes")],
     out: Annotated[Path | None, typer.Option(help="directory of the run; default runs/NAME")] = None,
+    changes: Changes = None,
+    device: shared.Device = "cpu",
     resume: Annotated[bool, typer.Option(help="go on from the last checkpoint in --out")] = False,
-    overwrite: Annotated[bool, typer.Option(help="delete the run in --out first")] = False,
+    overwrite: shared.Overwrite = False,
 ) -> None:
-    """Train the model of RECIPE; the result in OUT/model loads with transformers and `alignscope audit`."""
-    from alignscope.cli.progress import bars
+    """Train the model of RECIPE; the result in OUT/model loads with transformers and `alignscope audit`.
+
+    A recipe with `model` fine-tunes that model, one with `architecture` trains a new one. Paths in RECIPE
+    are relative to the current directory. Several processes share a fine-tuning:
+    `torchrun --nproc-per-node 2 --no-python alignscope train RECIPE`.
+    """
+    from alignscope.cli.progress import training_bars
     from alignscope.studies.training import train_recipe
 
-    with bars() as progress:
-        directory = train_recipe(recipe, out, resume=resume, overwrite=overwrite, progress=progress)
-    typer.echo(f"model: {directory.resolve()}")
+    is_first = os.environ.get("RANK", "0") == "0"
+    with training_bars(shown=is_first) as watch:
+        directory = train_recipe(
+            recipe,
+            out,
+            device=device,
+            changes=changes or (),
+            resume=resume,
+            overwrite=overwrite,
+            command=shlex.join(["alignscope", *sys.argv[1:]]),
+            watch=watch,
+        )
+    if is_first:
+        typer.echo(f"model: {directory.resolve()}")

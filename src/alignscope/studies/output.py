@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alignscope.errors import OutputExists, UnwritableOutput
-from alignscope.files import write_json
+from alignscope.files import differences, write_json
 
 RUN = "run.json"
 
@@ -72,9 +72,10 @@ def claim(
             raise OutputExists(f"{directory} is not empty: give --resume, --overwrite or another --out")
         elif found is not None and found != wanted:
             different = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
+            told = "".join(f"\n  {line}" for line in differences(found, wanted))
             raise OutputExists(
                 f"{directory} holds another run (different {', '.join(different)}): "
-                "resume with the same inputs, or give --overwrite or another --out"
+                f"resume with the same inputs, or give --overwrite or another --out{told}"
             )
         elif found is None:
             raise OutputExists(f"{directory} holds no run to resume (no {RUN}): give another --out")

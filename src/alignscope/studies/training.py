@@ -2,24 +2,74 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 
-from alignscope.studies.embeddings import Progress
-from alignscope.studies.output import claim
-from alignscope.training import recipe as recipes
-from alignscope.training.contrastive import train
+from accelerate import PartialState
+
+from alignscope.errors import BadInput
+from alignscope.files import write_json
+from alignscope.studies.output import RUN, alone, claim
+from alignscope.studies.processes import Processes, processes
+from alignscope.training import contrastive
+from alignscope.training.finetune import finetune
+from alignscope.training.metrics import Seen, Watch, nobody
+from alignscope.training.reading import find, read
+from alignscope.training.recipe import Recipe
 
 
 def train_recipe(
     name: str,
     out: Path | None = None,
     *,
+    device: str = "cpu",
+    changes: Sequence[str] = (),
     resume: bool = False,
     overwrite: bool = False,
-    progress: Progress = lambda stage, done, total: None,
+    command: str = "",
+    watch: Watch = nobody,
 ) -> Path:
-    """Train the recipe found as `name`; returns the directory of the finished model."""
-    recipe = recipes.read(recipes.find(name))
+    """Train the recipe found as `name` with `changes` such as `seed=3`; returns the finished model's directory.
+
+    Only one training works in `out` (default runs/NAME) at a time, and goes on from another's checkpoint only
+    where the whole recipe is the same. Under torchrun every process calls this; the first one claims `out`.
+    """
+    group = _processes(device)
+    recipe = group.first(lambda: read(find(name), changes))
     out = out or Path("runs") / recipe.name
-    claim(out, {"kind": "train", "recipe": recipe.sha}, resume=resume, overwrite=overwrite)
-    return train(recipe, out, resume=resume, progress=progress)
+    if isinstance(recipe, Recipe) and (device != "cpu" or group.world > 1):
+        raise BadInput(
+            f"'{recipe.name}' trains from scratch, on one CPU: got {device} and {group.world} processes; "
+            "leave out --device and torchrun"
+        )
+    identity = {"kind": "train", "recipe": asdict(recipe)}
+    with ExitStack() as held:
+
+        def claim_it() -> None:
+            held.enter_context(alone(out))
+            claim(out, identity, resume=resume, overwrite=overwrite)
+
+        group.first(claim_it)
+        if isinstance(recipe, Recipe):
+            directory = contrastive.train(
+                recipe,
+                out,
+                resume=resume,
+                progress=lambda stage, done, total: watch(Seen(stage, done, total, {})),
+            )
+        else:
+            directory = finetune(recipe, out, device=device, resume=resume, watch=watch)
+        run = {**identity, "identity": identity, "finished": True, "command": command}
+        group.first(lambda: write_json(out / RUN, run))
+    return directory
+
+
+def _processes(device: str) -> Processes:
+    """The processes of this training: where they hold GPUs they meet over nccl, which gradients take too."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        PartialState(cpu=device == "cpu", timeout=timedelta(days=7))
+    return processes()

@@ -1,0 +1,50 @@
+"""What is said on stderr while something runs."""
+
+from __future__ import annotations
+
+import sys
+from io import StringIO
+
+import pytest
+
+from alignscope.cli import progress
+from alignscope.training.metrics import Seen
+
+
+def test_a_training_that_nobody_sees_live_says_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 1.0, 2.0, 4.9, 5.0, 6.0, 7.0, 8.0, 9.0])
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with progress.training_bars() as watch:
+        for step in range(1, 9):
+            now[0] = next(clock)
+            watch(Seen("training", step, 8, {"loss": 4.0 / step, "L[attr]": 0.5} if step % 2 else {}))
+    assert capsys.readouterr().err.splitlines() == [
+        "training 1/8  loss 4  L[attr] 0.5",
+        "training 5/8  loss 0.8  L[attr] 0.5",
+        "training 8/8  loss 0.5714  L[attr] 0.5",
+    ]
+
+
+def test_other_processes_say_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.training_bars(shown=False) as watch:
+        watch(Seen("training", 1, 1, {"loss": 4.0}))
+    assert capsys.readouterr().err == ""
+
+
+def test_on_a_terminal_the_numbers_stand_behind_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = StringIO()
+    monkeypatch.setattr(heard, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", heard)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TERM", "xterm")
+    with progress.training_bars() as watch:
+        watch(Seen("training", 1, 4, {"loss": 3.25, "L[attr]": 0.5}))
+        watch(Seen("training", 2, 4))
+        watch(Seen("validation", 1, 1, {"recall@1": 0.5}))
+    last = heard.getvalue().rsplit("training", 1)[1]
+    assert "2/4" in last
+    assert "loss 3.25  L[attr] 0.5" in last
+    assert "recall@1 0.5" in last
