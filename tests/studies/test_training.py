@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,10 +79,11 @@ def test_nothing_is_claimed_for_a_wrong_recipe(
     assert not (tmp_path / "runs").exists()
 
 
-def test_training_from_scratch_knows_one_cpu(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [{"device": "cuda"}, {"workers": 2}, {"tensorboard": True}], ids=str)
+def test_training_from_scratch_knows_one_process_on_the_cpu(tmp_path: Path, asked: dict[str, Any]) -> None:
     scratch = str(Path(__file__).parents[2] / "recipes" / "tiny-clip.toml")
-    with pytest.raises(BadInput, match="on one CPU: got cuda and 1 process"):
-        train_recipe(scratch, tmp_path / "run", device="cuda")
+    with pytest.raises(BadInput, match="one process on the CPU: leave out --device"):
+        train_recipe(scratch, tmp_path / "run", **asked)
     assert not (tmp_path / "run").exists()
 
 

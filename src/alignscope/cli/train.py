@@ -24,10 +24,14 @@ Changes = Annotated[
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="a TOML file, or the name of one in ./recipes")],
+    recipe: Annotated[
+        str, typer.Argument(help="a TOML file, or the name of one in ./recipes such as paper-b/ft")
+    ],
     out: Annotated[Path | None, typer.Option(help="directory of the run; default runs/NAME")] = None,
     changes: Changes = None,
     device: shared.Device = "cpu",
+    workers: Annotated[int, typer.Option(help="processes that read images beside the training", min=0)] = 0,
+    tensorboard: Annotated[bool, typer.Option(help="curves for TensorBoard in OUT/tensorboard")] = False,
     resume: Annotated[bool, typer.Option(help="go on from the last checkpoint in --out")] = False,
     overwrite: shared.Overwrite = False,
 ) -> None:
@@ -47,6 +51,8 @@ def train(
             out,
             device=device,
             changes=changes or (),
+            workers=workers,
+            tensorboard=tensorboard,
             resume=resume,
             overwrite=overwrite,
             command=shlex.join(["alignscope", *sys.argv[1:]]),

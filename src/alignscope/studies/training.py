@@ -28,6 +28,8 @@ def train_recipe(
     *,
     device: str = "cpu",
     changes: Sequence[str] = (),
+    workers: int = 0,
+    tensorboard: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     command: str = "",
@@ -36,15 +38,16 @@ def train_recipe(
     """Train the recipe found as `name` with `changes` such as `seed=3`; returns the finished model's directory.
 
     Only one training works in `out` (default runs/NAME) at a time, and goes on from another's checkpoint only
-    where the whole recipe is the same. Under torchrun every process calls this; the first one claims `out`.
+    where the whole recipe is the same. `workers` processes read images. Under torchrun every process calls
+    this, and the first one claims `out`.
     """
     group = _processes(device)
     recipe = group.first(lambda: read(find(name), changes))
     out = out or Path("runs") / recipe.name
-    if isinstance(recipe, Recipe) and (device != "cpu" or group.world > 1):
+    if isinstance(recipe, Recipe) and (device != "cpu" or workers or tensorboard or group.world > 1):
         raise BadInput(
-            f"'{recipe.name}' trains from scratch, on one CPU: got {device} and {group.world} processes; "
-            "leave out --device and torchrun"
+            f"'{recipe.name}' trains from scratch, which takes one process on the CPU: leave out --device, "
+            "--workers, --tensorboard and torchrun"
         )
     identity = {"kind": "train", "recipe": asdict(recipe)}
     with ExitStack() as held:
@@ -62,7 +65,15 @@ def train_recipe(
                 progress=lambda stage, done, total: watch(Seen(stage, done, total, {})),
             )
         else:
-            directory = finetune(recipe, out, device=device, resume=resume, watch=watch)
+            directory = finetune(
+                recipe,
+                out,
+                device=device,
+                workers=workers,
+                resume=resume,
+                tensorboard=tensorboard,
+                watch=watch,
+            )
         run = {**identity, "identity": identity, "finished": True, "command": command}
         group.first(lambda: write_json(out / RUN, run))
     return directory
