@@ -47,17 +47,17 @@ class Objective:
     unit: `token` takes a side's mean over tokens (the paper), `word` over words, whose tokens add up.
     margin: by how much composition has to exceed objects, in the unit of the heat; 0 in the paper.
     trains_image: whether the gradient reaches the image embeddings; never under `perturbation` (eq. 9).
+    heats: options of the methods; not normalised, for the paper speaks of no sum.
     units: under `perturbation`, at most so many words of each side of a caption are replaced, drawn by
         caption and the seed of `heats`; 0: all (sheet B.3 suggests 1 as the cheap form).
-    heats: options of the methods; not normalised, for the paper speaks of no sum.
     """
 
     methods: tuple[Method, ...] = ("gradcam",)
     unit: Unit = "token"
     margin: float = 0.0
     trains_image: bool = True
-    units: int = 0
     heats: Options = AS_THEY_ARE
+    units: int = 0
 
     def __post_init__(self) -> None:
         if not self.methods or len(set(self.methods)) < len(self.methods):
@@ -170,6 +170,10 @@ def attribution_losses(
         raise LengthMismatch(
             f"a forward of {len(forward.tokens.ids)} texts for {len(captions)} captions: "
             "wanted the one that `text_forward` made of them"
+        )
+    if torch.is_grad_enabled() and not forward.has_graph:
+        raise BadInput(
+            "a forward made without gradients for a loss with them: call both under `torch.no_grad` or neither"
         )
     images = image_embeddings if objective.trains_image else image_embeddings.detach()
     with without_autocast():
