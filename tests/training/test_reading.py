@@ -192,6 +192,7 @@ WORLD = f'{{ kind = "world", register = {SAYS}, images = 500 }}'
 CONTRADICTIONS = {
     "neither length": ("", ("steps=0",), "epochs = 0 with steps = 0: wanted exactly one"),
     "warm-up": ("", ("warmup=101",), "warmup = 101 with steps = 100: wanted no more"),
+    "matched after the end": ("", ("warmup=100", "attribution.ratio=1"), "warmup = 100 with steps = 100 with [attr"),
     "a stream by epochs": (f"data = {SHARDS}", ("steps=0", "epochs=2"), "[data] kind = 'shards' with steps = 0: "),
     "full of a stream": (f"data = {SHARDS}", ("negatives.form='full'",), "[negatives] form = 'full' with [data] kind"),
     "own of a stream": (f"data = {SHARDS}", ("negatives.source='own'",), "[negatives] source = 'own' with [data]"),

@@ -73,6 +73,11 @@ FINE_TUNING = (
         "steps: nobody knows how many samples a stream has",
     ),
     _rule("warmup steps", lambda warmup, steps: steps <= 0 or warmup <= steps, "no more warm-up than steps"),
+    _rule(
+        "warmup steps attribution.weight",
+        lambda warmup, steps, weight: weight != "matched" or steps <= 0 or warmup != steps,
+        "a number as weight, or steps after the warm-up, in which it is matched",
+    ),
     _rule("micro_batch batch", lambda part, batch: part <= batch, "parts no larger than the batch"),
     _rule("batch data.images", lambda batch, n: isinstance(n, str) or batch <= n, "at most as many as images"),
     _rule(
