@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import torch
 from einops import einsum
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from alignscope.attribution.options import DEFAULTS, Options
@@ -18,7 +18,7 @@ from alignscope.attribution.tokens import TextPass
 from alignscope.attribution.words import Heats, Unheard, merged
 from alignscope.errors import BadInput
 from alignscope.language.replacements import Candidates, Perturbed, left_out, replaced
-from alignscope.models.protocols import DualEncoder
+from alignscope.models.protocols import DualEncoder, Tokens
 from alignscope.records import Caption
 
 BATCH = 256
@@ -120,10 +120,28 @@ def _encoded(model: DualEncoder, texts: Sequence[str], *, create_graph: bool) ->
     """Embeddings of texts, each distinct one computed once; on the graph where they are trained through."""
     if not create_graph:
         return model.encode_texts(texts, batch_size=BATCH)
-    distinct = sorted(set(texts), key=lambda text: (len(text), text))
+    distinct = list(dict.fromkeys(texts))
     place = {text: at for at, text in enumerate(distinct)}
+    tokens = model.tokens(distinct)
+    order = tokens.mask.sum(dim=-1).argsort(stable=True)
     batches = [
-        model.embed_tokens(model.tokens(distinct[start : start + BATCH]))
-        for start in range(0, len(distinct), BATCH)
+        model.embed_tokens(_rows(tokens, rows, is_trimmed=model.traits.trims_padding))
+        for rows in order.split(BATCH)
     ]
-    return torch.cat(batches)[[place[text] for text in texts]]
+    back = order.argsort()[torch.tensor([place[text] for text in texts])]
+    return torch.cat(batches)[back]
+
+
+def _rows(tokens: Tokens, rows: Int[Tensor, " row"], *, is_trimmed: bool) -> Tokens:
+    """Some texts of a batch, without the padding that all of them have."""
+    mask = tokens.mask[rows]
+    width = int(mask.sum(dim=-1).max()) if is_trimmed else mask.shape[1]
+    chosen = rows.tolist()
+    return Tokens(
+        tokens.ids[rows, :width],
+        mask[:, :width],
+        tokens.readout[rows],
+        tuple(tokens.offsets[row][:width] for row in chosen),
+        tuple(tokens.lengths[row] for row in chosen),
+        tuple(tokens.unheard[row] for row in chosen) if tokens.unheard else (),
+    )

@@ -11,6 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from alignscope.language.edits import cased_as
 from alignscope.records import Caption, Word, WordClass
@@ -25,6 +26,16 @@ class Candidates:
     """The words of each class that may stand in for one another, in lower case and sorted."""
 
     words: Mapping[WordClass, tuple[str, ...]]
+
+    @cached_property
+    def places(self) -> Mapping[WordClass, Mapping[str, list[int]]]:
+        """Where each word stands among those of its class."""
+        found: dict[WordClass, dict[str, list[int]]] = {}
+        for concept, words in self.words.items():
+            own = found.setdefault(concept, {})
+            for place, word in enumerate(words):
+                own.setdefault(word, []).append(place)
+        return found
 
 
 @dataclass(frozen=True)
@@ -74,16 +85,30 @@ def replaced(
     for place, word in enumerate(caption.words):
         if word.word_class not in CONCEPTS:
             continue
-        others = [text for text in available.words.get(word.word_class, ()) if text not in said]
+        words, places = available.words.get(word.word_class, ()), available.places.get(word.word_class, {})
+        taken = sorted(at for text in said for at in places.get(text, ()))
+        others = range(len(words) - len(taken))
         if not others:
             alone.append(place)
             continue
         draw = random.Random(f"{seed}/{caption.text}/{place}")
-        chosen: list[str] = []
+        chosen: list[int] = []
         while len(chosen) < draws:
             chosen += draw.sample(others, min(len(others), draws - len(chosen)))
-        perturbed += [Perturbed(place, _with(caption, word, cased_as(word.text, new))) for new in chosen]
+        new = [cased_as(word.text, words[_skipping(taken, at)]) for at in chosen]
+        perturbed += [Perturbed(place, _with(caption, word, one)) for one in new]
     return perturbed, alone
+
+
+def _skipping(taken: Sequence[int], at: int) -> int:
+    """The place of the `at`th that is not taken; `taken` is sorted.
+
+    >>> [_skipping([0, 2], at) for at in range(3)]
+    [1, 3, 4]
+    """
+    for place in taken:
+        at += place <= at
+    return at
 
 
 def left_out(caption: Caption) -> list[Perturbed]:
