@@ -99,7 +99,8 @@ def checkpoint_gradients(model: Any, trains: Trains, *, reads_maps: bool) -> Non
                 f"{type(tower).__name__} has no gradient checkpointing: leave `gradient_checkpointing` out "
                 "and lower `micro_batch` instead"
             )
-        tower.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        renamed = getattr(tower, "activation_checkpointing_enable", None)  # of late versions of transformers
+        (renamed or tower.gradient_checkpointing_enable)({"use_reentrant": False})
 
 
 @dataclass(frozen=True)
