@@ -24,10 +24,12 @@ BENCHMARKS = Registry(
         "sts-b": f"{ROOM}.similarity:STS_B",
         "sick-r": f"{ROOM}.similarity:SICK_R",
         "world": f"{ROOM}.world:WORLD",
+        "world-similarity": f"{ROOM}.world_similarity:WORLD_SIMILARITY",
+        "world-paraphrases": f"{ROOM}.world_similarity:WORLD_PARAPHRASES",
         "pairs": f"{ROOM}.world:PAIRS",
     },
 )
 SUITES: dict[str, tuple[str, ...]] = {
-    "composition": tuple(name for name in BENCHMARKS if name not in ("world", "pairs"))
+    "composition": tuple(name for name in BENCHMARKS if name != "pairs" and not name.startswith("world"))
 }
 """Several benchmarks under one name: the evaluation of paper B."""

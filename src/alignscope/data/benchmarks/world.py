@@ -20,13 +20,13 @@ PAIRS_FILE, MARK = "pairs.jsonl", "world.json"
 
 def read(annotations: Path) -> Iterator[Question | Problem]:
     """A question per foil, called KIND/ITEM, a second foil of the same kind KIND/ITEM@foil-2."""
-    for line in stream_pairs(_pairs_file(annotations)):
+    for line in stream_pairs(pairs_file(annotations)):
         yield from line.problems
         for item in line.items:
             yield from _questions(item)
 
 
-def _pairs_file(annotations: Path) -> Path:
+def pairs_file(annotations: Path) -> Path:
     """The file of pairs in a folder; a world that was not exported to its end is refused."""
     if not annotations.is_dir():
         return annotations
