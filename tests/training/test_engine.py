@@ -67,6 +67,13 @@ def test_an_update_clips_moves_and_forgets(max_norm: float, moved: list[float]) 
     assert weight.grad is None
 
 
+def test_a_gradient_that_is_no_number_moves_nothing() -> None:
+    weight, optimizer = quadratic()
+    (weight.square().sum() * math.nan).backward()
+    assert math.isnan(Engine(cpu=True).update(optimizer, max_norm=1.0))
+    assert weight.tolist() == [3.0, 4.0]
+
+
 def test_losses_are_scaled_and_gradients_scaled_back() -> None:
     """The scaler that accelerate makes on a GPU, here on the CPU; a step that overflows is left out."""
     engine = Engine(cpu=True)

@@ -86,8 +86,7 @@ def test_it_is_one_backward_of_the_sum(kind: str, request: pytest.FixtureRequest
         assert (one.object_mean, one.composition_mean, one.above) == pytest.approx(numbers, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", cases.CASES)
-@pytest.mark.parametrize("micro_batch", [1, 2])
+@pytest.mark.parametrize(("name", "micro_batch"), [*((name, 2) for name in cases.CASES), ("all", 1)])
 def test_parts_give_the_gradients_of_the_whole(
     name: str, micro_batch: int, request: pytest.FixtureRequest, engine: Engine
 ) -> None:

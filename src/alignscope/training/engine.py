@@ -5,10 +5,10 @@ from __future__ import annotations
 import atexit
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from typing import Literal, TypeVar, final
+from typing import Any, Literal, TypeVar, final
 
 import torch
 from accelerate import Accelerator
@@ -94,7 +94,7 @@ class Engine:
     def update(self, optimizer: torch.optim.Optimizer, *, max_norm: float = 0.0) -> float:
         """Average, clip, move and forget the gradients; returns their norm before clipping.
 
-        Under fp16 a norm that is not finite means the step was left out and the loss scale lowered.
+        A norm that is not finite means that no weight has moved; under fp16 the loss scale was lowered.
         """
         scaler = self._accelerator.scaler
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -102,13 +102,31 @@ class Engine:
         if scaler is not None:
             scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(parameters, max_norm or math.inf).item()
-        if scaler is None:
-            optimizer.step()
-        else:
+        if scaler is not None:
             scaler.step(optimizer)
             scaler.update()
+        elif math.isfinite(norm):
+            optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return norm
+
+    def state(self) -> dict[str, Any]:
+        """What a run that goes on needs beside weights and optimizer: under fp16 how the loss is scaled."""
+        scaler = self._accelerator.scaler
+        return {} if scaler is None else scaler.state_dict()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` gave."""
+        if self._accelerator.scaler is not None:
+            self._accelerator.scaler.load_state_dict(dict(state))
+
+    def everyone(self, found: Sequence[Made]) -> list[Made]:
+        """What all processes found, in the order of ranks."""
+        if self.world == 1:
+            return list(found)
+        box: list[Sequence[Made]] = [()] * self.world
+        distributed.all_gather_object(box, found)
+        return [one for part in box for one in part]
 
     def total(self, values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Sum over processes, without a graph."""

@@ -115,7 +115,9 @@ def objective_of(plan: AttributionPlan, *, seed: int) -> Objective:
         normalize=plan.normalize,
         seed=seed,
     )
-    return Objective(plan.methods, plan.unit, plan.margin, plan.trains_image, heats)
+    return Objective(
+        plan.methods, unit=plan.unit, margin=plan.margin, trains_image=plan.trains_image, heats=heats
+    )
 
 
 def backward(encoder: TransformersDualEncoder, batch: Batch, plan: StepPlan, engine: Engine) -> Taken:
@@ -135,6 +137,7 @@ def backward(encoder: TransformersDualEncoder, batch: Batch, plan: StepPlan, eng
         kept.append(embedded if at_once else None)
         if len(leaves) <= len(own):
             tally.count(part, embedded.forward)
+        del embedded
     contrastive = _contrastive(encoder, leaves[: len(own)], leaves[len(own) :], plan)
     if plan.contrastive:
         engine.scaled(plan.contrastive * contrastive).backward()
@@ -144,7 +147,8 @@ def backward(encoder: TransformersDualEncoder, batch: Batch, plan: StepPlan, eng
             embedded = kept[number] or _embed(encoder, part, objectives[number], engine)
             extra = tally.add(part, embedded) if number < len(own) else None
             _go_back(embedded.pairs, leaves[number], extra, engine)
-        kept[number] = None  # its graph is used up
+        kept[number] = None
+        del embedded, extra  # the graph is used up
     return tally.taken(contrastive.item())
 
 
