@@ -21,10 +21,20 @@ def test_a_training_that_nobody_sees_live_says_a_line_now_and_then(
         for step in range(1, 9):
             now[0] = next(clock)
             watch(Seen("training", step, 8, {"loss": 4.0 / step, "L[attr]": 0.5} if step % 2 else {}))
+        watch(Seen("training", 8, 8, {"loss": 0.5}))
+        for recall in (0.25, 0.5):  # a stage that comes twice
+            watch(Seen("validation", 1, 2))
+            watch(Seen("validation", 2, 2))
+            watch(Seen("validation", 2, 2, {"recall@1": recall}))
+        now[0] += 5.0
+        watch(Seen("validation", 1, 2))
     assert capsys.readouterr().err.splitlines() == [
         "training 1/8  loss 4  L[attr] 0.5",
         "training 5/8  loss 0.8  L[attr] 0.5",
-        "training 8/8  loss 0.5714  L[attr] 0.5",
+        "training 8/8  loss 0.5  L[attr] 0.5",
+        "validation 2/2  recall@1 0.25",
+        "validation 2/2  recall@1 0.5",
+        "validation 1/2",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -36,7 +37,7 @@ def bars() -> Iterator[Callable[[str, int, int], None]]:
 def training_bars(*, shown: bool = True) -> Iterator[Callable[[Seen], None]]:
     """As `bars` for a training, whose newest numbers stand behind the bar.
 
-    Where stderr is no terminal, a line every few seconds and one at the end of each stage.
+    Where stderr is no terminal, a line every few seconds and one with the last numbers of each stage.
     """
     console = Console(stderr=True, quiet=not shown)
     if not console.is_terminal:
@@ -58,14 +59,19 @@ def training_bars(*, shown: bool = True) -> Iterator[Callable[[Seen], None]]:
 
 
 def _lines(console: Console) -> Callable[[Seen], None]:
-    spoken, known = -SECONDS_BETWEEN_LINES, dict[str, Mapping[str, float]]()
+    spoken = -SECONDS_BETWEEN_LINES
+    known: dict[str, Seen] = {}
 
     def show(seen: Seen) -> None:
         nonlocal spoken
-        known[seen.stage] = {**known.get(seen.stage, {}), **seen.numbers}
-        if seen.done >= seen.total or time.monotonic() - spoken >= SECONDS_BETWEEN_LINES:
+        before = known.get(seen.stage, seen)
+        begins_anew = seen.done < before.done
+        numbers = seen.numbers if begins_anew else {**before.numbers, **seen.numbers}
+        known[seen.stage] = replace(seen, numbers=numbers)
+        is_end = seen.done >= seen.total and seen.numbers
+        if is_end or time.monotonic() - spoken >= SECONDS_BETWEEN_LINES:
             spoken = time.monotonic()
-            line = f"{seen.stage} {seen.done}/{seen.total}  {_told(known[seen.stage])}"
+            line = f"{seen.stage} {seen.done}/{seen.total}  {_told(numbers)}"
             console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
 
     return show
