@@ -67,8 +67,8 @@ def test_at_first_adapters_change_nothing_and_alone_move(encoder: TransformersDu
 @pytest.mark.parametrize(("trains", "tower"), [("text", "text_model"), ("image", "vision_model")])
 def test_only_the_trained_tower_has_adapters(encoder: TransformersDualEncoder, trains: str, tower: str):
     with_adapters(encoder, PLAN, trains=trains)
-    found = {n.partition(".")[0] for n, _ in encoder.model.named_parameters() if "lora_" in n}
-    assert found == {tower}
+    found = {n.partition(".")[0] for n, p in encoder.model.named_parameters() if p.requires_grad}
+    assert found == ({tower, "logit_scale"} if trains == "text" else {tower})
 
 
 def test_folded_in_the_embeddings_stay_and_the_weights_are_the_update_by_hand(
@@ -152,6 +152,8 @@ def test_siglip_too_and_what_cannot_be_is_told(
     siglip = load(tiny_siglip_dir)
     before = siglip.encode_texts(TEXTS)
     moved(siglip, with_adapters(siglip, PLAN))
+    names = {n for n, p in siglip.model.named_parameters() if p.requires_grad and "lora_" not in n}
+    assert names == {"logit_scale", "logit_bias"}
     now = siglip.encode_texts(TEXTS)
     assert (now - before).abs().max() > 1e-4
     assert (merged(siglip).encode_texts(TEXTS) - now).abs().max() < 1e-5

@@ -1,9 +1,9 @@
 """Low-rank adapters in the attention of a dual encoder (Hu et al. 2021, section 4.1), by `peft`.
 
-A projection W of the trained towers becomes W + (alpha / rank) B A, where only A and B move and B begins at
-zero; so does the score's scale, as in every fine-tuning here. The modules stay where they were, so that maps,
-gradients and traits are found as before. All four projections get adapters; the paper's experiments give them
-to query and value.
+A projection W of the trained towers becomes W + (alpha / rank) B A, where B begins at zero. A and B move, and with
+the text tower the scale and bias of the score, as in every fine-tuning here. The modules stay where they were, so
+that maps, gradients and traits are found as before. All four projections get adapters; the paper's experiments give
+them to query and value.
 """
 
 from __future__ import annotations
@@ -55,9 +55,10 @@ def with_adapters(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         peft.inject_adapter_in_model(config, model)
-    scale = model.get_parameter(family(model.config.model_type).scale)
+    kind = family(model.config.model_type)
+    score = () if trains == "image" else (kind.scale, kind.bias)  # which move with the text side
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(ADAPTERS in name or parameter is scale)
+        parameter.requires_grad_(ADAPTERS in name or name in score)
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
