@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from alignscope.data import images as images_module
-from alignscope.data.images import ImageFolder, open_image
+from alignscope.data.images import ImageFolder, decode_image, open_image
 from alignscope.errors import BadData, BadImage
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -362,3 +362,16 @@ def test_no_folder_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(BadData, match="got a file, wanted a directory of images"):
         ImageFolder(tmp_path / "file")
+
+
+def test_bytes_are_decoded_as_their_file_is(tmp_path: Path):
+    buffer = io.BytesIO()
+    Image.new("RGBA", (3, 2), (0, 0, 0, 0)).save(buffer, "png")
+    (tmp_path / "a.png").write_bytes(buffer.getvalue())
+    opened, decoded = open_image(tmp_path / "a.png"), decode_image(buffer.getvalue(), "a.tar/a.png")
+    assert decoded.image.tobytes() == opened.image.tobytes() == b"\xff" * 18
+    assert decoded.notes == opened.notes == ("transparency put on white",)
+    for content, said in ((b"", "zero bytes"), (b"text", "4 bytes beginning with b'text'")):
+        with pytest.raises(BadImage, match=f"^a.tar/a.png: got {said}") as caught:
+            decode_image(content, "a.tar/a.png")
+        assert "0x" not in str(caught.value)

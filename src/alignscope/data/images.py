@@ -74,9 +74,10 @@ def _opened(file: Path | io.BytesIO, name: str, there: Callable[[], str], max_pi
         except BadImage:
             raise
         except Exception as error:
+            what = str(error).replace(repr(file), repr(name))  # no address of memory
             raise BadImage(
                 f"{name}: got {there()} that does not decode "
-                f"({type(error).__name__}: {error}); wanted a whole image; replace the file or leave it out"
+                f"({type(error).__name__}: {what}); wanted a whole image; replace the file or leave it out"
             ) from error
     said = dict.fromkeys(
         f"decoder warned: {one.message}" for one in heard if not issubclass(one.category, DeprecationWarning)
