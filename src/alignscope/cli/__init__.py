@@ -17,6 +17,7 @@ from alignscope.cli.inspect import inspect
 from alignscope.cli.leaks import leaks
 from alignscope.cli.pairs import pairs
 from alignscope.cli.report import report
+from alignscope.cli.reproduce import app as reproduce
 from alignscope.cli.train import train
 from alignscope.cli.verify import verify
 from alignscope.cli.world import app as world
@@ -41,6 +42,7 @@ app.command()(leaks)
 app.command()(compare)
 app.command()(verify)
 app.command()(report)
+app.add_typer(reproduce, name="reproduce", help="The studies of the papers, each one command.")
 app.add_typer(data, name="data", help="Benchmarks and their files.")
 app.add_typer(world, name="world", help="The built-in world.")
 
