@@ -25,7 +25,7 @@ from alignscope.models.dual.encoder import TransformersDualEncoder
 from alignscope.models.dual.families import family
 from alignscope.records import Caption
 from alignscope.training import cae
-from alignscope.training.cae import Objective
+from alignscope.training.cae import AttributionLoss, Objective
 from alignscope.training.engine import Engine
 from alignscope.training.gathering import gathered
 from alignscope.training.losses import EmbeddedPairs, hard_negative_loss, sigmoid_loss
@@ -124,19 +124,18 @@ def backward(encoder: TransformersDualEncoder, batch: Batch, plan: StepPlan, eng
     """Add a step's gradients to `.grad`, to be averaged over processes; `batch` is this process's share."""
     own = _split(batch, plan.micro_batch)
     parts = own if batch.neighbours is None else [*own, *_split(batch.neighbours, plan.micro_batch)]
-    objectives = [plan.objective if number < len(own) else None for number in range(len(parts))]
     at_once = len(own) == 1
     states, leaves = [], []
     kept: list[_Embedded | None] = []
     tally = _Tally(encoder, plan, engine)
-    for part, objective in zip(parts, objectives, strict=True):
+    for number, part in enumerate(parts):
         states.append(_random_state(engine.device))
         with torch.set_grad_enabled(at_once):
-            embedded = _embed(encoder, part, objective, engine)
+            embedded = _embed(encoder, part, plan.objective if number < len(own) else None, engine)
+            if number < len(own):
+                tally.count(part, embedded, has_graph=at_once)
         leaves.append(_leaf(embedded.pairs))
         kept.append(embedded if at_once else None)
-        if len(leaves) <= len(own):
-            tally.count(part, embedded.forward)
         del embedded
     contrastive = _contrastive(encoder, leaves[: len(own)], leaves[len(own) :], plan)
     if plan.contrastive:
@@ -144,7 +143,8 @@ def backward(encoder: TransformersDualEncoder, batch: Batch, plan: StepPlan, eng
     tally.count_everywhere()
     for number, part in enumerate(parts):
         with _again(states[number], engine.device, is_on=not at_once):
-            embedded = kept[number] or _embed(encoder, part, objectives[number], engine)
+            objective = plan.objective if number < len(own) else None
+            embedded = kept[number] or _embed(encoder, part, objective, engine)
             extra = tally.add(part, embedded) if number < len(own) else None
             _go_back(embedded.pairs, leaves[number], extra, engine)
         kept[number] = None
@@ -295,17 +295,23 @@ class _Tally:
         self._valid: dict[Method, float] = dict.fromkeys(methods, 0.0)
         self._sums = {method: [0.0] * 4 for method in methods}  # over valid captions, as in `Heard`
         self._pairs = self._foils = self._distilled = 0.0
+        self._kept: Mapping[Method, AttributionLoss] | None = None
 
-    def count(self, part: Batch, forward: TextPass | None) -> None:
-        """A part before anything is taken of it."""
+    def count(self, part: Batch, embedded: _Embedded, *, has_graph: bool) -> None:
+        """A part before it goes backward; its losses are taken now where their graph can stay."""
         self._pairs += len(part.captions)
         self._foils += len(part.foils)
-        if self._plan.objective and forward:
-            found = valid_captions(
-                self._encoder, part.captions, forward.tokens, self._plan.objective, self._plan.candidates
-            )
-            for method, count in found.items():
-                self._valid[method] += count
+        objective, forward = self._plan.objective, embedded.forward
+        if objective is None or forward is None:
+            return
+        if has_graph:
+            self._kept = self._losses(part, embedded)
+            found: Mapping[Method, int] = {method: loss.captions for method, loss in self._kept.items()}
+        else:
+            candidates = self._plan.candidates
+            found = valid_captions(self._encoder, part.captions, forward.tokens, objective, candidates)
+        for method, count in found.items():
+            self._valid[method] += count
 
     def count_everywhere(self) -> None:
         """After the last part: the counts of all processes."""
@@ -316,14 +322,7 @@ class _Tally:
         """What a part adds to the loss; times the processes, as gradients are averaged over them."""
         plan, images, terms = self._plan, embedded.pairs.images, []
         if plan.objective:
-            losses = cae.attribution_losses(
-                self._encoder,
-                part.captions,
-                images,
-                objective=plan.objective,
-                candidates=plan.candidates,
-                forward=embedded.forward,
-            )
+            losses, self._kept = self._kept or self._losses(part, embedded), None
             shares = [loss.total / max(self._valid[method], 1.0) for method, loss in losses.items()]
             terms.append(plan.weight * torch.stack(shares).mean())
             for method, loss in losses.items():
@@ -336,6 +335,17 @@ class _Tally:
             terms.append(plan.distillation_weight * distilled * (len(part.captions) / self._pairs))
             self._distilled += distilled.item() * len(part.captions)
         return self._engine.world * torch.stack(terms).sum() if terms else None
+
+    def _losses(self, part: Batch, embedded: _Embedded) -> Mapping[Method, AttributionLoss]:
+        assert self._plan.objective is not None
+        return cae.attribution_losses(
+            self._encoder,
+            part.captions,
+            embedded.pairs.images,
+            objective=self._plan.objective,
+            candidates=self._plan.candidates,
+            forward=embedded.forward,
+        )
 
     def taken(self, contrastive: float) -> Taken:
         plan = self._plan
