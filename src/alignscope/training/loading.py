@@ -273,11 +273,7 @@ class _Reader:
 
     def _stacked(self, job: _Job, rows: Sequence[tuple[int, _Row]], part: str) -> Batch:
         """Rows as one batch, with wrong captions of all pairs."""
-        foils = [
-            foil
-            for number, row in rows
-            for foil in self._foils(job, row.sample, self._random(part, job.step, number))
-        ]
+        foils = [foil for number, row in rows for foil in self._foils(job, row.sample, number, part)]
         empty = torch.zeros(0, 3, *self.transform.transform.size)
         return Batch(
             torch.stack([row.pixels for _, row in rows]) if rows else empty,
@@ -286,18 +282,25 @@ class _Reader:
             tuple(foils),
         )
 
-    def _foils(self, job: _Job, sample: Sample, random: Random) -> list[str]:
-        """Some of a caption's wrong captions, drawn by chance; fewer where there are not so many."""
+    def _foils(self, job: _Job, sample: Sample, number: int, part: str) -> list[str]:
+        """Some of a caption's wrong captions, drawn by chance; fewer where there are not so many.
+
+        Made ones are of kinds in an order of chance, at most one of each, and the same within an epoch.
+        """
         plan = self.negatives
         if plan is None:
             return []
-        texts = list(sample.foils)
-        if plan.source == "made":
-            assert self.candidates is not None
-            seed = Random(f"{self.seed}/{job.epoch}").getrandbits(32)
-            made = hard_negatives(sample.caption, self.candidates, kinds=plan.kinds, seed=seed)
-            texts = [foil.text for foil in made]
-        return random.sample(texts, min(plan.each, len(texts)))
+        random = self._random(part, job.step, number)
+        if plan.source == "own":
+            return random.sample(sample.foils, min(plan.each, len(sample.foils)))
+        assert self.candidates is not None
+        seed, made = Random(f"{self.seed}/{job.epoch}").getrandbits(32), dict[str, None]()
+        for kind in random.sample(plan.kinds, len(plan.kinds)):
+            if len(made) == plan.each:
+                break
+            found = hard_negatives(sample.caption, self.candidates, kinds=(kind,), seed=seed)
+            made |= dict.fromkeys(foil.text for foil in found)
+        return list(made)
 
     def _random(self, what: str, step: int, number: int) -> Random:
         return Random(f"{self.seed}/{what}/{step}/{number}")
