@@ -87,5 +87,5 @@ def test_a_loss_that_is_no_number_stops_the_run(small, tmp_path, monkeypatch):
 
 def test_another_recipe_is_refused_with_the_difference(small, whole, tmp_path):
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
-    with pytest.raises(BadData, match="seed was 0, is 1"):
+    with pytest.raises(BadData, match="seed: was 0, now 1"):
         contrastive.train(replace(small, seed=1), tmp_path, resume=True)

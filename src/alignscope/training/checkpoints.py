@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from alignscope.errors import BadData, CheckpointError, OutputExists, UnwritableOutput
-from alignscope.files import sha_of
+from alignscope.files import differences, sha_of
 
 FOLDER = "checkpoints"
 WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "optimizer.pt", "state.json"
@@ -51,8 +51,8 @@ class Position:
     seconds: float = 0.0
     weight: float | None = None  # lambda, once it is fixed
     best: Best | None = None
-    unreadable: Mapping[str, str] = field(default_factory=dict)  # image -> why
     tried: int = 0  # images opened
+    unreadable: int = 0  # of these
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def load(path: Path, *, recipe: Mapping[str, Any], data: str = "") -> Checkpoint
         raise CheckpointError(f"{path} cannot be read as a checkpoint ({_reason(error)}): {anew}") from None
     if torn or path.name != at(path, position.step).name:
         raise CheckpointError(f"{path}: its {STATE} was changed after it was written: {anew}")
-    changes = differences(position.recipe, recipe)
+    changes = list(differences(position.recipe, json.loads(json.dumps(recipe))))
     if changes:
         raise BadData(
             f"{path} was made by another recipe ({'; '.join(changes)}): resume with the recipe that began the "
@@ -152,23 +152,6 @@ def load(path: Path, *, recipe: Mapping[str, Any], data: str = "") -> Checkpoint
             "that began the run, or give --overwrite"
         )
     return Checkpoint(position, weights, rest)
-
-
-def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Entries of two recipes that differ, named by their path.
-
-    >>> differences({"seed": 0, "data": {"images": [1, 2]}}, {"seed": 1, "data": {"images": (1, 2)}})
-    ['seed was 0, is 1']
-    """
-    return _differences("", *(json.loads(json.dumps(dict(one))) for one in (was, now)))
-
-
-def _differences(name: str, was: Any, now: Any) -> list[str]:
-    if isinstance(was, dict) and isinstance(now, dict):
-        keys = list(dict.fromkeys([*was, *now]))
-        parts = [(f"{name}.{key}" if name else key, was.get(key), now.get(key)) for key in keys]
-        return [one for part in parts for one in _differences(*part)]
-    return [] if was == now else [f"{name} was {json.dumps(was)}, is {json.dumps(now)}"]
 
 
 def _names(out: Path) -> list[str]:

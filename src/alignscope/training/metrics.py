@@ -91,14 +91,15 @@ def rows(out: Path) -> list[dict[str, Any]]:
 def flat(row: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a row by name; those of a mapping as name/key.
 
-    >>> flat({"loss": 1.5, "gap": {"gradcam": 0.2, "attention": None}, "kind": "step"})
-    {'loss': 1.5, 'gap/gradcam': 0.2}
+    >>> flat({"loss": 1.5, "validation": {"gap": {"gradcam": 0.2, "attention": None}}})
+    {'loss': 1.5, 'validation/gap/gradcam': 0.2}
     """
     found: dict[str, float] = {}
     for name, value in row.items():
-        for key, one in value.items() if isinstance(value, Mapping) else [("", value)]:
-            if isinstance(one, int | float):
-                found[f"{name}/{key}" if key else name] = float(one)
+        if isinstance(value, Mapping):
+            found |= {f"{name}/{key}": number for key, number in flat(value).items()}
+        elif isinstance(value, int | float):
+            found[name] = float(value)
     return found
 
 

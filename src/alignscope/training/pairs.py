@@ -1,0 +1,128 @@
+"""The pairs of a recipe, opened: batches to train on, pairs to validate on, and what their words allow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from alignscope.language.replacements import Candidates, candidates
+from alignscope.models.dual.vision import ImageTransform
+from alignscope.records import FOIL_KINDS, Caption, Problem
+from alignscope.training.engine import Engine
+from alignscope.training.loading import Loader, batches, steps_of
+from alignscope.training.metrics import Seen, Watch
+from alignscope.training.places import PlacedSamples
+from alignscope.training.samples import SampleStream, StreamedSample
+from alignscope.training.settings import DataPlan, FineTuning, ParquetData, ShardData, ValidationPlan
+from alignscope.training.sources import open_samples
+from alignscope.training.streaming import open_stream
+from alignscope.training.validation import Held, held
+from alignscope.training.worded import AT_LEAST, Coverage, Replacements, candidates_of, classed, coverage
+
+LOOKED_AT = 10_000
+"""Captions of a stream that speak for all: its coverage, and the words that replace others."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What a run trains on and looks at; `coverage` is None where no loss asks for words."""
+
+    name: str
+    sha: str
+    count: int | None  # samples of an epoch; None of a stream
+    source: Loader
+    candidates: Candidates | None
+    coverage: Coverage | None
+    held: Held | None
+    held_sha: str | None
+    problems: tuple[Problem, ...]  # of the data as a whole; unreadable images come with their batch
+
+
+@dataclass(frozen=True)
+class _Words:
+    """What the captions of the data say, and what had to be done about it."""
+
+    coverage: Coverage
+    replacements: Replacements
+
+
+def open_pairs(
+    recipe: FineTuning, transform: ImageTransform, engine: Engine, *, workers: int, watch: Watch
+) -> Pairs:
+    """Everything a recipe reads. The first process opens and parses, the others are given what it found."""
+    makes_negatives = recipe.negatives is not None and recipe.negatives.source == "made"
+    needs_words = recipe.attribution is not None or makes_negatives
+    own = recipe.negatives.kinds if recipe.negatives and recipe.negatives.source == "own" else ()
+
+    def opened() -> tuple[PlacedSamples | SampleStream, _Words | None, Held | None, str | None]:
+        samples = _open(recipe.data, recipe.seed, needs_words, own, watch)
+        words = _words(samples) if needs_words else None
+        if recipe.validation is None:
+            return samples, words, None, None
+        return samples, words, *_held(recipe.validation, recipe, needs_words, watch)
+
+    samples, words, look_at, held_sha = engine.first(opened)
+    source = batches(
+        samples,
+        batch=recipe.batch,
+        seed=recipe.seed,
+        steps=recipe.steps or steps_of(samples, epochs=recipe.epochs, batch=recipe.batch),
+        transform=transform,
+        augmentation=recipe.augmentation,
+        negatives=recipe.negatives,
+        candidates=words.replacements.candidates if words else None,
+        classed=classed if isinstance(samples, SampleStream) and needs_words else None,
+        rank=engine.rank,
+        world=engine.world,
+        workers=workers,
+    )
+    problems = () if isinstance(samples, SampleStream) else samples.problems
+    if words is not None:
+        problems = (*problems, *words.replacements.problems)
+    return Pairs(
+        samples.name,
+        samples.sha,
+        None if isinstance(samples, SampleStream) else len(samples),
+        source,
+        words.replacements.candidates if words else None,
+        words.coverage if words else None,
+        look_at,
+        held_sha,
+        problems,
+    )
+
+
+def _open(
+    plan: DataPlan, seed: int, needs_words: bool, foil_kinds: Sequence[str], watch: Watch
+) -> PlacedSamples | SampleStream:
+    if isinstance(plan, ShardData | ParquetData):
+        return open_stream(plan, seed=seed)
+
+    def progress(stage: str, done: int, total: int) -> None:
+        watch(Seen(stage, done, total))
+
+    return open_samples(plan, seed=seed, needs_words=needs_words, foil_kinds=foil_kinds, progress=progress)
+
+
+def _words(samples: PlacedSamples | SampleStream) -> _Words:
+    """Of samples with places all captions are looked at, of a stream the first ones of its first epoch."""
+    if not isinstance(samples, SampleStream):
+        return _Words(coverage(samples.captions()), candidates_of(samples))
+    captions = classed([one.sample.caption for one in _first(samples, LOOKED_AT)])
+    return _Words(coverage(captions), Replacements(candidates(captions, at_least=AT_LEAST), ()))
+
+
+def _held(plan: ValidationPlan, recipe: FineTuning, needs_words: bool, watch: Watch) -> tuple[Held, str]:
+    samples = _open(plan.data, recipe.seed, needs_words, FOIL_KINDS, watch)
+    if not isinstance(samples, SampleStream):
+        return held(samples, pairs=plan.pairs, seed=recipe.seed), samples.sha
+    found = _first(samples, plan.pairs)
+    captions: Sequence[Caption] = [one.sample.caption for one in found]
+    worded = classed(captions) if needs_words else captions
+    return Held.of_stream(found, worded), samples.sha
+
+
+def _first(stream: SampleStream, count: int) -> list[StreamedSample]:
+    usable = (one for one in stream.read(0) if isinstance(one, StreamedSample))
+    return list(islice(usable, count))
