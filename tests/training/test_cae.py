@@ -59,7 +59,9 @@ class Toy:
     """
 
     name, fingerprint = "toy", ""
-    traits = SimpleNamespace(attributions=METHODS, scale=2.0, context_length=5, is_causal=True)
+    traits = SimpleNamespace(
+        attributions=METHODS, scale=2.0, context_length=5, is_causal=True, trims_padding=True
+    )
 
     def __init__(self) -> None:
         self.table = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0], [-1.0, 0.0], [1.0, 1.0]])
