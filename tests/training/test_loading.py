@@ -372,7 +372,7 @@ def test_what_cannot_be_is_refused(folder, transform, tmp_path):
         batches(stream, negatives=FULL, **given)
     with pytest.raises(BadRecipe, match="length is not known"):
         steps_of(stream, epochs=1, batch=4)
-    with pytest.raises(BadData, match="fewer than 4 usable"):
+    with pytest.raises(BadData, match="got 3 usable samples in epoch 0, which make no batch of 4"):
         next(batches(stream, **given)(0))
 
 

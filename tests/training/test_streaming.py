@@ -331,3 +331,17 @@ def test_batches_of_a_stream_from_any_step(tmp_path):
         wanted += [(epoch, order[start : start + 7]) for start in range(0, 28, 7)]
     for first in (0, 1, 4, 6, 11):
         assert taken(first, 16 - first) == wanted[first:]
+
+
+def test_every_problem_of_an_epoch_comes_with_one_of_its_batches(tmp_path):
+    members = [*pairs(range(10)), ("alone.png", png(1)), ("last.txt", b"no image")]
+    path = shard(tmp_path / "s.tar", members)
+    stream = open_stream(ShardData("shards", (str(path),), buffer=1), seed=0)
+    pieces = whole_batches(stream, batch=4, first=0)
+    found = [next(pieces) for _ in range(4)]
+    for epoch in (0, 1):
+        told = [p.item for piece in found if piece.epoch == epoch for p in piece.problems]
+        assert told == ["s.tar/alone", "s.tar/last"]
+    few = whole_batches(stream, batch=11, first=0)
+    with pytest.raises(BadData, match=r"10 usable samples .*first problem: s\.tar/alone"):
+        next(few)

@@ -149,25 +149,30 @@ def whole_batches(stream: SampleStream, *, batch: int, first: int) -> Iterator[P
                 yield piece
             step += 1
         per_epoch = step - begun
-        if not per_epoch:
-            raise BadData(
-                f"{stream.name}: got fewer than {batch} usable samples in epoch {epoch}, which make no batch; "
-                "wanted more data or a smaller batch"
-            )
         skipped = max(0, first - step) // per_epoch
         epoch, step = epoch + 1 + skipped, step + skipped * per_epoch
 
 
 def _epoch(stream: SampleStream, batch: int, epoch: int) -> Iterator[Piece]:
-    held, problems = list[StreamedSample](), list[Problem]()
+    """The whole batches of an epoch; problems of the rest come with the last one."""
+    held, problems, ready = list[StreamedSample](), list[Problem](), None
     for found in stream.read(epoch):
         if isinstance(found, Problem):
             problems.append(found)
             continue
         held.append(found)
         if len(held) == batch:
-            yield Piece(epoch, tuple(held), tuple(problems))
+            if ready is not None:
+                yield ready
+            ready = Piece(epoch, tuple(held), tuple(problems))
             held, problems = [], []
+    if ready is None:
+        told = f" (first problem: {problems[0].item}: {problems[0].what})" if problems else ""
+        raise BadData(
+            f"{stream.name}: got {len(held)} usable samples in epoch {epoch}, which make no batch of {batch}"
+            f"{told}; wanted more data or a smaller batch"
+        )
+    yield replace(ready, problems=(*ready.problems, *problems))
 
 
 @dataclass(frozen=True)
