@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import alignscope
 from alignscope.cli import app
-from alignscope.errors import CheckpointMismatch, OutputExists
+from alignscope.errors import CheckpointMismatch, OutputExists, UnwritableOutput
 from alignscope.models.dual.loading import load
 from alignscope.models.zoo import open_model
 from alignscope.studies.export import export
@@ -76,4 +76,15 @@ def test_a_copy_that_scores_otherwise_is_an_error(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(openclip_export, "as_openclip", wrong)
     with pytest.raises(CheckpointMismatch, match="scores of the copy differ"):
+        export(alignscope.model("tiny-clip"), tmp_path / "x")
+
+
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from alignscope.models.dual import openclip_export
+
+    def full(*arguments, **names):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(openclip_export, "save_file", full)
+    with pytest.raises(UnwritableOutput, match="No space left on device"):
         export(alignscope.model("tiny-clip"), tmp_path / "x")

@@ -8,13 +8,14 @@ from typing import Literal, get_args
 
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 
 import alignscope
-from alignscope.errors import CheckpointMismatch, UnknownName, Unsupported
+from alignscope.errors import CheckpointMismatch, UnknownName, Unsupported, UnwritableOutput
 from alignscope.files import write_json
 from alignscope.models.dual.encoder import TransformersDualEncoder
 from alignscope.models.dual.fresh import save
-from alignscope.models.dual.loading import quiet
+from alignscope.models.dual.loading import quiet, reason_of
 from alignscope.models.dual.openclip_export import save_openclip
 from alignscope.models.protocols import DualEncoder
 from alignscope.models.zoo import open_model
@@ -48,11 +49,10 @@ def export(model: DualEncoder, out: Path, *, form: Form = "open_clip", overwrite
         )
     identity = {"kind": "export", "version": alignscope.__version__, "model": model.fingerprint, "form": form}
     claim(out, identity, overwrite=overwrite)
-    if form == "open_clip":
-        save_openclip(model, out)
-    else:
-        with quiet():
-            save(model.model, model.tokenizer, model.image_processor, out)
+    try:
+        _write(model, out, form)
+    except (OSError, SafetensorError) as error:
+        raise UnwritableOutput(f"{out} cannot be written ({reason_of(error)}): name another place") from None
     difference = _difference(model, open_model(out))
     if difference > TOLERANCE:
         raise CheckpointMismatch(
@@ -61,6 +61,14 @@ def export(model: DualEncoder, out: Path, *, form: Form = "open_clip", overwrite
         )
     write_json(out / RUN, {"identity": identity, "finished": True, "largest_difference": difference})
     return Exported(out, difference)
+
+
+def _write(model: TransformersDualEncoder, out: Path, form: Form) -> None:
+    if form == "open_clip":
+        save_openclip(model, out)
+        return
+    with quiet():
+        save(model.model, model.tokenizer, model.image_processor, out)
 
 
 def _difference(model: DualEncoder, copy: DualEncoder) -> float:
