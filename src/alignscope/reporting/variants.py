@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from alignscope.errors import BadData
-from alignscope.records import Effect
+from alignscope.records import FOIL_KINDS, Effect
 from alignscope.reporting.grids import Cell, Grid
 from alignscope.reporting.page import render, write_page
 from alignscope.reporting.run import Run, read_rows, read_run
@@ -141,17 +141,21 @@ def _sections(
     """Heading, remark and tables of each part of the page; a part nobody measured is left out."""
     kinds = sorted({e.group for e in found if e.measure == "accuracy" and e.group != "all"}, key=kind_order)
     foils = {kind_in_words(kind): ("accuracy", "", kind) for kind in kinds}
-    nearer = {
-        kind_in_words(e.group): (e.measure, "", e.group) for e in found if e.measure == "paraphrase nearer"
-    }
+    own = [kind for kind in kinds if kind in FOIL_KINDS]
+    nearer = {kind_in_words(kind): ("paraphrase nearer", "", kind) for kind in own}
+    nearer["all kinds"] = ("paraphrase nearer", "", "all subsets (macro)")
+    ranked = {kind_in_words(kind): ("paraphrase spearman", "", f"{kind}_reworded") for kind in own}
+    ranked["all pairs"] = ("paraphrase spearman", "", "all")
     halves = {m: ("accuracy by ratio", m, "high minus low") for m in METHODS}
-    tables = [
+    tables: list[tuple[str, str, list[tuple[str, Mapping[str, Key]]]]] = [
         ("Caption or foil", "Share of captions preferred to their foil (paper B, tables 1, 2 and 5).", [("Accuracy", foils)]),
         ("Retrieval", "Among all scenes of the test (paper B, table 3).", [("Recall", RECALLS)]),
         (
             "Text against text",
-            "Share of captions nearer to a paraphrase than to a foil, no image (paper B, table 4).",
-            [("Paraphrase nearer", nearer)],
+            "Captions with a true paraphrase and foils in its wording, no image (paper B, table 4): share of "
+            "captions and paraphrases nearer to each other than to the foil (chance 33.3 %), and the rank "
+            "correlation of their cosines with 1 for paraphrases and 0 for foils.",
+            [("Paraphrase nearer", nearer), ("Spearman", ranked)],
         ),
         (
             "Which words the score listens to",
@@ -201,7 +205,7 @@ def _cell(effect: Effect | None) -> Cell:
     if not is_number(effect.value):
         return Cell(f"unscored in all {effect.missing} seeds", is_scored=False)
     reading = {1: "above", -1: "below"}.get(_side(effect), "")
-    value = number(effect.value, effect.unit)  # type: ignore[arg-type]
+    value = f"{_plain(effect.value, effect)}{' %' if effect.unit == 'share' else ''}"  # type: ignore[arg-type]
     if effect.difference is None:
         half = _half(effect.low, effect.high, effect)
         return Cell(value, half.removeprefix(" "))
@@ -225,6 +229,8 @@ def _half(low: float | None, high: float | None, effect: Effect) -> str:
 
 
 def _plain(value: float, effect: Effect) -> str:
+    if effect.unit in ("correlation", "cosine"):
+        return f"{value:.2f}"
     return f"{100 * value:.1f}" if effect.unit == "share" else number(value, effect.unit)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import alignscope
 from alignscope.attribution.options import METHODS
+from alignscope.data.world.export import export
 from alignscope.data.world.world import World
 from alignscope.errors import BadRecipe
 from alignscope.evaluation.trials import effects
@@ -25,6 +26,7 @@ from alignscope.models.zoo import open_model
 from alignscope.records import Effect, Measurement, Trial
 from alignscope.reporting.variants import variants_page
 from alignscope.studies.audit import Settings, audit
+from alignscope.studies.benchmarks import evaluate
 from alignscope.studies.checks import Plan
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.output import RUN, claimed
@@ -32,6 +34,8 @@ from alignscope.training.finetune import finetune
 from alignscope.training.reading import section
 from alignscope.training.settings import FineTuning
 
+SIMILARITY, PARAPHRASES, WORLD = "world-similarity", "world-paraphrases", "world"
+TEXT_ONLY = "TOT | "
 START = "start"
 """The name of what every variant begins with, audited like them."""
 
@@ -107,6 +111,7 @@ def compare_variants(
     """
     identity = {"kind": "variants", "version": alignscope.__version__, "study": asdict(study)}
     with claimed(out, identity, resume=resume, overwrite=overwrite):
+        export(World("test", size=study.scenes), out / WORLD, overwrite=True)
         names = [START, *(variant.name for variant in study.variants)]
         jobs = [(name, seed) for seed in study.seeds for name in names]
         waves = [[job for job in jobs if job[0] == START], [job for job in jobs if job[0] != START]]
@@ -134,11 +139,14 @@ def trained_and_audited(study: Study, name: str, seed: int, out: Path) -> None:
 
     torch.set_num_threads(1)
     place = out / name / f"seed-{seed}"
-    if _is_finished(place / "audit"):
+    parts = [place / "audit", place / SIMILARITY, place / PARAPHRASES]
+    if all(map(_is_finished, parts)):
         return
-    model = open_model(_model(study, name, seed, out, place))
+    model, world = open_model(_model(study, name, seed, out, place)), out / WORLD
     settings = Settings(plan=Plan(METHODS, checked=study.checked))
-    audit(model, World("test", size=study.scenes), place / "audit", settings=settings, resume=True)
+    audit(model, World("test", size=study.scenes), parts[0], settings=settings, resume=True)
+    evaluate(model, SIMILARITY, world, out=parts[1], resume=True)
+    evaluate(model, PARAPHRASES, world, world / "images", out=parts[2], resume=True)
 
 
 def _model(study: Study, name: str, seed: int, out: Path, place: Path) -> str | Path:
@@ -161,10 +169,16 @@ def _is_finished(directory: Path) -> bool:
 
 
 def _trials(out: Path, name: str, seed: int) -> Iterator[Trial]:
-    """What the audit measured of a model, and what its training cost."""
+    """What was measured of a model, and what its training cost."""
     place = out / name / f"seed-{seed}"
     for m in read_parquet(place / "audit" / "measurements.parquet", Measurement):
         yield Trial(name, seed, m.measure, m.group, m.value, m.unit, m.method)
+    for m in read_parquet(place / SIMILARITY / "measurements.parquet", Measurement):
+        if m.measure == "spearman":
+            yield Trial(name, seed, "paraphrase spearman", m.group, m.value, m.unit)
+    for m in read_parquet(place / PARAPHRASES / "measurements.parquet", Measurement):
+        if m.measure == "accuracy" and m.group.startswith(TEXT_ONLY):
+            yield Trial(name, seed, "paraphrase nearer", m.group.removeprefix(TEXT_ONLY), m.value, m.unit)
     for measure, value in _costs(place / "training" / "model" / "training.json").items():
         yield Trial(name, seed, measure, "all", value, "seconds" if "seconds" in measure else "number")
 
