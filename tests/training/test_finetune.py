@@ -2,6 +2,8 @@
 
 import csv
 import errno
+import gzip
+import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from transformers import AutoModel, CLIPModel
 
 from alignscope.errors import BadData, BadInput, OutputExists, UnwritableOutput
 from alignscope.files import read_jsonl
+from alignscope.models import pretrained
 from alignscope.models.zoo import open_model
 from alignscope.training import finetune as loop
 from alignscope.training.finetune import finetune
@@ -32,6 +35,13 @@ from alignscope.training.settings import (
     ValidationPlan,
 )
 
+spec = importlib.util.spec_from_file_location(
+    "openclip_oracle", Path(__file__).parents[1] / "models" / "openclip_oracle.py"
+)
+oracle = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(oracle)
+
+PRETRAINED = Path(pretrained.__file__).parent / "tiny-clip"
 RICH = Register(0.9, 0.95, 0.3, 0.5, 0.9)
 NOUNS = Register(0.0, 0.0, 0.0, 0.0, 1.0)
 PLAIN = FineTuning(
@@ -227,6 +237,12 @@ def test_captions_without_composition_cannot_be_matched_and_are_told(tmp_path):
     assert {row["gap"]["gradcam"] for row in rows} == {None}
 
 
+def test_a_weight_that_would_never_be_matched_is_refused(tmp_path):
+    short = replace(CAE, steps=0, epochs=1, warmup=6)  # 48 images in batches of 8
+    with pytest.raises(BadInput, match="warm-up of 6 steps, and the run has 6"):
+        finetune(short, tmp_path)
+
+
 @pytest.mark.parametrize("name", ["loss", "norm"])
 def test_a_number_that_is_not_finite_stops_the_run_and_names_the_checkpoint(tmp_path, monkeypatch, name):
     real, taken = loop.backward, []
@@ -285,6 +301,52 @@ def test_a_siglip_is_trained_with_its_own_loss_and_saved_as_one(tmp_path, tiny_s
     before = AutoModel.from_pretrained(tiny_siglip_dir).state_dict()
     assert not torch.equal(found.state_dict()["logit_bias"], before["logit_bias"])
     assert first["contrastive"] > 0
+
+
+def test_weights_of_open_clip_are_saved_as_a_transformers_model(tmp_path):
+    """The start is open_clip's file, read with the activation asked for; the end opens without any hint."""
+    words = tmp_path / "words"
+    words.mkdir()
+    lines = ["#version: 0.2", *oracle.MERGES]
+    (words / "bpe_simple_vocab_16e6.txt.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    torch.save(oracle.twin().state_dict(), words / "weights.pt")
+    plan = replace(tabled(tmp_path), model=str(words / "weights.pt"), activation="gelu", steps=2)
+    directory = finetune(plan, tmp_path / "run")
+    found = open_model(directory)
+    assert found.traits.activation == "gelu"
+    start = open_model(words / "weights.pt", activation="gelu")
+    assert found.tokens(["a red cat"]).ids.tolist() == start.tokens(["a red cat"]).ids.tolist()
+    model = CLIPModel.from_pretrained(directory)
+    assert model.config.architectures == ["CLIPModel"]
+    assert torch.equal(model.text_projection.weight, found.model.text_projection.weight)
+
+
+def test_a_new_text_tower_is_drawn_by_the_seed_and_the_image_tower_stays(tmp_path):
+    plan = replace(PLAIN, fresh_text=True, trains="text", steps=2)
+    one = weights(finetune(plan, tmp_path / "one"))
+    other = weights(finetune(replace(plan, seed=1), tmp_path / "other"))
+    start = open_model("tiny-clip").model.state_dict()
+    image = [name for name in start if name.startswith("vision")]
+    assert all(torch.equal(one[name], start[name]) for name in image)
+    embedding = "text_model.embeddings.token_embedding.weight"
+    assert not torch.allclose(one[embedding], start[embedding], atol=0.01)
+    assert not torch.allclose(one[embedding], other[embedding], atol=0.01)
+
+
+def test_the_attribution_loss_alone_trains_and_lets_the_contrastive_one_go(tmp_path):
+    alone = replace(PLAIN, contrastive=0.0, attribution=AttributionPlan(("attention", "gradcam"), weight=3.0))
+    finetune(alone, tmp_path, tensorboard=True)
+    for row in read_jsonl(tmp_path / "metrics.jsonl"):
+        both = row["attribution"].values()
+        assert row["loss"] == pytest.approx(3.0 * sum(both) / 2, rel=1e-5)
+    assert any((tmp_path / "tensorboard").iterdir())
+    assert not is_same(tmp_path / "model", PRETRAINED)
+
+
+@pytest.mark.parametrize("device", ["cuda:7", "nonsense"])
+def test_a_device_that_is_not_there_is_said(tmp_path, device):
+    with pytest.raises(BadInput, match=device):
+        finetune(PLAIN, tmp_path, device=device)
 
 
 def test_a_stream_is_trained_on_and_validated(tmp_path):

@@ -131,7 +131,7 @@ def finetune(
 
 def prepared(recipe: FineTuning, out: Path, *, device: str, workers: int, watch: Watch) -> Run:
     """Model, data and optimizer as they are before the first step."""
-    engine = Engine(precision=recipe.precision, cpu=torch.device(device).type == "cpu")
+    engine = Engine(precision=recipe.precision, cpu=compute_device(device).type == "cpu")
     watch = watch if engine.rank == 0 else nobody
     encoder = opened(recipe, device, engine)
     model = encoder.model
@@ -184,6 +184,11 @@ def told(recipe: FineTuning, pairs: Pairs, out: Path, watch: Watch) -> None:
     write_jsonl(out / "problems.jsonl", pairs.problems)
     if recipe.attribution is None or pairs.coverage is None:
         return
+    if recipe.attribution.weight == "matched" and recipe.warmup >= pairs.source.steps:
+        raise BadInput(
+            f"attribution.weight is matched after a warm-up of {recipe.warmup} steps, and the run has "
+            f"{pairs.source.steps}: give more epochs, a shorter warm-up or a number as weight"
+        )
     found = pairs.coverage
     write_json(out / "coverage.json", asdict(found))
     share = found.with_both / found.captions
