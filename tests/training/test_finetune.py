@@ -131,7 +131,7 @@ def test_rows_come_as_often_as_asked_and_say_what_was_weighted(whole):
 def test_the_matched_weight_gives_the_asked_ratio(whole):
     row = next(row for row in whole.rows if "gradient_norms" in row)
     norms = row["gradient_norms"]
-    assert row["step"] == CAE.warmup
+    assert row["step"] == CAE.warmup + 1
     assert row["lambda"] * norms["attribution"] == pytest.approx(0.5 * norms["contrastive"])
 
 
@@ -148,6 +148,30 @@ def test_a_finished_run_that_is_resumed_is_the_same(whole):
     after = weights(whole.out / "model")
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert list(read_jsonl(whole.out / "metrics.jsonl")) == whole.rows
+
+
+class Killed(Exception):
+    """What ends a run in the middle."""
+
+
+@pytest.mark.parametrize("done", [2, 3, 5])
+def test_a_run_stopped_around_the_matching_goes_on_as_if_nothing_was(tmp_path, whole, done):
+    """At 3 the newest checkpoint, of step 2, is from before the weight was matched; at 5 from after it."""
+
+    def stop(seen):
+        if (seen.stage, seen.done) == ("training", done):
+            raise Killed
+
+    with pytest.raises(Killed):
+        finetune(CAE, tmp_path, watch=stop)
+    finetune(CAE, tmp_path, resume=True)
+    assert is_same(tmp_path / "model", whole.out / "model")
+    clock = ("seconds", "samples_per_second")
+    found, wanted = (
+        [{k: v for k, v in row.items() if k not in clock} for row in rows]
+        for rows in (read_jsonl(tmp_path / "metrics.jsonl"), whole.rows)
+    )
+    assert found == wanted
 
 
 def test_the_best_model_is_the_one_that_was_looked_at(tmp_path, monkeypatch):

@@ -296,7 +296,7 @@ def matched(run: Run, step: int, log: Log) -> float:
         weight = run.recipe.contrastive * matched_weight(contrastive, attribution, ratio=plan.ratio)
     except BadInput as error:
         raise BadInput(f"after step {step}, on {len(norms)} batches of {run.recipe.batch}: {error}") from None
-    log.weight(step, weight, sum(contrastive) / len(norms), sum(attribution) / len(norms))
+    log.weight(step + 1, weight, sum(contrastive) / len(norms), sum(attribution) / len(norms))
     return weight
 
 

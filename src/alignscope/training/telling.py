@@ -46,7 +46,7 @@ class Log:
         return True
 
     def weight(self, step: int, weight: float, contrastive: float, attribution: float) -> None:
-        """Lambda was matched to these mean gradient norms."""
+        """Lambda was matched to these mean gradient norms; `step` is the first that is taken with it."""
         norms = {"contrastive": contrastive, "attribution": attribution}
         self._write(step, {"lambda": weight, "gradient_norms": norms})
         self._watch(Seen("lambda", 1, 1, {"lambda": weight}))
