@@ -367,6 +367,21 @@ def test_the_attribution_loss_alone_trains_and_lets_the_contrastive_one_go(tmp_p
     assert not is_same(tmp_path / "model", PRETRAINED)
 
 
+def test_a_run_on_perturbation_goes_on_with_the_same_draws(tmp_path):
+    """Replacements are drawn by the step, so a resumed run draws what the whole one drew."""
+    plan = replace(PLAIN, attribution=AttributionPlan(("perturbation",), weight=0.1))
+
+    def stop(seen):
+        if (seen.stage, seen.done) == ("training", 5):
+            raise Killed
+
+    with pytest.raises(Killed):
+        finetune(plan, tmp_path / "stopped", watch=stop)
+    finetune(plan, tmp_path / "stopped", resume=True)
+    finetune(plan, tmp_path / "whole")
+    assert is_same(tmp_path / "stopped" / "model", tmp_path / "whole" / "model")
+
+
 @pytest.mark.parametrize("device", ["cuda:7", "nonsense"])
 def test_a_device_that_is_not_there_is_said(tmp_path, device):
     with pytest.raises(BadInput, match=device):

@@ -109,7 +109,8 @@ def finetune(
         )
         for group in run.optimizer.param_groups:
             group["lr"] = rate
-        taken = backward(run.encoder, batch, replace(run.plan, weight=position.weight or 0.0), run.engine)
+        plan = run.plan.at(step, weight=position.weight or 0.0)
+        taken = backward(run.encoder, batch, plan, run.engine)
         refuse(run, step, math.isfinite(taken.loss), f"a loss of {taken.loss}")
         norm = run.engine.update(run.optimizer, max_norm=recipe.max_norm)
         is_well = math.isfinite(norm) or run.engine.loss_scale > SMALLEST_LOSS_SCALE
@@ -290,7 +291,8 @@ def matched(run: Run, step: int, log: Log) -> float:
     norms = []
     for number, batch in enumerate(islice(run.pairs.source(step), plan.batches)):
         seed_chance(run, step + number)
-        norms.append(gradient_norms(run.encoder, batch, run.plan, run.engine))
+        at = run.plan.at(step + number, weight=0.0)
+        norms.append(gradient_norms(run.encoder, batch, at, run.engine))
     contrastive, attribution = [n.contrastive for n in norms], [n.attribution for n in norms]
     try:
         weight = run.recipe.contrastive * matched_weight(contrastive, attribution, ratio=plan.ratio)
