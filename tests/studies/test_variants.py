@@ -96,3 +96,12 @@ def test_a_study_that_cannot_be_read_says_why(study: Path, before: str, after: s
     study.write_text(STUDY.replace(before, after, 1))
     with pytest.raises(BadRecipe, match=said):
         read_study(study)
+
+
+def test_every_study_of_the_project_is_read() -> None:
+    found = sorted((Path(__file__).parents[2] / "recipes" / "studies").glob("*.toml"))
+    assert found, "found no study: nothing was checked"
+    for path in found:
+        plan = read_study(path)
+        assert len(plan.seeds) >= 5, path
+        assert plan.scenes >= 1000, path

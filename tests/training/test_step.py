@@ -269,8 +269,8 @@ def test_a_plan_says_what_the_recipe_says(clip: TransformersDualEncoder, tiny_si
     run = FineTuning("r", "m", data, contrastive=0.5, micro_batch=4, seed=3, attribution=attribution,
                      distillation=DistillationPlan("sd", weight=0.1))  # fmt: skip
     plan = step_plan(run, clip, weight=2.0, distillation=cases.distilled)
-    heats = Options(normalize="none", temperature=9.0, seed=3)
-    wanted = Objective(("gradient",), "word", 0.2, trains_image=False, heats=heats)
+    heats = Options(normalize="none", temperature=9.0, draws=1, seed=3_000_009)
+    wanted = Objective(("gradient",), "word", 0.2, trains_image=False, heats=heats, units=1)
     assert plan == StepPlan("softmax", 0.5, wanted, 2.0, None, cases.distilled, 0.1, 4)
     siglip = open_model(tiny_siglip_dir)
     assert step_plan(run, siglip).loss == "sigmoid"

@@ -20,7 +20,7 @@ def studies() -> None:
 @app.command()
 def composition(
     study: Annotated[Path, typer.Option(help="TOML of the variants and what they share")] = Path(
-        "recipes/composition.toml"
+        "recipes/studies/composition.toml"
     ),
     out: Annotated[Path, typer.Option(help="directory of the study")] = Path("runs/composition"),
     processes: Annotated[int, typer.Option(help="trainings side by side, of one thread each", min=1)] = 2,

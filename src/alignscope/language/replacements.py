@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from alignscope.language.edits import cased_as
@@ -23,9 +23,14 @@ OPENING = '([{"“‘«'
 
 @dataclass(frozen=True)
 class Candidates:
-    """The words of each class that may stand in for one another, in lower case and sorted."""
+    """The words of each class that may stand in for one another, in lower case and sorted.
+
+    `together` holds, by word, those that captions give to one thing beside it ("small" and "striped"):
+    put in its place they may be just as true.
+    """
 
     words: Mapping[WordClass, tuple[str, ...]]
+    together: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @cached_property
     def places(self) -> Mapping[WordClass, Mapping[str, list[int]]]:
@@ -73,8 +78,8 @@ def replaced(
 ) -> tuple[list[Perturbed], list[int]]:
     """`draws` captions per object, attribute, relation and scene word, and the words that have no other.
 
-    A word that the caption says already is never drawn. Draws differ from one another as long as there
-    are enough candidates.
+    A word that the caption says already, or one said together with it, is never drawn. Draws differ from
+    one another as long as there are enough candidates.
 
     >>> words = (Word("dog", 2, 5, "object"),)
     >>> replaced(Caption("a dog", words), Candidates({"object": ("cat", "dog")}), draws=1, seed=0)
@@ -86,7 +91,8 @@ def replaced(
         if word.word_class not in CONCEPTS:
             continue
         words, places = available.words.get(word.word_class, ()), available.places.get(word.word_class, {})
-        taken = sorted(at for text in said for at in places.get(text, ()))
+        barred = said | available.together.get(word.text.lower(), frozenset())
+        taken = sorted(at for text in barred for at in places.get(text, ()))
         others = range(len(words) - len(taken))
         if not others:
             alone.append(place)

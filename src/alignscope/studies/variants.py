@@ -36,6 +36,8 @@ from alignscope.training.settings import FineTuning
 
 SIMILARITY, PARAPHRASES, WORLD = "world-similarity", "world-paraphrases", "world"
 TEXT_ONLY = "TOT | "
+PARAPHRASED = 300
+"""Scenes whose captions are paraphrased: each gives some fifteen texts."""
 START = "start"
 """The name of what every variant begins with, audited like them."""
 
@@ -111,7 +113,7 @@ def compare_variants(
     """
     identity = {"kind": "variants", "version": alignscope.__version__, "study": asdict(study)}
     with claimed(out, identity, resume=resume, overwrite=overwrite):
-        export(World("test", size=study.scenes), out / WORLD, overwrite=True)
+        export(World("test", size=min(study.scenes, PARAPHRASED)), out / WORLD, overwrite=True)
         names = [START, *(variant.name for variant in study.variants)]
         jobs = [(name, seed) for seed in study.seeds for name in names]
         waves = [[job for job in jobs if job[0] == START], [job for job in jobs if job[0] != START]]

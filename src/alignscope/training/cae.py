@@ -14,7 +14,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -50,6 +50,7 @@ class Objective:
     heats: options of the methods; not normalised, for the paper speaks of no sum.
     units: under `perturbation`, at most so many words of each side of a caption are replaced, drawn by
         caption and the seed of `heats`; 0: all (sheet B.3 suggests 1 as the cheap form).
+    anchored: whether the objects' heat is left as it is, not pushed down; never so in the paper.
     """
 
     methods: tuple[Method, ...] = ("gradcam",)
@@ -58,6 +59,7 @@ class Objective:
     trains_image: bool = True
     heats: Options = AS_THEY_ARE
     units: int = 0
+    anchored: bool = False
 
     def __post_init__(self) -> None:
         if not self.methods or len(set(self.methods)) < len(self.methods):
@@ -98,6 +100,13 @@ class SideMeans:
     objects: Float[Tensor, " valid"]
     composition: Float[Tensor, " valid"]
     share: float  # of all captions
+
+
+class _Compared(NamedTuple):
+    """Heats of tokens or words, and the side of each."""
+
+    heats: Float[Tensor, "caption unit"]
+    sides: Int[Tensor, "caption unit"]
 
 
 def text_forward(model: DualEncoder, captions: Sequence[Caption], objective: Objective = PAPER) -> TextPass:
@@ -179,17 +188,16 @@ def attribution_losses(
     with without_autocast():
         images, options = wide(images), objective.heats
         owner = owners(model, forward.tokens, captions)
-        losses: dict[Method, AttributionLoss] = {}
+        compared: dict[Method, _Compared] = {}
         of_tokens = heats_of(forward, images, methods=inner(objective), options=options)
         for method, heats in of_tokens.items():
             if objective.unit == "token":
                 heats = _shares(heats) if options.sums_to_one(method) else heats
-                sides = sides_of_tokens(captions, owner, forward.tokens)
-                losses[method] = margin_loss(heats, sides, margin=objective.margin)
+                compared[method] = _Compared(heats, sides_of_tokens(captions, owner, forward.tokens))
             else:
                 words = merged(model, forward.tokens, heats, captions)
                 words = normalised(words) if options.sums_to_one(method) else words
-                losses[method] = _of_words(words, captions, margin=objective.margin)
+                compared[method] = _of_words(words, captions)
         if "perturbation" in objective.methods:
             words = perturbation(
                 model,
@@ -201,14 +209,14 @@ def attribution_losses(
                 choice=lambda caption, places: drawn(caption, places, objective),
                 forward=forward,
             )
-            if objective.unit == "word":
-                losses["perturbation"] = _of_words(words, captions, margin=objective.margin)
-            else:  # every token has its word's heat
+            compared["perturbation"] = _of_words(words, captions)
+            if objective.unit == "token":  # every token has its word's heat
                 spread = F.pad(words.values, (1, 0)).gather(1, owner.to(words.values.device))
                 heard = F.pad(words.heard, (1, 0)).gather(1, owner)
                 sides = sides_of_tokens(captions, owner, forward.tokens) * heard
-                losses["perturbation"] = margin_loss(spread, sides, margin=objective.margin)
-    return {method: losses[method] for method in objective.methods}
+                compared["perturbation"] = _Compared(spread, sides)
+        how: dict[str, Any] = {"margin": objective.margin, "anchored": objective.anchored}
+        return {method: margin_loss(*compared[method], **how) for method in objective.methods}
 
 
 @contextmanager
@@ -238,18 +246,24 @@ def drawn(caption: Caption, places: Sequence[int], objective: Objective) -> list
 
 
 def margin_loss(
-    heats: Float[Tensor, "caption unit"], sides: Int[Tensor, "caption unit"], *, margin: float = 0.0
+    heats: Float[Tensor, "caption unit"],
+    sides: Int[Tensor, "caption unit"],
+    *,
+    margin: float = 0.0,
+    anchored: bool = False,
 ) -> AttributionLoss:
     """max(mean heat of objects - mean heat of composition + margin, 0), averaged over captions with both.
 
     `sides` are numbers of `SIDES`, 0 for none. Without any such caption the loss is 0, its gradient too.
+    `anchored` takes the objects' mean as it is, so that the loss falls by more composition alone (ours).
 
     >>> found = margin_loss(torch.tensor([[3.0, 1.0, 1.5], [9.0, 9.0, 9.0]]), torch.tensor([[1, 2, 2], [1, 1, 0]]))
     >>> found.value.item(), found.total.item(), found.valid, found.captions
     (1.75, 1.75, 0.5, 1)
     """
     means = side_means(heats, sides)
-    return averaged((means.objects - means.composition + margin).relu(), means)
+    objects = means.objects.detach() if anchored else means.objects
+    return averaged((objects - means.composition + margin).relu(), means)
 
 
 def side_means(heats: Float[Tensor, "caption unit"], sides: Int[Tensor, "caption unit"]) -> SideMeans:
@@ -320,8 +334,8 @@ def matched_weight(
     return ratio * contrastive / attribution
 
 
-def _of_words(words: Heats, captions: Sequence[Caption], *, margin: float) -> AttributionLoss:
-    return margin_loss(words.values, sides_of_words(captions) * words.heard, margin=margin)
+def _of_words(words: Heats, captions: Sequence[Caption]) -> _Compared:
+    return _Compared(words.values, sides_of_words(captions) * words.heard)
 
 
 def _shares(heats: Float[Tensor, "caption token"]) -> Float[Tensor, "caption token"]:

@@ -122,8 +122,8 @@ FINE_TUNING = (
     ),
     _rule(
         "negatives.form data.kind",
-        lambda form, kind: form == "text" or kind in ("table", "world"),
-        "form = 'text', or data that know similar images (table, world)",
+        lambda form, kind: form != "full" or kind in ("table", "world"),
+        "form = 'text' or 'own', or data that know similar images (table, world)",
     ),
     _rule(
         "negatives.source negatives.kinds data.kind",
@@ -170,6 +170,7 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
         _rule("weight", lambda weight: weight == "matched" or weight >= 0, "'matched', or 0 or more"),
         *_above_zero("ratio temperature"),
         *_at_least(1, "batches draws"),
+        *_at_least(0, "units"),
         _rule("layers", lambda span: isinstance(span, str) or span[0] < span[1], "a first layer below the stop"),
         _rule(
             "normalize methods",
@@ -177,7 +178,12 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
             "normalize = 'method' or 'none': heats of perturbation may be negative and add up to nearly 0",
         ),
     ),
-    settings.NegativePlan: (_each_once("kinds"), *_at_least(1, "each")),
+    settings.NegativePlan: (
+        _each_once("kinds"),
+        *_at_least(1, "each"),
+        *_above_zero("weight"),
+        _rule("form weight", lambda form, weight: form == "own" or weight == 1, "a weight with form = 'own' only"),
+    ),
     settings.ValidationPlan: (
         *_at_least(2, "pairs"),
         *_at_least(1, "every"),

@@ -33,10 +33,12 @@ from alignscope.training.cae import matched_weight
 from alignscope.training.checkpoints import Best, Position
 from alignscope.training.distillation import Teacher, teacher
 from alignscope.training.engine import Engine
+from alignscope.training.frozen import frozen_images
 from alignscope.training.loading import Quarantine
 from alignscope.training.lora import merged, with_adapters
 from alignscope.training.metrics import Diverged, Hope, Seen, Watch, nobody
 from alignscope.training.pairs import Pairs, open_pairs
+from alignscope.training.places import PlacedSamples
 from alignscope.training.samples import Batch
 from alignscope.training.settings import FineTuning
 from alignscope.training.step import Distillation, StepPlan, backward, gradient_norms, step_plan
@@ -154,11 +156,24 @@ def prepared(recipe: FineTuning, out: Path, *, device: str, workers: int, watch:
     plan = step_plan(
         recipe, encoder, candidates=pairs.candidates, distillation=guide and distillation_of(guide)
     )
+    plan = replace(plan, frozen=frozen_of(recipe, encoder, pairs, engine, watch))
     optimizer = parameters.adamw(
         trained, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
     bounds = parameters.scale_bounds(model)
     return Run(recipe, out, engine, encoder, pairs, plan, guide, optimizer, bounds, watch)
+
+
+def frozen_of(
+    recipe: FineTuning, encoder: TransformersDualEncoder, pairs: Pairs, engine: Engine, watch: Watch
+) -> Mapping[str, Tensor] | None:
+    """Embeddings of all images, where none of them changes and they are seen twice or more."""
+    samples, steps = pairs.samples, pairs.source.steps
+    if recipe.trains != "text" or recipe.augmentation or not isinstance(samples, PlacedSamples):
+        return None
+    if steps * recipe.batch < 2 * len(samples):
+        return None
+    return frozen_images(encoder, samples, engine, watch=watch)
 
 
 def opened(recipe: FineTuning, device: str, engine: Engine) -> TransformersDualEncoder:

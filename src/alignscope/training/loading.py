@@ -273,13 +273,14 @@ class _Reader:
 
     def _stacked(self, job: _Job, rows: Sequence[tuple[int, _Row]], part: str) -> Batch:
         """Rows as one batch, with wrong captions of all pairs."""
-        foils = [foil for number, row in rows for foil in self._foils(job, row.sample, number, part)]
+        foils = [self._foils(job, row.sample, number, part) for number, row in rows]
         empty = torch.zeros(0, 3, *self.transform.transform.size)
         return Batch(
             torch.stack([row.pixels for _, row in rows]) if rows else empty,
             tuple(row.sample.image for _, row in rows),
             tuple(row.sample.caption for _, row in rows),
-            tuple(foils),
+            tuple(foil for own in foils for foil in own),
+            foil_rows=tuple(place for place, own in enumerate(foils) for _ in own),
         )
 
     def _foils(self, job: _Job, sample: Sample, number: int, part: str) -> list[str]:

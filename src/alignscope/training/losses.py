@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -56,6 +56,30 @@ def hard_negative_loss(
         scale,
         torch.cat([pairs.foils, neighbours.foils]),
     )
+
+
+def own_foil_loss(
+    pairs: EmbeddedPairs, rows: Int[Tensor, " foil"], scale: Float[Tensor, ""]
+) -> Float[Tensor, ""]:
+    """-log softmax of each caption against its own foils alone, for its image; the sum over pairs with foils.
+
+    `rows` says which pair a foil is a wrong caption of. Ours. Among all texts of a batch (NegCLIP) a foil
+    that is nearly right shares the softmax with captions of other scenes, and with other pairs' foils,
+    which differ in nouns; here the changed words are all there is to tell.
+
+    >>> one = torch.eye(2)[:1]
+    >>> found = own_foil_loss(EmbeddedPairs(one, one, torch.eye(2)), torch.tensor([0, 0]), torch.tensor(1.0))
+    >>> round(found.item(), 3)  # log(1 + 1 + 1/e)
+    0.862
+    """
+    chosen = scale * (pairs.images * pairs.texts).sum(dim=-1)
+    others = scale * (pairs.images[rows] * pairs.foils).sum(dim=-1)
+    count = torch.bincount(rows, minlength=len(chosen))
+    most = int(count.max()) if len(rows) else 0
+    place = torch.arange(len(rows), device=rows.device) - (count.cumsum(0) - count)[rows]
+    table = chosen.new_full((len(chosen), most), -torch.inf).index_put((rows, place), others)
+    logits = torch.cat([chosen[:, None], table], dim=1)  # (pair, caption and its foils)
+    return (torch.logsumexp(logits, dim=1) - chosen)[count > 0].sum()
 
 
 def sigmoid_loss(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ast
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -112,6 +113,32 @@ def hard_negatives(
             if count == each:
                 break
     return foils
+
+
+def foil_candidates(captions: Iterable[Caption], *, at_least: int = 1) -> Candidates:
+    """What may stand in for a phrase of each class, and which attributes exclude each other.
+
+    Phrases that came at least so often: nouns and relations whole ("to the left of"), attributes word by
+    word. Attributes that any caption puts side by side before one noun are `together`; of the others it is
+    likely that what is striped is not dotted. Nobody looks at an image for it.
+    """
+    counts: Counter[tuple[WordClass, str]] = Counter()
+    together: defaultdict[str, set[str]] = defaultdict(set)
+    for caption in captions:
+        phrases = _phrases(caption)
+        for word_class in _CLASSES:
+            for start, end, _ in _replaceable(caption, phrases, word_class):
+                counts[word_class, caption.text[start:end].lower()] += 1
+        for phrase in phrases:
+            if phrase.word_class == "attribute":
+                row = {word.text.lower() for word in _inside(caption, phrase)}
+                for word in row if len(row) > 1 else ():
+                    together[word] |= row - {word}
+    words = {
+        kind: tuple(sorted(text for (of, text), count in counts.items() if of == kind and count >= at_least))
+        for kind in _CLASSES
+    }
+    return Candidates(words, {word: frozenset(others) for word, others in together.items()})
 
 
 def read_negatives(path: Path) -> NegativeTable:
@@ -218,15 +245,26 @@ def _replacements(
     draws: int,
 ) -> Iterator[list[_Piece]]:
     """Different draws of a phrase of the class and a candidate that the caption does not say."""
-    of_class = [phrase for phrase in phrases if phrase.word_class == word_class]
+    of_class = _replaceable(caption, phrases, word_class)
     said = {word.text.lower() for word in caption.words}
     said |= {caption.text[phrase.start : phrase.end].lower() for phrase in of_class}
     others = [text for text in candidates.words.get(word_class, ()) if text not in said]
     total = len(of_class) * len(others)
-    for place in random.sample(range(total), min(total, draws)):
+    barred = [candidates.together.get(caption.text[p.start : p.end].lower(), frozenset()) for p in of_class]
+    enough = min(total, draws + sum(map(len, barred)))
+    for place in random.sample(range(total), enough):
         start, end, _ = of_class[place % len(of_class)]
-        text = cased_as(caption.text[start:end], others[place // len(of_class)])
-        yield [_Piece(start, end, text, (Word(text, 0, len(text), word_class),))]
+        old, new = caption.text[start:end], others[place // len(of_class)]
+        if new not in barred[place % len(of_class)]:
+            text = cased_as(old, new)
+            yield [_Piece(start, end, text, (Word(text, 0, len(text), word_class),))]
+
+
+def _replaceable(caption: Caption, phrases: Sequence[_Phrase], word_class: WordClass) -> list[_Phrase]:
+    """Phrases of a class; attributes word by word, for each of a row says a thing of its own."""
+    if word_class != "attribute":
+        return [phrase for phrase in phrases if phrase.word_class == word_class]
+    return [_Phrase(w.start, w.end, w.word_class) for w in caption.words if w.word_class == word_class]
 
 
 def _swap_object(caption: Caption, phrases: Sequence[_Phrase]) -> Iterator[tuple[_Phrase, _Phrase]]:
@@ -264,6 +302,7 @@ _SWAPS: dict[str, Callable[[Caption, Sequence[_Phrase]], Iterator[tuple[_Phrase,
     "swap_attribute": _swap_attribute,
     "swap_relation": _swap_relation,
 }
+_CLASSES: tuple[WordClass, ...] = ("object", "attribute", "relation")
 _REPLACED: dict[str, WordClass] = {
     "replace_object": "object",
     "replace_attribute": "attribute",

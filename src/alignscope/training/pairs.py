@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from alignscope.language.replacements import Candidates, candidates
@@ -12,6 +12,7 @@ from alignscope.records import FOIL_KINDS, Caption, Problem
 from alignscope.training.engine import Engine
 from alignscope.training.loading import Loader, batches, steps_of
 from alignscope.training.metrics import Seen, Watch
+from alignscope.training.negatives import foil_candidates
 from alignscope.training.places import PlacedSamples
 from alignscope.training.samples import SampleStream, StreamedSample
 from alignscope.training.settings import DataPlan, FineTuning, ParquetData, ShardData, ValidationPlan
@@ -32,6 +33,7 @@ class Pairs:
     sha: str
     count: int | None  # samples of an epoch; None of a stream
     source: Loader
+    samples: PlacedSamples | SampleStream
     candidates: Candidates | None
     coverage: Coverage | None
     held: Held | None
@@ -44,7 +46,8 @@ class _Words:
     """What the captions of the data say, and what had to be done about it."""
 
     coverage: Coverage
-    replacements: Replacements
+    replacements: Replacements  # of perturbation
+    foils: Replacements  # of made negatives
 
 
 def open_pairs(
@@ -57,7 +60,7 @@ def open_pairs(
 
     def opened() -> tuple[PlacedSamples | SampleStream, _Words | None, Held | None, str | None]:
         samples = _open(recipe.data, recipe.seed, needs_words, own, watch)
-        words = _words(samples) if needs_words else None
+        words = _words(samples, recipe) if needs_words else None
         if recipe.validation is None:
             return samples, words, None, None
         return samples, words, *_held(recipe.validation, recipe, needs_words, watch)
@@ -71,7 +74,7 @@ def open_pairs(
         transform=transform,
         augmentation=recipe.augmentation,
         negatives=recipe.negatives,
-        candidates=words.replacements.candidates if words else None,
+        candidates=words.foils.candidates if words else None,
         classed=classed if isinstance(samples, SampleStream) and needs_words else None,
         rank=engine.rank,
         world=engine.world,
@@ -79,12 +82,13 @@ def open_pairs(
     )
     problems = () if isinstance(samples, SampleStream) else samples.problems
     if words is not None:
-        problems = (*problems, *words.replacements.problems)
+        problems = tuple(dict.fromkeys((*problems, *words.replacements.problems, *words.foils.problems)))
     return Pairs(
         samples.name,
         samples.sha,
         None if isinstance(samples, SampleStream) else len(samples),
         source,
+        samples,
         words.replacements.candidates if words else None,
         words.coverage if words else None,
         look_at,
@@ -105,12 +109,21 @@ def _open(
     return open_samples(plan, seed=seed, needs_words=needs_words, foil_kinds=foil_kinds, progress=progress)
 
 
-def _words(samples: PlacedSamples | SampleStream) -> _Words:
+def _words(samples: PlacedSamples | SampleStream, recipe: FineTuning) -> _Words:
     """Of samples with places all captions are looked at, of a stream the first ones of its first epoch."""
-    if not isinstance(samples, SampleStream):
-        return _Words(coverage(samples.captions()), candidates_of(samples))
-    captions = classed([one.sample.caption for one in _first(samples, LOOKED_AT)])
-    return _Words(coverage(captions), Replacements(candidates(captions, at_least=AT_LEAST), ()))
+    if isinstance(samples, SampleStream):
+        captions = classed([one.sample.caption for one in _first(samples, LOOKED_AT)])
+        words = Replacements(candidates(captions, at_least=AT_LEAST), ())
+        phrases = Replacements(foil_candidates(captions, at_least=AT_LEAST), ())
+        covered = coverage(captions)
+    else:
+        words, phrases = candidates_of(samples), candidates_of(samples, phrases=True)
+        covered = coverage(samples.captions())
+    foils = phrases if recipe.negatives and recipe.negatives.exclusive else words
+    if recipe.attribution and recipe.attribution.exclusive:
+        apart = replace(words.candidates, together=phrases.candidates.together)
+        words = replace(words, candidates=apart)
+    return _Words(covered, words, foils)
 
 
 def _held(plan: ValidationPlan, recipe: FineTuning, needs_words: bool, watch: Watch) -> tuple[Held, str]:

@@ -75,6 +75,7 @@ class Batch:
     neighbours: Batch | None = None  # similar images with captions and foils (full NegCLIP)
     problems: tuple[Problem, ...] = ()  # images that could not be read; another pair is in their place
     tried: int = 0  # images opened for it
+    foil_rows: tuple[int, ...] = ()  # the pair that each foil is a wrong caption of, in rising order
 
 
 class BatchSource(Protocol):

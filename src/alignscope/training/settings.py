@@ -86,6 +86,10 @@ class AttributionPlan:
 
     weight: lambda; `matched` sets it after the warm-up so that its gradient has `ratio` times the norm of
         the contrastive one over the text tower, on `batches` batches, and keeps it.
+    draws, units: of `perturbation`: replacements per word, and at most so many object and composition words
+        of a caption, drawn anew each step (0: all). The paper gives neither; the extra texts are what it costs.
+    anchored: objects keep their heat, so that the loss falls by more heat of composition alone (ours).
+    exclusive: of `perturbation`: as of made negatives, below.
     """
 
     methods: tuple[Method, ...] = ("gradcam",)
@@ -98,7 +102,10 @@ class AttributionPlan:
     layers: Layers = "all"
     normalize: Literal["method", "sum", "none"] = "none"
     temperature: float = 1.0
-    draws: int = 3
+    draws: int = 1
+    units: int = 1
+    anchored: bool = False
+    exclusive: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,13 +113,18 @@ class NegativePlan:
     """Wrong captions: `made` from word classes, or the data's `own` (a table's, a scene's).
 
     form: `text` adds them to the texts of every image; `full` also adds a similar image of the data per
-        pair, with its caption and wrong caption (NegCLIP, Yuksekgonul et al. 2023).
+        pair, with its caption and wrong caption (NegCLIP, Yuksekgonul et al. 2023); `own` sets each caption
+        against its own wrong captions alone, a loss of its own with `weight` (`losses.own_foil_loss`, ours).
+    exclusive: of `made` ones, whether an attribute is only replaced by one that the captions never give
+        to one thing together with it, and nouns and relations as whole phrases.
     """
 
     source: Literal["made", "own"] = "made"
     kinds: tuple[str, ...] = SWAPS_AND_REPLACEMENTS
     each: int = 1  # wrong captions per caption, of kinds drawn by chance
-    form: Literal["text", "full"] = "text"
+    form: Literal["text", "full", "own"] = "text"
+    weight: float = 1.0  # of `own`
+    exclusive: bool = True
 
 
 @dataclass(frozen=True)

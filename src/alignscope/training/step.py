@@ -28,7 +28,7 @@ from alignscope.training import cae
 from alignscope.training.cae import AttributionLoss, Objective
 from alignscope.training.engine import Engine
 from alignscope.training.gathering import gathered
-from alignscope.training.losses import EmbeddedPairs, hard_negative_loss, sigmoid_loss
+from alignscope.training.losses import EmbeddedPairs, hard_negative_loss, own_foil_loss, sigmoid_loss
 from alignscope.training.parameters import text_tower
 from alignscope.training.samples import Batch
 from alignscope.training.settings import AttributionPlan, FineTuning
@@ -50,6 +50,17 @@ class StepPlan:
     distillation: Distillation | None = None
     distillation_weight: float = 1.0
     micro_batch: int = 0
+    foil_form: Literal["texts", "own"] = "texts"  # foils are texts for all images, or for their pair's alone
+    foil_weight: float = 1.0  # of the pairs' own
+    frozen: Mapping[str, Tensor] | None = None  # embeddings of images by key, where they stand still
+
+    def at(self, step: int, *, weight: float) -> StepPlan:
+        """The plan of one step: with the lambda that holds by then, and replacements of its own."""
+        if self.objective is None:
+            return replace(self, weight=weight)
+        heats = self.objective.heats
+        drawn = replace(heats, seed=heats.seed + step)
+        return replace(self, weight=weight, objective=replace(self.objective, heats=drawn))
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,7 @@ class Taken:
     distillation: float | None
     pairs: int
     foils: int
+    own_foils: float | None = None  # loss of pairs against their own foils
 
 
 @dataclass(frozen=True)
@@ -103,6 +115,8 @@ def step_plan(
         distillation=distillation,
         distillation_weight=run.distillation.weight if run.distillation else 0.0,
         micro_batch=run.micro_batch,
+        foil_form="own" if run.negatives and run.negatives.form == "own" else "texts",
+        foil_weight=run.negatives.weight if run.negatives else 1.0,
     )
 
 
@@ -113,10 +127,16 @@ def objective_of(plan: AttributionPlan, *, seed: int) -> Objective:
         temperature=plan.temperature,
         draws=plan.draws,
         normalize=plan.normalize,
-        seed=seed,
+        seed=1_000_003 * seed,  # to which the step is added
     )
     return Objective(
-        plan.methods, unit=plan.unit, margin=plan.margin, trains_image=plan.trains_image, heats=heats
+        plan.methods,
+        unit=plan.unit,
+        margin=plan.margin,
+        trains_image=plan.trains_image,
+        heats=heats,
+        units=plan.units,
+        anchored=plan.anchored,
     )
 
 
@@ -131,7 +151,9 @@ def backward(encoder: TransformersDualEncoder, batch: Batch, plan: StepPlan, eng
     for number, part in enumerate(parts):
         states.append(_random_state(engine.device))
         with torch.set_grad_enabled(at_once):
-            embedded = _embed(encoder, part, plan.objective if number < len(own) else None, engine)
+            embedded = _embed(
+                encoder, part, plan.objective if number < len(own) else None, plan.frozen, engine
+            )
             if number < len(own):
                 tally.count(part, embedded, has_graph=at_once)
         leaves.append(_leaf(embedded.pairs))
@@ -140,16 +162,19 @@ def backward(encoder: TransformersDualEncoder, batch: Batch, plan: StepPlan, eng
     contrastive = _contrastive(encoder, leaves[: len(own)], leaves[len(own) :], plan)
     if plan.contrastive:
         engine.scaled(plan.contrastive * contrastive).backward()
+    against_own = None
+    if plan.foil_form == "own":
+        against_own = _against_own(encoder, leaves[: len(own)], batch.foil_rows, plan, engine)
     tally.count_everywhere()
     for number, part in enumerate(parts):
         with _again(states[number], engine.device, is_on=not at_once):
             objective = plan.objective if number < len(own) else None
-            embedded = kept[number] or _embed(encoder, part, objective, engine)
+            embedded = kept[number] or _embed(encoder, part, objective, plan.frozen, engine)
             extra = tally.add(part, embedded) if number < len(own) else None
             _go_back(embedded.pairs, leaves[number], extra, engine)
         kept[number] = None
         del embedded, extra  # the graph is used up
-    return tally.taken(contrastive.item())
+    return tally.taken(contrastive.item(), against_own)
 
 
 class GradientNorms(NamedTuple):
@@ -167,7 +192,7 @@ def gradient_norms(
     Gradients are empty before and after; no weight moves.
     """
     norms = []
-    alone = replace(plan, distillation=None)
+    alone = replace(plan, distillation=None, foil_weight=0.0)
     for one in (
         replace(alone, contrastive=1.0, objective=None),
         replace(alone, contrastive=0.0, weight=1.0),
@@ -199,12 +224,19 @@ def _split(batch: Batch, micro_batch: int) -> list[Batch]:
 
 
 def _embed(
-    encoder: TransformersDualEncoder, part: Batch, objective: Objective | None, engine: Engine
+    encoder: TransformersDualEncoder,
+    part: Batch,
+    objective: Objective | None,
+    frozen: Mapping[str, Tensor] | None,
+    engine: Engine,
 ) -> _Embedded:
     """All embeddings of a part; the captions' by a pass that the attribution loss goes on from."""
     texts = [caption.text for caption in part.captions]
     with engine.autocast():
-        images = encoder.embed_pixels(part.pixels)
+        if frozen is None or not part.images:
+            images = encoder.embed_pixels(part.pixels)
+        else:
+            images = torch.stack([frozen[key] for key in part.images])
         foils = (
             encoder.embed_tokens(encoder.tokens(part.foils))
             if part.foils
@@ -233,12 +265,35 @@ def _contrastive(
     model = encoder.model
     found = family(model.config.model_type)
     scale = found.scale_of(wide(model.get_parameter(found.scale))).reshape(())
+    if plan.foil_form == "own":
+        own = [replace(pairs, foils=pairs.foils[:0]) for pairs in own]
     pairs, others = _everywhere(own), _everywhere(neighbours) if neighbours else None
     if plan.loss == "softmax":
         return hard_negative_loss(pairs, scale, others)
     bias = wide(model.get_parameter(found.bias)).reshape(()) if found.bias else scale.new_zeros(())
     everything = pairs if others is None else _joined([pairs, others])
     return sigmoid_loss(everything.images, everything.texts, scale, bias, everything.foils)
+
+
+def _against_own(
+    encoder: TransformersDualEncoder,
+    own: Sequence[EmbeddedPairs],
+    rows: Sequence[int],
+    plan: StepPlan,
+    engine: Engine,
+) -> float:
+    """The loss of pairs against their own foils, gone backward into the leaves: a mean over all processes.
+
+    The score's scale is a constant here, as in the attribution loss.
+    """
+    pairs = _joined(own)
+    scale = pairs.images.new_tensor(encoder.traits.scale)
+    loss = own_foil_loss(pairs, torch.tensor(rows, device=scale.device).long(), scale)
+    here = torch.tensor([loss.item(), len(set(rows))], dtype=torch.float64).to(engine.device)
+    total, count = engine.total(here).tolist()
+    if rows and plan.foil_weight:
+        engine.scaled(engine.world * plan.foil_weight / count * loss).backward()
+    return total / max(count, 1.0)
 
 
 def _joined(parts: Sequence[EmbeddedPairs]) -> EmbeddedPairs:
@@ -347,7 +402,7 @@ class _Tally:
             forward=embedded.forward,
         )
 
-    def taken(self, contrastive: float) -> Taken:
+    def taken(self, contrastive: float, against_own: float | None) -> Taken:
         plan = self._plan
         everywhere = self._total(
             [self._distilled, *(number for row in self._sums.values() for number in row)]
@@ -360,8 +415,9 @@ class _Tally:
         distilled = everywhere[0] / self._pairs if plan.distillation else None
         attribution = sum(one.value for one in heard.values()) / max(len(heard), 1)
         loss = plan.contrastive * contrastive + plan.weight * attribution
-        loss += plan.distillation_weight * (distilled or 0.0)
-        return Taken(loss, contrastive, heard, distilled, int(self._pairs), int(self._foils))
+        loss += plan.distillation_weight * (distilled or 0.0) + plan.foil_weight * (against_own or 0.0)
+        pairs, foils = int(self._pairs), int(self._foils)
+        return Taken(loss, contrastive, heard, distilled, pairs, foils, against_own)
 
     def _total(self, numbers: Sequence[float]) -> list[float]:
         here = torch.tensor(numbers, dtype=torch.float64).to(self._engine.device)

@@ -87,6 +87,7 @@ def row_of(
         "gap": each(gap),
         "lambda": at.weight,
         "distillation": taken.distillation,
+        "own_foils": taken.own_foils,
         **numbers,
         "samples_per_second": speed,
         "seconds": at.seconds,

@@ -18,6 +18,7 @@ from alignscope.language.cache import default_directory
 from alignscope.language.classes import word_classes
 from alignscope.language.replacements import Candidates, candidates
 from alignscope.records import WORD_CLASSES, Caption, Problem, WordClass
+from alignscope.training.negatives import foil_candidates
 from alignscope.training.places import PlacedSamples, packed
 
 Progress = Callable[[str, int, int], None]
@@ -111,14 +112,17 @@ def coverage(captions: Iterable[Caption]) -> Coverage:
     return Coverage(count, having["object"], having["attribute"], having["relation"], both, means)
 
 
-def candidates_of(samples: PlacedSamples) -> Replacements:
+def candidates_of(samples: PlacedSamples, *, phrases: bool = False) -> Replacements:
     """Words by class from all captions, those that came `AT_LEAST` times; all of a class that has too few.
 
-    A class with fewer than two frequent words falls back to all its words, and a problem says so.
+    A class with fewer than two frequent words falls back to all its words, and a problem says so. With
+    `phrases` they are those of `negatives.foil_candidates`, for hard negatives.
     """
-    frequent = dict(candidates(samples.captions(), at_least=AT_LEAST).words)
+    collect = foil_candidates if phrases else candidates
+    found = collect(samples.captions(), at_least=AT_LEAST)
+    frequent = dict(found.words)
     poor = [kind for kind, words in frequent.items() if len(words) < _NEEDED]
-    every = candidates(samples.captions()).words if poor else {}
+    every = collect(samples.captions()).words if poor else {}
     problems = []
     for kind in poor:
         if len(every[kind]) > len(frequent[kind]):
@@ -132,4 +136,4 @@ def candidates_of(samples: PlacedSamples) -> Replacements:
                 )
             )
             frequent[kind] = every[kind]
-    return Replacements(Candidates(frequent), tuple(problems))
+    return Replacements(Candidates(frequent, found.together), tuple(problems))

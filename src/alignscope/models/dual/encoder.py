@@ -66,6 +66,11 @@ class TransformersDualEncoder:
         return self.model.device
 
     @property
+    def width(self) -> int:
+        """Numbers of an embedding."""
+        return self._width
+
+    @property
     def fingerprint(self) -> str:
         """Hash of weights, preprocessing and tokenizer; computed again only after the weights changed."""
         version = tuple((tensor.data_ptr(), tensor._version) for tensor in self.model.state_dict().values())
