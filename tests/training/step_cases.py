@@ -48,6 +48,11 @@ CAPTIONS = tuple(tagged(text) for text in TEXTS)
 AVAILABLE = candidates(CAPTIONS)
 
 
+def no_pairs(given: Batch) -> Batch:
+    """What the loader gives where no image has a similar one."""
+    return Batch(given.pixels[:0], (), ())
+
+
 def batch(rows: slice = slice(None), *, foils: Sequence[str] = FOILS, neighbours: bool = False) -> Batch:
     """Some pairs; their images are noise drawn by place, the neighbours' by place and 100."""
 
@@ -72,6 +77,7 @@ class Case:
     plan: StepPlan
     foils: tuple[str, ...] = FOILS
     neighbours: bool = False
+    lonely: bool = False  # the first process's pairs have no neighbours
 
 
 INSIDE = Objective(
@@ -97,6 +103,7 @@ CASES: Mapping[str, Case] = {
     "perturbation": Case("clip", StepPlan(objective=PERTURBED, weight=0.5, candidates=AVAILABLE)),
     "alone": Case("clip", StepPlan(contrastive=0.0, objective=INSIDE, weight=1.0)),
     "all": Case("clip", EVERYTHING, neighbours=True),
+    "lonely": Case("clip", EVERYTHING, neighbours=True, lonely=True),
     "cached": Case("clip", replace(EVERYTHING, micro_batch=2), neighbours=True),  # the first process has one part
 }  # fmt: skip
 
@@ -132,6 +139,8 @@ def main(models: Mapping[str, Path], out: Path) -> None:
     encoders = {name: open_model(path) for name, path in models.items()}
     for name, case in CASES.items():
         given = batch(rows, foils=case.foils[foils], neighbours=case.neighbours)
+        if case.lonely and engine.rank == 0:
+            given = replace(given, neighbours=no_pairs(given))
         taken, slopes = step(encoders[case.model], given, case.plan, engine)
         found[name] = {"numbers": numbers(taken), "gradients": slopes}
     found |= small_things(engine)

@@ -53,6 +53,18 @@ def assert_same(found: dict, wanted: dict, *, within: float = 1e-5) -> None:
         assert error <= within * max(gradient.norm().item(), 1e-2 * size), name
 
 
+@pytest.mark.parametrize("micro_batch", [0, 2])
+def test_a_batch_without_similar_images_is_one_of_the_text_form(
+    clip: TransformersDualEncoder, engine: Engine, micro_batch: int
+) -> None:
+    plan = StepPlan("softmax", 1.0, CAE, 0.5, cases.AVAILABLE, micro_batch=micro_batch)
+    given = cases.batch()
+    taken, wanted = cases.step(clip, given, plan, engine)
+    again, found = cases.step(clip, replace(given, neighbours=cases.no_pairs(given)), plan, engine)
+    assert again == taken
+    assert_same(found, wanted)
+
+
 @pytest.mark.parametrize("kind", ["clip", "siglip"])
 def test_it_is_one_backward_of_the_sum(kind: str, request: pytest.FixtureRequest, engine: Engine) -> None:
     encoder, given = open_model(request.getfixturevalue(f"tiny_{kind}_dir")), cases.batch()

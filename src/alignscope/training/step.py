@@ -159,7 +159,10 @@ def backward(encoder: TransformersDualEncoder, batch: Batch, plan: StepPlan, eng
         leaves.append(_leaf(embedded.pairs))
         kept.append(embedded if at_once else None)
         del embedded
-    contrastive = _contrastive(encoder, leaves[: len(own)], leaves[len(own) :], plan)
+    similar = leaves[len(own) :]
+    if batch.neighbours is not None and not similar:  # none here; other processes may have some
+        similar = [_leaf(EmbeddedPairs(*(rows[:0] for rows in vars(leaves[0]).values())))]
+    contrastive = _contrastive(encoder, leaves[: len(own)], similar, plan)
     if plan.contrastive:
         engine.scaled(plan.contrastive * contrastive).backward()
     against_own = None
@@ -208,10 +211,10 @@ def gradient_norms(
 
 
 def _split(batch: Batch, micro_batch: int) -> list[Batch]:
-    """Parts of up to `micro_batch` pairs, without neighbours; the foils are dealt out evenly."""
-    size = micro_batch or len(batch.captions)
+    """Parts of up to `micro_batch` pairs, none of an empty batch; the foils are dealt out evenly."""
+    size = micro_batch or max(len(batch.captions), 1)
     starts = range(0, len(batch.captions), size)
-    cuts = [len(batch.foils) * number // len(starts) for number in range(len(starts) + 1)]
+    cuts = [len(batch.foils) * number // max(len(starts), 1) for number in range(len(starts) + 1)]
     return [
         Batch(
             batch.pixels[start : start + size],
