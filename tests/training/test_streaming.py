@@ -211,6 +211,23 @@ def test_a_broken_header_does_not_end_a_shard_in_silence(tmp_path, damage):
     assert len(texts(found)) == (4 if damage == "middle" else 9)
 
 
+@pytest.mark.parametrize("kind", [b"0", b"x", b"L"])  # a file, further entries of a header, a long name
+@pytest.mark.parametrize("size", [b"\x80" + b"\xff" * 11, b"\xff" * 11 + b"\x01"])  # beyond 2**63, negative
+def test_a_nonsensical_size_is_told(tmp_path, size, kind):
+    path = tmp_path / "train-000.tar"
+    plan = shards(tmp_path, count=1)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"000005.png")
+    header = content[at : at + 512]
+    header[124:136], header[156:157], header[148:156] = size, kind, b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    content[at : at + 512] = header
+    path.write_bytes(content)
+    found = list(open_stream(plan, seed=0).read(0))
+    assert len(problems(found)) == 1
+    assert len(texts(found)) == (5 if kind == b"0" else 4)  # else the fifth may be cut short
+
+
 def test_compressed_shards(tmp_path):
     path = shard(tmp_path / "s.tar.gz", pairs(range(5)))
     plan = ShardData("shards", (str(path),))
@@ -265,6 +282,22 @@ def test_rows_without_image_or_caption_are_told(tmp_path):
         "a.parquet/2": "the caption is null, not a text",
     }
     assert sorted(texts(found)) == ["a", "d"]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_a_caption_that_is_no_text_costs_its_row_alone(tmp_path, kind):
+    captions = pa.array([b"a cat", b"caf\xe9", "é".encode()], pa.binary()).cast(kind, safe=False)
+    path = [b"caf\xe9.png"] * 3  # beside the bytes, and nobody asks for it
+    image = pa.StructArray.from_arrays(
+        [pa.array([png(n) for n in range(3)]), pa.array(path).cast(pa.string(), safe=False)],
+        ["bytes", "path"],
+    )
+    pq.write_table(pa.table({"image": image, "caption": captions}), tmp_path / "a.parquet")
+    found = list(open_stream(ParquetData("parquet", (f"{tmp_path}/a.parquet",), buffer=1), seed=0).read(0))
+    assert texts(found) == ["a cat", "é"]
+    (problem,) = problems(found)
+    assert problem.item == "a.parquet/1"
+    assert "not UTF-8" in problem.what
 
 
 def test_a_damaged_row_group_is_told_and_the_others_go_on(tmp_path):

@@ -35,6 +35,7 @@ LARGEST_IMAGE = 2**26  # bytes
 LARGEST_CAPTION = 2**20
 _ROWS = 64  # of a Parquet file, held at once
 _BLOCK = 512  # bytes of a tar's header, and of each half of its end mark
+_OF_BROKEN_SIZES = (ValueError, OverflowError, MemoryError)  # what tarfile makes of a header's nonsense
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 Found = StreamedSample | Problem
@@ -203,7 +204,7 @@ class _Shards:
                     members = {}
                 key = here
                 members[ending] = content
-        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        except (tarfile.TarError, OSError, EOFError, zlib.error, *_OF_BROKEN_SIZES) as error:
             yield Problem(path.name, str(path), f"cannot be read on after {key!r}: {error}", "handled")
             return  # what was begun may be cut short
         if members:
@@ -310,20 +311,31 @@ class _Tables:
             with pq.ParquetFile(group.path) as file:
                 columns = [self.image, self.caption]
                 for rows in file.iter_batches(_ROWS, row_groups=[group.number], columns=columns):
-                    for row in rows.to_pylist():
-                        yield self._sample(f"{group.path.name}/{number}", row)
+                    for image, caption in zip(*self._bytes(rows), strict=True):
+                        yield self._sample(f"{group.path.name}/{number}", image, caption)
                         number += 1
         except (pa.ArrowException, OSError) as error:
             what = f"row group {group.number} cannot be read on from row {number}: {error}"
             yield Problem(group.path.name, str(group.path), what, "handled")
 
-    def _sample(self, name: str, row: Mapping[str, Any]) -> Found:
-        image = row[self.image]
-        content = image.get("bytes") if isinstance(image, dict) else image
-        if content is None:
-            return _checked(name, _Fault(f"no bytes in '{self.image}'"), row[self.caption])
-        too_large = _too_large("the image", len(content), LARGEST_IMAGE)
-        return _checked(name, too_large or content, row[self.caption])
+    def _bytes(self, rows: Any) -> tuple[list[bytes | None], list[bytes | None]]:
+        """Images and captions; of a text too, for no one has looked whether it is UTF-8."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        images = rows.column(self.image)
+        if pa.types.is_struct(images.type):
+            images = pc.struct_field(images, "bytes")
+        return images.to_pylist(), rows.column(self.caption).cast(pa.large_binary()).to_pylist()
+
+    def _sample(self, name: str, image: bytes | None, caption: bytes | None) -> Found:
+        try:
+            text = caption.decode() if caption is not None else None
+        except UnicodeDecodeError as error:
+            return _checked(name, _Fault(f"the caption is not UTF-8 ({error})"), None)
+        if image is None:
+            return _checked(name, _Fault(f"no bytes in '{self.image}'"), text)
+        return _checked(name, _too_large("the image", len(image), LARGEST_IMAGE) or image, text)
 
 
 def _too_large(what: str, size: int, most: int) -> _Fault | None:
