@@ -4,7 +4,7 @@ import copy
 import importlib.util
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -149,6 +149,19 @@ def test_parts_are_embedded_again_with_the_same_dropout(tiny_pair_dir: Path, eng
     size = sum(gradient.norm() for gradient in found.values())
     assert sum((found[n] - g).norm() for n, g in cases.gradients(encoder).items()) > 0.1 * size
     assert parameters
+
+
+def test_every_part_has_chances_of_its_own_beside_the_towers(
+    clip: TransformersDualEncoder, engine: Engine
+) -> None:
+    drawn: list[int] = []
+
+    def noised(images: torch.Tensor, _: torch.Tensor, captions: Sequence[Caption]) -> torch.Tensor:
+        drawn.append(int(torch.randint(2**31, ()).item()))
+        return images.sum()
+
+    backward(clip, cases.batch(), StepPlan(distillation=noised, micro_batch=2), engine)
+    assert len(drawn) == len(set(drawn)) == 3
 
 
 def test_the_gradient_equals_finite_differences(clip: TransformersDualEncoder, engine: Engine) -> None:

@@ -170,11 +170,11 @@ def backward(encoder: TransformersDualEncoder, batch: Batch, plan: StepPlan, eng
         against_own = _against_own(encoder, leaves[: len(own)], batch.foil_rows, plan, engine)
     tally.count_everywhere()
     for number, part in enumerate(parts):
+        objective = plan.objective if number < len(own) else None
         with _again(states[number], engine.device, is_on=not at_once):
-            objective = plan.objective if number < len(own) else None
             embedded = kept[number] or _embed(encoder, part, objective, plan.frozen, engine)
-            extra = tally.add(part, embedded) if number < len(own) else None
-            _go_back(embedded.pairs, leaves[number], extra, engine)
+        extra = tally.add(part, embedded) if number < len(own) else None  # chance of its own in each part
+        _go_back(embedded.pairs, leaves[number], extra, engine)
         kept[number] = None
         del embedded, extra  # the graph is used up
     return tally.taken(contrastive.item(), against_own)
