@@ -138,7 +138,7 @@ def test_the_matched_weight_gives_the_asked_ratio(whole):
 def test_the_watch_is_told_every_step(whole):
     trained = [seen for seen in whole.seen if seen.stage == "training"]
     assert [(seen.done, seen.total) for seen in trained] == [(step, 6) for step in range(1, 7)]
-    assert set(trained[-1].numbers) == {"loss", "L_attr", "gap", "valid", "lr", "samples/s"}
+    assert set(trained[-1].numbers) == {"loss", "L_attr", "gap", "valid", "foils/pair", "lr", "samples/s"}
     assert "captions" in {seen.stage for seen in whole.seen}
 
 

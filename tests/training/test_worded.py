@@ -103,10 +103,7 @@ def test_coverage_counted_by_hand():
     assert found.words_per_caption == {
         "object": 1.0, "attribute": 0.2, "relation": 0.4, "scene": 0.0, "other": 0.6,
     }  # fmt: skip
-    assert found.sentence() == (
-        "2 of 5 captions (40.0%) can be used by the attribution loss; 3 have objects, 1 attributes, "
-        "2 relations; words per caption: 1.0 object, 0.2 attribute, 0.4 relation, 0.6 other"
-    )
+    assert found.shares() == {"valid": 0.4, "objects": 0.6, "attributes": 0.2, "relations": 0.4}
     with pytest.raises(BadData, match="no captions"):
         coverage([])
 
@@ -114,7 +111,7 @@ def test_coverage_counted_by_hand():
 def test_candidates_of_frequent_words():
     often = [tagged("red dog on mat", red="attribute", dog="object", on="relation", mat="object")] * 5
     other = [tagged("blue cat", blue="attribute", cat="object"), tagged("oh")]
-    found = candidates_of(samples(often, other))
+    found = candidates_of(samples(often, other).captions, name="few")
     assert found.candidates.words == {
         "object": ("dog", "mat"),  # cat came once
         "attribute": ("blue", "red"),  # with one frequent word all are taken
@@ -122,7 +119,7 @@ def test_candidates_of_frequent_words():
         "scene": (),
     }
     [problem] = found.problems
-    assert (problem.subject, problem.action) == ("attribute", "handled")
+    assert (problem.item, problem.subject, problem.action) == ("few", "attribute", "handled")
     assert problem.what == "1 attribute words come 5 times or more: all 2 are taken as replacements"
 
 
@@ -141,7 +138,7 @@ def test_real_captions(tmp_path: Path):
     assert counted.with_objects > 950
     assert 300 < counted.with_attributes < 900
     counts = Counter((word.word_class, word.text.lower()) for one in captions for word in one.words)
-    words = candidates_of(found).candidates.words
+    words = candidates_of(found.captions, name=found.name).candidates.words
     assert len(words["object"]) > 100
     for kind in ("object", "attribute", "relation"):
         assert set(words[kind]) == {text for (its, text), n in counts.items() if its == kind and n >= 5}

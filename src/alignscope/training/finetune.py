@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers import CLIPModel
 
 from alignscope.errors import BadInput, CheckpointMismatch, Unsupported, UnwritableOutput
-from alignscope.files import write_json, write_jsonl
+from alignscope.files import write_json
 from alignscope.models.dual import fresh
 from alignscope.models.dual.encoder import TransformersDualEncoder
 from alignscope.models.dual.loading import compute_device, quiet
@@ -36,13 +36,13 @@ from alignscope.training.engine import Engine
 from alignscope.training.frozen import frozen_images
 from alignscope.training.loading import Quarantine
 from alignscope.training.lora import merged, with_adapters
-from alignscope.training.metrics import Diverged, Hope, Seen, Watch, nobody
+from alignscope.training.metrics import Diverged, Hope, Watch, nobody
 from alignscope.training.pairs import Pairs, open_pairs
 from alignscope.training.places import PlacedSamples
 from alignscope.training.samples import Batch
 from alignscope.training.settings import FineTuning
-from alignscope.training.step import Distillation, StepPlan, backward, gradient_norms, step_plan
-from alignscope.training.telling import Log
+from alignscope.training.step import Distillation, StepPlan, Taken, backward, gradient_norms, step_plan
+from alignscope.training.telling import Log, told
 from alignscope.training.validation import validate
 
 SMALLEST_LOSS_SCALE = 1.0
@@ -119,7 +119,7 @@ def finetune(
         refuse(run, step, is_well, f"a gradient of norm {norm}")
         run.bounds.clamp(run.encoder.model)
         position = advanced(position, seconds=time.monotonic() - began, quarantine=quarantine)
-        if log.step(position, taken, numbers_of(run, position, rate=rate, norm=norm)):
+        if log.step(position, taken, numbers_of(run, position, taken, rate=rate, norm=norm)):
             is_well = recipe.contrastive == 0 or hope.look(taken.contrastive, texts=taken.pairs + taken.foils)
             refuse(run, step, is_well, f"a contrastive loss of {taken.contrastive:.4g}, worse than guessing,")
         best = position.best
@@ -194,29 +194,6 @@ def opened(recipe: FineTuning, device: str, engine: Engine) -> TransformersDualE
     return encoder
 
 
-def told(recipe: FineTuning, pairs: Pairs, out: Path, watch: Watch) -> None:
-    """Write and tell what the data allow; a loss that could use no caption at all stops here."""
-    out.mkdir(parents=True, exist_ok=True)
-    write_jsonl(out / "problems.jsonl", pairs.problems)
-    if recipe.attribution is None or pairs.coverage is None:
-        return
-    if recipe.attribution.weight == "matched" and recipe.warmup >= pairs.source.steps:
-        raise BadInput(
-            f"attribution.weight is matched after a warm-up of {recipe.warmup} steps, and the run has "
-            f"{pairs.source.steps}: give more epochs, a shorter warm-up or a number as weight"
-        )
-    found = pairs.coverage
-    write_json(out / "coverage.json", asdict(found))
-    share = found.with_both / found.captions
-    watch(Seen("captions", found.captions, found.captions, {"valid": share}))
-    if recipe.attribution.weight == "matched" and not found.with_both:
-        raise BadInput(
-            f"valid share 0: none of {found.captions} captions has both an object and a relation or attribute, "
-            "so the attribution loss has nothing to compare and its weight cannot be matched: give other "
-            "captions, a number as attribution.weight, or leave [attribution] out"
-        )
-
-
 def distillation_of(guide: Teacher) -> Distillation:
     """The teacher as a step calls it; its noise comes from the step's own chance."""
 
@@ -287,11 +264,14 @@ def advanced(position: Position, *, seconds: float, quarantine: Quarantine) -> P
     return replace(position, step=step, seconds=seconds, tried=tried, unreadable=failed)
 
 
-def numbers_of(run: Run, position: Position, *, rate: float, norm: float) -> dict[str, float | None]:
+def numbers_of(
+    run: Run, position: Position, taken: Taken, *, rate: float, norm: float
+) -> dict[str, float | None]:
     """What a row says beside the losses."""
     count = run.pairs.count
     per_epoch = count // run.recipe.batch if count else None
     return {
+        "foils_per_pair": taken.foils / taken.pairs if run.recipe.negatives else None,
         "epoch": position.step / per_epoch if per_epoch else None,
         "learning_rate": rate,
         "scale": run.encoder.traits.scale,
@@ -309,11 +289,13 @@ def matched(run: Run, step: int, log: Log) -> float:
         at = run.plan.at(step + number, weight=0.0)
         norms.append(gradient_norms(run.encoder, batch, at, run.engine))
     contrastive, attribution = [n.contrastive for n in norms], [n.attribution for n in norms]
+    means = sum(contrastive) / len(norms), sum(attribution) / len(norms)
+    refuse(run, step, all(map(math.isfinite, means)), f"gradients of norms {means[0]} and {means[1]}")
     try:
         weight = run.recipe.contrastive * matched_weight(contrastive, attribution, ratio=plan.ratio)
     except BadInput as error:
         raise BadInput(f"after step {step}, on {len(norms)} batches of {run.recipe.batch}: {error}") from None
-    log.weight(step + 1, weight, sum(contrastive) / len(norms), sum(attribution) / len(norms))
+    log.weight(step + 1, weight, *means)
     return weight
 
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
-from alignscope.language.replacements import Candidates, candidates
+from alignscope.language.replacements import Candidates
 from alignscope.models.dual.vision import ImageTransform
 from alignscope.records import FOIL_KINDS, Caption, Problem
 from alignscope.training.engine import Engine
 from alignscope.training.loading import Loader, batches, steps_of
 from alignscope.training.metrics import Seen, Watch
-from alignscope.training.negatives import foil_candidates
 from alignscope.training.places import PlacedSamples
 from alignscope.training.samples import SampleStream, StreamedSample
 from alignscope.training.settings import DataPlan, FineTuning, ParquetData, ShardData, ValidationPlan
 from alignscope.training.sources import open_samples
 from alignscope.training.streaming import open_stream
 from alignscope.training.validation import Held, held
-from alignscope.training.worded import AT_LEAST, Coverage, Replacements, candidates_of, classed, coverage
+from alignscope.training.worded import Coverage, Replacements, candidates_of, classed, coverage
 
 LOOKED_AT = 10_000
 """Captions of a stream that speak for all: its coverage, and the words that replace others."""
@@ -38,7 +36,7 @@ class Pairs:
     coverage: Coverage | None
     held: Held | None
     held_sha: str | None
-    problems: tuple[Problem, ...]  # of the data as a whole; unreadable images come with their batch
+    problems: tuple[Problem, ...]  # of all data as a whole; unreadable images come with their batch
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,15 @@ class _Words:
     foils: Replacements  # of made negatives
 
 
+@dataclass(frozen=True)
+class _LookedAt:
+    """The pairs of a validation, the hash of their data and what of these cannot be used."""
+
+    pairs: Held | None
+    sha: str | None
+    problems: tuple[Problem, ...]
+
+
 def open_pairs(
     recipe: FineTuning, transform: ImageTransform, engine: Engine, *, workers: int, watch: Watch
 ) -> Pairs:
@@ -58,14 +65,13 @@ def open_pairs(
     needs_words = recipe.attribution is not None or makes_negatives
     own = recipe.negatives.kinds if recipe.negatives and recipe.negatives.source == "own" else ()
 
-    def opened() -> tuple[PlacedSamples | SampleStream, _Words | None, Held | None, str | None]:
+    def opened() -> tuple[PlacedSamples | SampleStream, _Words | None, _LookedAt]:
         samples = _open(recipe.data, recipe.seed, needs_words, own, watch)
         words = _words(samples, recipe) if needs_words else None
-        if recipe.validation is None:
-            return samples, words, None, None
-        return samples, words, *_held(recipe.validation, recipe, needs_words, watch)
+        plan = recipe.validation
+        return samples, words, _held(plan, recipe, needs_words, watch) if plan else _LookedAt(None, None, ())
 
-    samples, words, look_at, held_sha = engine.first(opened)
+    samples, words, looked_at = engine.first(opened)
     source = batches(
         samples,
         batch=recipe.batch,
@@ -80,9 +86,10 @@ def open_pairs(
         world=engine.world,
         workers=workers,
     )
-    problems = () if isinstance(samples, SampleStream) else samples.problems
+    problems = list(() if isinstance(samples, SampleStream) else samples.problems)
     if words is not None:
-        problems = tuple(dict.fromkeys((*problems, *words.replacements.problems, *words.foils.problems)))
+        problems += [*words.replacements.problems, *words.foils.problems]
+    problems += looked_at.problems
     return Pairs(
         samples.name,
         samples.sha,
@@ -91,9 +98,9 @@ def open_pairs(
         samples,
         words.replacements.candidates if words else None,
         words.coverage if words else None,
-        look_at,
-        held_sha,
-        problems,
+        looked_at.pairs,
+        looked_at.sha,
+        tuple(dict.fromkeys(problems)),
     )
 
 
@@ -112,30 +119,40 @@ def _open(
 def _words(samples: PlacedSamples | SampleStream, recipe: FineTuning) -> _Words:
     """Of samples with places all captions are looked at, of a stream the first ones of its first epoch."""
     if isinstance(samples, SampleStream):
-        captions = classed([one.sample.caption for one in _first(samples, LOOKED_AT)])
-        words = Replacements(candidates(captions, at_least=AT_LEAST), ())
-        phrases = Replacements(foil_candidates(captions, at_least=AT_LEAST), ())
-        covered = coverage(captions)
+        captions = classed(
+            [one.sample.caption for one in _first(samples, LOOKED_AT, [])]
+        )  # problems come with their batch
+        every: Callable[[], Iterable[Caption]] = lambda: captions  # noqa: E731
     else:
-        words, phrases = candidates_of(samples), candidates_of(samples, phrases=True)
-        covered = coverage(samples.captions())
+        every = samples.captions
+    words = candidates_of(every, name=samples.name)
+    phrases = candidates_of(every, name=samples.name, phrases=True)
     foils = phrases if recipe.negatives and recipe.negatives.exclusive else words
     if recipe.attribution and recipe.attribution.exclusive:
         apart = replace(words.candidates, together=phrases.candidates.together)
         words = replace(words, candidates=apart)
-    return _Words(covered, words, foils)
+    return _Words(coverage(every()), words, foils)
 
 
-def _held(plan: ValidationPlan, recipe: FineTuning, needs_words: bool, watch: Watch) -> tuple[Held, str]:
+def _held(plan: ValidationPlan, recipe: FineTuning, needs_words: bool, watch: Watch) -> _LookedAt:
     samples = _open(plan.data, recipe.seed, needs_words, FOIL_KINDS, watch)
     if not isinstance(samples, SampleStream):
-        return held(samples, pairs=plan.pairs, seed=recipe.seed), samples.sha
-    found = _first(samples, plan.pairs)
+        return _LookedAt(held(samples, pairs=plan.pairs, seed=recipe.seed), samples.sha, samples.problems)
+    problems: list[Problem] = []
+    found = _first(samples, plan.pairs, problems)
     captions: Sequence[Caption] = [one.sample.caption for one in found]
     worded = classed(captions) if needs_words else captions
-    return Held.of_stream(found, worded), samples.sha
+    return _LookedAt(Held.of_stream(found, worded), samples.sha, tuple(problems))
 
 
-def _first(stream: SampleStream, count: int) -> list[StreamedSample]:
-    usable = (one for one in stream.read(0) if isinstance(one, StreamedSample))
-    return list(islice(usable, count))
+def _first(stream: SampleStream, count: int, problems: list[Problem]) -> list[StreamedSample]:
+    """The first usable samples; what is met on the way to them is added to the problems."""
+    found: list[StreamedSample] = []
+    for one in stream.read(0):
+        if isinstance(one, Problem):
+            problems.append(one)
+        else:
+            found.append(one)
+        if len(found) == count:
+            break
+    return found

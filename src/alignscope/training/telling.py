@@ -1,19 +1,53 @@
-"""The numbers of a fine-tuning as rows, curves and a live line."""
+"""What a fine-tuning says: of its data before it begins, then its numbers as rows, curves and a live line."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, final
 
 from alignscope.attribution.options import Method
+from alignscope.errors import BadInput
+from alignscope.files import write_json, write_jsonl
 from alignscope.training.checkpoints import Position
 from alignscope.training.metrics import Journal, Seen, Watch
+from alignscope.training.pairs import Pairs
+from alignscope.training.settings import FineTuning
 from alignscope.training.step import Heard, Taken
 from alignscope.training.validation import Validation
 
 STAGE = "training"
+
+
+def told(recipe: FineTuning, pairs: Pairs, out: Path, watch: Watch) -> None:
+    """Write and tell what the data allow; a loss that could use no caption at all stops here."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_jsonl(out / "problems.jsonl", pairs.problems)
+    if pairs.problems:
+        actions = Counter(problem.action for problem in pairs.problems)
+        count = actions.total()
+        numbers = {"left out": actions["unscored"], "handled": actions["handled"]}
+        watch(Seen("problems.jsonl", count, count, numbers))
+    if recipe.attribution is None or pairs.coverage is None:
+        return
+    if recipe.attribution.weight == "matched" and recipe.warmup >= pairs.source.steps:
+        raise BadInput(
+            f"attribution.weight is matched after a warm-up of {recipe.warmup} steps, and the run has "
+            f"{pairs.source.steps}: give more epochs, a shorter warm-up or a number as weight"
+        )
+    found = pairs.coverage
+    write_json(out / "coverage.json", asdict(found))
+    watch(Seen("captions", found.captions, found.captions, found.shares()))
+    if not found.with_both and (recipe.attribution.weight == "matched" or recipe.contrastive == 0):
+        hence = "its weight cannot be matched" if recipe.contrastive else "nothing would be trained"
+        raise BadInput(
+            f"valid share 0: none of {found.captions} captions has both an object and a relation or attribute, "
+            f"so the attribution loss has nothing to compare and {hence}: give other captions, or leave "
+            "[attribution] out"
+        )
 
 
 @final
@@ -49,7 +83,7 @@ class Log:
         """Lambda was matched to these mean gradient norms; `step` is the first that is taken with it."""
         norms = {"contrastive": contrastive, "attribution": attribution}
         self._write(step, {"lambda": weight, "gradient_norms": norms})
-        self._watch(Seen("lambda", 1, 1, {"lambda": weight}))
+        self._watch(Seen("lambda", 1, 1, {"lambda": weight, **{f"norm {k}": n for k, n in norms.items()}}))
 
     def validation(self, step: int, found: Validation) -> None:
         """The held-out pairs were looked at."""
@@ -110,5 +144,7 @@ def live(row: Mapping[str, Any]) -> dict[str, float]:
         for method, value in row[column].items():
             if value is not None:
                 found[f"{name} {method}" if several else name] = value
+    if row["foils_per_pair"] is not None:
+        found["foils/pair"] = row["foils_per_pair"]
     found |= {"lr": row["learning_rate"], "samples/s": row["samples_per_second"]}
     return found

@@ -42,14 +42,11 @@ class Coverage:
     with_both: int  # an object, and an attribute or relation: those the loss can use
     words_per_caption: Mapping[WordClass, float]
 
-    def sentence(self) -> str:
-        """The counts as one line of a log."""
-        means = ", ".join(f"{mean:.1f} {kind}" for kind, mean in self.words_per_caption.items() if mean)
-        return (
-            f"{self.with_both:,} of {self.captions:,} captions ({self.with_both / self.captions:.1%}) can be "
-            f"used by the attribution loss; {self.with_objects:,} have objects, {self.with_attributes:,} "
-            f"attributes, {self.with_relations:,} relations; words per caption: {means or 'none'}"
-        )
+    def shares(self) -> dict[str, float]:
+        """Of the captions: those that the loss can use, and those with words of each class it asks for."""
+        having = {"valid": self.with_both, "objects": self.with_objects}
+        having |= {"attributes": self.with_attributes, "relations": self.with_relations}
+        return {name: count / self.captions for name, count in having.items()}
 
 
 @dataclass(frozen=True)
@@ -112,23 +109,25 @@ def coverage(captions: Iterable[Caption]) -> Coverage:
     return Coverage(count, having["object"], having["attribute"], having["relation"], both, means)
 
 
-def candidates_of(samples: PlacedSamples, *, phrases: bool = False) -> Replacements:
-    """Words by class from all captions, those that came `AT_LEAST` times; all of a class that has too few.
+def candidates_of(
+    captions: Callable[[], Iterable[Caption]], *, name: str, phrases: bool = False
+) -> Replacements:
+    """Words by class from captions, those that came `AT_LEAST` times; all of a class that has too few.
 
     A class with fewer than two frequent words falls back to all its words, and a problem says so. With
     `phrases` they are those of `negatives.foil_candidates`, for hard negatives.
     """
     collect = foil_candidates if phrases else candidates
-    found = collect(samples.captions(), at_least=AT_LEAST)
+    found = collect(captions(), at_least=AT_LEAST)
     frequent = dict(found.words)
     poor = [kind for kind, words in frequent.items() if len(words) < _NEEDED]
-    every = collect(samples.captions()).words if poor else {}
+    every = collect(captions()).words if poor else {}
     problems = []
     for kind in poor:
         if len(every[kind]) > len(frequent[kind]):
             problems.append(
                 Problem(
-                    samples.name,
+                    name,
                     kind,
                     f"{len(frequent[kind])} {kind} words come {AT_LEAST} times or more: "
                     f"all {len(every[kind])} are taken as replacements",
