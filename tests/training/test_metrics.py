@@ -20,6 +20,19 @@ def test_rows_behind_the_resumed_step_are_gone(tmp_path):
     assert rows(tmp_path) == []
 
 
+def test_a_kill_while_rows_are_put_back_costs_none(tmp_path, monkeypatch):
+    journal = Journal(tmp_path)
+    journal.write(1, {"loss": 0.5})
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("alignscope.files.os.replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Journal(tmp_path, step=1)
+    assert [row["step"] for row in rows(tmp_path)] == [1]
+
+
 def test_a_line_cut_by_a_kill_is_left_out_and_a_broken_one_is_said(tmp_path):
     Journal(tmp_path).write(1, {"loss": 1.0})
     path = tmp_path / "metrics.jsonl"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, final
 
 from alignscope.errors import AlignscopeError, BadData, MissingExtra, UnwritableOutput
+from alignscope.files import write_jsonl
 
 FILE = "metrics.jsonl"
 PATIENCE = 20
@@ -49,11 +50,7 @@ class Journal:
         self._board = _board(out / "tensorboard", step) if tensorboard else None
         self._path = out / FILE
         kept = [row for row in rows(out) if row["step"] <= step] if step else []
-        text = "".join(json.dumps(row) + "\n" for row in kept)
-        try:
-            self._path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise self._unwritable(error) from None
+        write_jsonl(self._path, kept)  # whole or not at all: a kill here costs no row
 
     def write(self, step: int, numbers: Mapping[str, Any]) -> None:
         """Append a row; mappings among the numbers are of methods or the like."""
@@ -62,7 +59,9 @@ class Journal:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise UnwritableOutput(
+                f"{self._path} cannot be written ({error.strerror}): free space, give --resume"
+            ) from None
         if self._board is not None:
             for name, value in flat(row).items():
                 self._board.add_scalar(name, value, step)
@@ -71,11 +70,6 @@ class Journal:
         """Nothing is written afterwards."""
         if self._board is not None:
             self._board.close()
-
-    def _unwritable(self, error: OSError) -> UnwritableOutput:
-        return UnwritableOutput(
-            f"{self._path} cannot be written ({error.strerror}): free space, give --resume"
-        )
 
 
 def rows(out: Path) -> list[dict[str, Any]]:
