@@ -20,8 +20,9 @@ from alignscope.training.cae import Objective
 from alignscope.training.engine import Engine
 from alignscope.training.gathering import gathered
 from alignscope.training.parameters import moving
+from alignscope.training.plans import StepPlan
 from alignscope.training.samples import Batch
-from alignscope.training.step import StepPlan, Taken, backward
+from alignscope.training.step import Taken, backward
 
 CLASSES = {
     **dict.fromkeys(["dog", "cat", "cats", "ball", "box", "bowl", "table", "kitchen"], "object"),

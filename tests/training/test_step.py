@@ -20,9 +20,10 @@ from alignscope.training.cae import Objective
 from alignscope.training.engine import Engine
 from alignscope.training.losses import contrastive_loss, sigmoid_loss
 from alignscope.training.parameters import moving, training_mode
+from alignscope.training.plans import StepPlan, step_plan
 from alignscope.training.recipe import Register
 from alignscope.training.settings import AttributionPlan, DistillationPlan, FineTuning, SceneData
-from alignscope.training.step import StepPlan, backward, gradient_norms, step_plan
+from alignscope.training.step import backward, gradient_norms
 from alignscope.training.validity import valid_captions
 
 spec = importlib.util.spec_from_file_location("step_cases", Path(__file__).with_name("step_cases.py"))

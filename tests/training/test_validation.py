@@ -14,11 +14,11 @@ from alignscope.errors import BadData, BadImage
 from alignscope.models.zoo import open_model
 from alignscope.records import Caption, Word
 from alignscope.training.cae import Objective
+from alignscope.training.plans import StepPlan
 from alignscope.training.recipe import Register
 from alignscope.training.samples import Sample, StreamedSample
 from alignscope.training.settings import SceneData
 from alignscope.training.sources import open_samples
-from alignscope.training.step import StepPlan
 from alignscope.training.validation import Held, held, validate
 
 RICH = Register(0.9, 0.95, 0.3, 0.5, 0.9)

@@ -39,9 +39,10 @@ from alignscope.training.lora import merged, with_adapters
 from alignscope.training.metrics import Diverged, Hope, Watch, nobody
 from alignscope.training.pairs import Pairs, open_pairs
 from alignscope.training.places import PlacedSamples
+from alignscope.training.plans import Distillation, StepPlan, step_plan
 from alignscope.training.samples import Batch
 from alignscope.training.settings import FineTuning
-from alignscope.training.step import Distillation, StepPlan, Taken, backward, gradient_norms, step_plan
+from alignscope.training.step import Taken, backward, gradient_norms
 from alignscope.training.telling import Log, told
 from alignscope.training.validation import validate
 

@@ -25,8 +25,8 @@ from alignscope.records import Caption, Problem
 from alignscope.training.cae import attribution_losses
 from alignscope.training.losses import contrastive_loss, sigmoid_loss
 from alignscope.training.metrics import Seen, Watch, nobody
+from alignscope.training.plans import StepPlan
 from alignscope.training.samples import Sample, Samples, StreamedSample
-from alignscope.training.step import StepPlan
 
 EACH = 64
 """Images that are open at a time."""
