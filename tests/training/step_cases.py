@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from alignscope.attribution.options import Options
 from alignscope.errors import BadInput
@@ -146,7 +146,7 @@ def main(models: Mapping[str, Path], out: Path) -> None:
         found[name] = {"numbers": numbers(taken), "gradients": slopes}
     found |= small_things(engine)
     torch.save(found, out / f"{engine.rank}.pt")
-    engine.wait()
+    distributed.barrier()
 
 
 def small_things(engine: Engine) -> dict[str, object]:

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from alignscope.errors import BadImage
 from alignscope.models.protocols import DualEncoder
+from alignscope.processes import Processes
 from alignscope.records import Shown
 from alignscope.studies.plan import Images, Plan
-from alignscope.studies.processes import Processes
 from alignscope.studies.store import EmbeddingStore, batches
 
 Thing = TypeVar("Thing")

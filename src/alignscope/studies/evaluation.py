@@ -32,13 +32,13 @@ from alignscope.files import (
     write_parquet,
 )
 from alignscope.models.protocols import DualEncoder
+from alignscope.processes import Processes, processes
 from alignscope.records import Measurement, OptionScore, Problem, Question, Rank, Signature
 from alignscope.studies.clock import Clock
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.encoding import encode_images, encode_texts, settle
 from alignscope.studies.output import RUN, claim
 from alignscope.studies.plan import CHUNK, Contents, Images, Plan
-from alignscope.studies.processes import Processes, processes
 from alignscope.studies.scoring import Sources, chunks, missing, problems, ranked, scored
 from alignscope.studies.store import EmbeddingStore
 

@@ -14,9 +14,9 @@ from alignscope.data.benchmarks.facts import Benchmark
 from alignscope.data.options import Place, options, places
 from alignscope.evaluation.retrieval import IMAGE_TO_TEXT, TEXT_TO_IMAGE, ranks
 from alignscope.models.protocols import Traits
+from alignscope.processes import ALONE, Processes
 from alignscope.records import OptionScore, Problem, Question, Rank, Shown
 from alignscope.studies.plan import CHUNK, Known, Plan
-from alignscope.studies.processes import ALONE, Processes
 from alignscope.studies.store import EmbeddingStore, batches
 
 Lines = Iterable[Question | Problem]

@@ -6,15 +6,14 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 
 from accelerate import PartialState
 
 from alignscope.errors import BadInput
 from alignscope.files import write_json
+from alignscope.processes import PATIENCE, Processes, processes
 from alignscope.studies.output import RUN, alone, claim
-from alignscope.studies.processes import Processes, processes
 from alignscope.training import contrastive
 from alignscope.training.finetune import finetune
 from alignscope.training.metrics import Seen, Watch, nobody
@@ -82,5 +81,5 @@ def train_recipe(
 def _processes(device: str) -> Processes:
     """The processes of this training: where they hold GPUs they meet over nccl, which gradients take too."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        PartialState(cpu=device == "cpu", timeout=timedelta(days=7))
+        PartialState(cpu=device == "cpu", timeout=PATIENCE)
     return processes()

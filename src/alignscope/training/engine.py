@@ -7,7 +7,6 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import timedelta
 from typing import Any, Literal, TypeVar, final
 
 import torch
@@ -17,12 +16,12 @@ from accelerate.utils import InitProcessGroupKwargs
 from jaxtyping import Float
 from torch import Tensor, distributed, nn
 
-from alignscope.errors import AlignscopeError, BadInput
+from alignscope.errors import BadInput
+from alignscope.processes import PATIENCE, Processes
 
 Made = TypeVar("Made")
 Precision = Literal["no", "bf16", "fp16"]
 
-_PATIENCE = timedelta(days=7)  # the first process may read or validate for hours while the others wait
 _BUCKET = 2**23  # numbers that are averaged in one call
 
 
@@ -44,7 +43,7 @@ class Engine:
                 "precision is fp16, which needs a GPU and none is used: take bf16 or no, or leave --device cpu away"
             )
         AcceleratorState._reset_state()  # of an earlier run of this process; the group of processes stays
-        kwargs = InitProcessGroupKwargs(timeout=_PATIENCE)
+        kwargs = InitProcessGroupKwargs(timeout=PATIENCE)
         self._accelerator = Accelerator(mixed_precision=precision, cpu=cpu, kwargs_handlers=[kwargs])
         self._refuse_missing_processes()
         if self.world > 1:
@@ -135,25 +134,9 @@ class Engine:
             distributed.all_reduce(found)
         return found
 
-    def wait(self) -> None:
-        """Go on when all have come this far."""
-        if self.world > 1:
-            distributed.barrier()
-
     def first(self, make: Callable[[], Made]) -> Made:
         """What the first process makes, in all of them; what it refuses, all refuse."""
-        if self.world == 1:
-            return make()
-        box: list[Made | AlignscopeError | None] = [None]
-        if self.rank == 0:
-            try:
-                box[0] = make()
-            except AlignscopeError as error:
-                box[0] = error
-        distributed.broadcast_object_list(box)
-        if isinstance(box[0], AlignscopeError):
-            raise box[0]
-        return box[0]  # type: ignore[return-value]
+        return Processes(self.rank, self.world).first(make)
 
     def _refuse_missing_processes(self) -> None:
         """`accelerate launch --cpu --num_processes 2` starts one process and sets an address for two."""

@@ -15,7 +15,8 @@ from alignscope.errors import AlignscopeError
 
 Found = TypeVar("Found")
 
-_PATIENCE = timedelta(days=7)  # the first process may read for hours while the others wait
+PATIENCE = timedelta(days=7)
+"""How long a process waits for another: the first may read or validate for hours."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,6 @@ def processes() -> Processes:
     if world == 1:
         return ALONE
     if not distributed.is_initialized():
-        distributed.init_process_group("gloo", timeout=_PATIENCE)
+        distributed.init_process_group("gloo", timeout=PATIENCE)
         atexit.register(distributed.destroy_process_group)
     return Processes(distributed.get_rank(), world)
