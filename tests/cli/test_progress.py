@@ -30,7 +30,7 @@ def test_a_training_that_nobody_sees_live_says_a_line_now_and_then(
         watch(Seen("validation", 1, 2))
     assert capsys.readouterr().err.splitlines() == [
         "training 1/8  loss 4  L[attr] 0.5",
-        "training 5/8  loss 0.8  L[attr] 0.5",
+        "training 5/8  left 0:00:04  loss 0.8  L[attr] 0.5",
         "training 8/8  loss 0.5  L[attr] 0.5",
         "validation 2/2  recall@1 0.25",
         "validation 2/2  recall@1 0.5",

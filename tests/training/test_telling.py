@@ -19,6 +19,7 @@ from alignscope.training.metrics import Diverged
 from alignscope.training.recipe import Register
 from alignscope.training.settings import (
     AttributionPlan,
+    Augmentation,
     FineTuning,
     NegativePlan,
     ParquetData,
@@ -113,6 +114,24 @@ def test_rows_and_the_live_line_say_how_many_wrong_captions_there_were(tmp_path)
     assert all(row["foils_per_pair"] < 1.5 for row in poor)
     finetune(replace(plan, negatives=None), tmp_path / "none")
     assert {row["foils_per_pair"] for row in read_jsonl(tmp_path / "none" / "metrics.jsonl")} == {None}
+
+
+def test_what_became_unreadable_is_counted_in_the_live_line(tmp_path):
+    images = pictures(tmp_path / "images", 8)
+    table(tmp_path / "pairs.tsv", [image.name for image in images])
+    data = TableData("table", str(tmp_path / "pairs.tsv"), str(tmp_path / "images"))
+    seen = []
+
+    def watch(one):
+        if one.stage == "training":
+            seen.append(one.numbers.get("unreadable"))
+            images[3].write_bytes(b"no image")
+
+    plan = replace(PLAIN, data=data, batch=4, steps=4, augmentation=Augmentation(), unreadable=0.9)
+    finetune(plan, tmp_path / "run", watch=watch)
+    assert seen[0] is None
+    assert seen[-1] >= 1
+    assert [row["name"] for row in read_jsonl(tmp_path / "run" / "quarantine.jsonl")] == ["3.png"]
 
 
 def test_a_small_stream_has_replacements_too(tmp_path):

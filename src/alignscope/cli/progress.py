@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -37,7 +38,8 @@ def bars() -> Iterator[Callable[[str, int, int], None]]:
 def training_bars(*, shown: bool = True) -> Iterator[Callable[[Seen], None]]:
     """As `bars` for a training, whose newest numbers stand behind the bar.
 
-    Where stderr is no terminal, a line every few seconds and one with the last numbers of each stage.
+    Where stderr is no terminal, a line every few seconds, with the time that is left, and one with the last
+    numbers of each stage.
     """
     console = Console(stderr=True, quiet=not shown)
     if not console.is_terminal:
@@ -61,20 +63,32 @@ def training_bars(*, shown: bool = True) -> Iterator[Callable[[Seen], None]]:
 def _lines(console: Console) -> Callable[[Seen], None]:
     spoken = -SECONDS_BETWEEN_LINES
     known: dict[str, Seen] = {}
+    begun: dict[str, tuple[float, int]] = {}  # when a stage was first seen, and how far it was then
 
     def show(seen: Seen) -> None:
         nonlocal spoken
         before = known.get(seen.stage, seen)
         begins_anew = seen.done < before.done
+        if begins_anew or seen.stage not in begun:
+            begun[seen.stage] = time.monotonic(), seen.done
         numbers = seen.numbers if begins_anew else {**before.numbers, **seen.numbers}
         known[seen.stage] = replace(seen, numbers=numbers)
         is_end = seen.done >= seen.total and seen.numbers
         if is_end or time.monotonic() - spoken >= SECONDS_BETWEEN_LINES:
             spoken = time.monotonic()
-            line = f"{seen.stage} {seen.done}/{seen.total}  {_told(numbers)}"
+            left = _left(seen, *begun[seen.stage])
+            line = f"{seen.stage} {seen.done}/{seen.total}  {left}{_told(numbers)}"
             console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
 
     return show
+
+
+def _left(seen: Seen, since: float, done: int) -> str:
+    """The time a stage still takes at the speed it had so far; nothing where that is not known."""
+    if not done < seen.done < seen.total:
+        return ""
+    seconds = (time.monotonic() - since) / (seen.done - done) * (seen.total - seen.done)
+    return f"left {timedelta(seconds=round(seconds))}  "
 
 
 def _told(numbers: Mapping[str, float]) -> str:

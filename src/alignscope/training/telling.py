@@ -147,4 +147,6 @@ def live(row: Mapping[str, Any]) -> dict[str, float]:
     if row["foils_per_pair"] is not None:
         found["foils/pair"] = row["foils_per_pair"]
     found |= {"lr": row["learning_rate"], "samples/s": row["samples_per_second"]}
+    if row["unreadable"]:
+        found["unreadable"] = row["unreadable"]
     return found
