@@ -341,6 +341,8 @@ def test_patterns(tmp_path):
         matching([])
     with pytest.raises(BadRecipe, match="no stream"):
         open_stream(CocoData("coco", "c.json", "images"), seed=0)
+    with pytest.raises(BadData, match="the smaller number first"):
+        matching([f"{tmp_path}/a-{{10..08}}.tar"])
 
 
 def test_the_hash_speaks_of_names_sizes_and_plan(tmp_path):

@@ -110,6 +110,8 @@ def _ranges(pattern: str) -> Iterator[str]:
         yield pattern
         return
     first, last = found.groups()
+    if int(first) > int(last):
+        raise BadData(f"got the range {found[0]} in {pattern!r}, wanted the smaller number first")
     for number in range(int(first), int(last) + 1):
         filled = f"{number:0{len(first)}d}"
         yield from _ranges(pattern[: found.start()] + filled + pattern[found.end() :])
