@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from io import StringIO
 
@@ -44,17 +45,18 @@ def test_other_processes_say_nothing(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().err == ""
 
 
-def test_on_a_terminal_the_numbers_stand_behind_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_the_numbers_stand_below_the_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     heard = StringIO()
     monkeypatch.setattr(heard, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stderr", heard)
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "xterm")
+    many = {f"number {letter}": 0.125 for letter in "abcdef"}
     with progress.training_bars() as watch:
-        watch(Seen("training", 1, 4, {"loss": 3.25, "L[attr]": 0.5}))
+        watch(Seen("training", 1, 4, {"loss": 3.25, "L[attr]": 0.5} | many))
         watch(Seen("training", 2, 4))
         watch(Seen("validation", 1, 1, {"recall@1": 0.5}))
-    last = heard.getvalue().rsplit("training", 1)[1]
-    assert "2/4" in last
-    assert "loss 3.25  L[attr] 0.5" in last
-    assert "recall@1 0.5" in last
+    last = " ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", heard.getvalue().rsplit("2/4", 1)[1]).split())
+    told = "training: loss 3.25 L[attr] 0.5 " + " ".join(f"{name} 0.125" for name in many)
+    assert "1/1" in last
+    assert f"{told} validation: recall@1 0.5" in last

@@ -9,9 +9,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as EtaColumn
+from rich.text import Text
 
 if TYPE_CHECKING:
     from alignscope.training.metrics import Seen
@@ -34,9 +35,19 @@ def bars() -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
+class _Numbered(Progress):
+    """Bars, and below them a line of numbers for each stage that has some, wrapped where it is long."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            if task.fields["numbers"]:
+                yield Text(f"{task.description}: {task.fields['numbers']}")
+
+
 @contextmanager
 def training_bars(*, shown: bool = True) -> Iterator[Callable[[Seen], None]]:
-    """As `bars` for a training, whose newest numbers stand behind the bar.
+    """As `bars` for a training, whose newest numbers stand below the bars.
 
     Where stderr is no terminal, a line every few seconds, with the time that is left, and one with the last
     numbers of each stage.
@@ -46,8 +57,7 @@ def training_bars(*, shown: bool = True) -> Iterator[Callable[[Seen], None]]:
         yield _lines(console)
         return
     columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), EtaColumn())
-    numbers = TextColumn("{task.fields[numbers]}", markup=False)
-    with Progress(*columns, numbers, console=console) as progress:
+    with _Numbered(*columns, console=console) as progress:
         tasks: dict[str, TaskID] = {}
 
         def show(seen: Seen) -> None:
