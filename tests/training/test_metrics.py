@@ -2,9 +2,11 @@ import math
 import sys
 
 import pytest
+import torch
 
 from alignscope.errors import BadData, MissingExtra
 from alignscope.files import read_jsonl
+from alignscope.training.losses import sigmoid_loss
 from alignscope.training.metrics import PATIENCE, Hope, Journal, rows
 
 
@@ -70,3 +72,12 @@ def test_hope_ends_after_twenty_bad_steps_in_a_row():
     looks = [hope.look(loss, texts=8) for loss in [bad] * (PATIENCE - 1) + [good] + [bad] * PATIENCE]
     assert looks == [True] * (2 * PATIENCE - 1) + [False]
     assert not [Hope().look(math.inf, texts=8) for _ in range(3)].count(False)
+
+
+def test_sigmoids_that_guess_cost_one_bit_for_every_text():
+    hope, guess = (
+        Hope("sigmoid"),
+        sigmoid_loss(torch.eye(8), torch.eye(8), torch.tensor(0.0), torch.tensor(0.0)),
+    )
+    assert [hope.look(2.99 * guess.item(), texts=8) for _ in range(PATIENCE)] == [True] * PATIENCE
+    assert [hope.look(3.01 * guess.item(), texts=8) for _ in range(PATIENCE)][-1] is False

@@ -101,7 +101,7 @@ def finetune(
     position = restored(run, kept)
     began = time.monotonic() - position.seconds
     log, quarantine = log_of(run, position, tensorboard=tensorboard), quarantine_of(run, position)
-    hope = Hope()
+    hope = Hope(run.plan.loss)
     for step, batch in enumerate(run.pairs.source(position.step), start=position.step):
         counted(run, quarantine, batch, step)
         if position.weight is None and step >= recipe.warmup:

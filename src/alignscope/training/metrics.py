@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 from alignscope.errors import AlignscopeError, BadData, MissingExtra, UnwritableOutput
 from alignscope.files import write_jsonl
@@ -101,12 +101,12 @@ def flat(row: Mapping[str, Any]) -> dict[str, float]:
 class Hope:
     """Counts logged steps in a row whose contrastive loss is above three times that of guessing.
 
-    Guessing among n texts costs ln n; whoever is beyond three times that for `PATIENCE` logged steps does
-    not come back.
+    Guessing among n texts costs ln n, as n answers of their own (sigmoid) n ln 2; whoever is beyond three
+    times that for `PATIENCE` logged steps does not come back.
     """
 
-    def __init__(self) -> None:
-        self._lost = 0
+    def __init__(self, loss: Literal["softmax", "sigmoid"] = "softmax") -> None:
+        self._loss, self._lost = loss, 0
 
     def look(self, loss: float, *, texts: int) -> bool:
         """Whether there is still hope after this logged step.
@@ -115,7 +115,8 @@ class Hope:
         >>> [hope.look(4.0, texts=3) for _ in range(PATIENCE)].count(True)
         19
         """
-        self._lost = self._lost + 1 if loss > 3 * math.log(max(texts, 2)) else 0
+        guess = texts * math.log(2) if self._loss == "sigmoid" else math.log(max(texts, 2))
+        self._lost = self._lost + 1 if loss > 3 * guess else 0
         return self._lost < PATIENCE
 
 
