@@ -366,5 +366,6 @@ class Quarantine:
             raise BadData(
                 f"{self.unreadable} of {self.tried} images could not be read, more than the share of "
                 f"{self._limit:g} that `unreadable` allows; {len(self._rows)} by name in quarantine.jsonl, "
-                f"the first: {first}. Repair the data, or allow a larger share"
+                f"the first: {first}. Repair the data or allow a larger "
+                f"share, and begin anew (--overwrite): both change what a resumption has to find"
             )
