@@ -54,7 +54,13 @@ def no_pairs(given: Batch) -> Batch:
     return Batch(given.pixels[:0], (), ())
 
 
-def batch(rows: slice = slice(None), *, foils: Sequence[str] = FOILS, neighbours: bool = False) -> Batch:
+def batch(
+    rows: slice = slice(None),
+    *,
+    foils: Sequence[str] = FOILS,
+    neighbours: bool = False,
+    foil_rows: Sequence[int] = (),
+) -> Batch:
     """Some pairs; their images are noise drawn by place, the neighbours' by place and 100."""
 
     def pixels(first: int) -> Tensor:
@@ -64,7 +70,8 @@ def batch(rows: slice = slice(None), *, foils: Sequence[str] = FOILS, neighbours
     keys = tuple(f"{place}.jpg" for place in range(len(TEXTS))[rows])
     others = OTHERS[rows]
     similar = Batch(pixels(100), keys, tuple(tagged(text) for text in others), tuple(others[:1]))
-    return Batch(pixels(0), keys, CAPTIONS[rows], tuple(foils), similar if neighbours else None)
+    beside = similar if neighbours else None
+    return Batch(pixels(0), keys, CAPTIONS[rows], tuple(foils), beside, foil_rows=tuple(foil_rows))
 
 
 def distilled(images: Tensor, pixels: Tensor, captions: Sequence[Caption]) -> Tensor:
@@ -79,6 +86,8 @@ class Case:
     foils: tuple[str, ...] = FOILS
     neighbours: bool = False
     lonely: bool = False  # the first process's pairs have no neighbours
+    foil_rows: tuple[int, ...] = ()  # of own foils
+    first: int = 1  # so many foils are the first process's
 
 
 INSIDE = Objective(
@@ -93,6 +102,7 @@ EVERYTHING = StepPlan(
     distillation=distilled,
     distillation_weight=2.0,
 )
+OWN = StepPlan(foil_form="own", foil_weight=0.7)
 CASES: Mapping[str, Case] = {
     "softmax": Case("clip", StepPlan(), foils=()),
     "sigmoid": Case("siglip", StepPlan(loss="sigmoid")),
@@ -106,6 +116,11 @@ CASES: Mapping[str, Case] = {
     "all": Case("clip", EVERYTHING, neighbours=True),
     "lonely": Case("clip", EVERYTHING, neighbours=True, lonely=True),
     "cached": Case("clip", replace(EVERYTHING, micro_batch=2), neighbours=True),  # the first process has one part
+    "own": Case("clip", OWN, foil_rows=(1, 4, 4)),
+    "own-one-sided": Case("clip", replace(OWN, contrastive=0.0), foil_rows=(2, 3, 3), first=0),
+    "own-none": Case("clip", OWN, foils=()),
+    "own-all": Case("clip", replace(EVERYTHING, foil_form="own", micro_batch=2), foil_rows=(0, 2, 4)),
+    "own-sigmoid": Case("siglip", replace(OWN, loss="sigmoid"), foil_rows=(1, 2, 3)),
 }  # fmt: skip
 
 
@@ -127,19 +142,29 @@ def step(
 def numbers(taken: Taken) -> list[float]:
     """All of a step's numbers in one row, NaN where there is none."""
     heard = [number for one in taken.attribution.values() for number in vars(one).values()]
-    row = [taken.loss, taken.contrastive, taken.distillation, taken.pairs, taken.foils, *heard]
+    row = [
+        taken.loss,
+        taken.contrastive,
+        taken.distillation,
+        taken.pairs,
+        taken.foils,
+        taken.own_foils,
+        *heard,
+    ]
     return [math.nan if number is None else float(number) for number in row]
 
 
 def main(models: Mapping[str, Path], out: Path) -> None:
-    """This process's share: pairs 0 to 1 with one foil or 2 to 4 with two, of which one caption is valid."""
+    """This process's share: pairs 0 to 1 or 2 to 4, of which one caption is valid, and its foils."""
     engine = Engine(cpu=True)
     assert engine.world == 2
-    rows, foils = (slice(0, 2), slice(0, 1)) if engine.rank == 0 else (slice(2, 5), slice(1, 3))
+    rows = slice(0, 2) if engine.rank == 0 else slice(2, 5)
     found: dict[str, object] = {}
     encoders = {name: open_model(path) for name, path in models.items()}
     for name, case in CASES.items():
-        given = batch(rows, foils=case.foils[foils], neighbours=case.neighbours)
+        foils = slice(0, case.first) if engine.rank == 0 else slice(case.first, 3)
+        at = [row - rows.start for row in case.foil_rows[foils]]
+        given = batch(rows, foils=case.foils[foils], neighbours=case.neighbours, foil_rows=at)
         if case.lonely and engine.rank == 0:
             given = replace(given, neighbours=no_pairs(given))
         taken, slopes = step(encoders[case.model], given, case.plan, engine)

@@ -26,7 +26,6 @@ from alignscope.training.cae import (
     Objective,
     attribution_loss,
     attribution_losses,
-    margin_loss,
     sides_of_tokens,
 )
 
@@ -215,16 +214,6 @@ def test_several_methods_are_averaged_and_share_one_pass() -> None:
         ("attention", 0.09375),
         ("gradcam", 0.40625),
     ]
-
-
-def test_the_mean_runs_over_valid_captions_only() -> None:
-    values = torch.tensor([[2.0, 1.0, 7.0], [9.0, 9.0, 9.0], [1.0, 5.0, 9.0], [4.0, 2.0, 1.0]])
-    sides = torch.tensor([[1, 2, 0], [1, 1, 0], [1, 2, 0], [1, 2, 2]])
-    found = margin_loss(values, sides)
-    assert found.value.item() == pytest.approx((1.0 + 0.0 + 2.5) / 3)
-    assert (found.valid, found.captions, found.above) == (0.75, 3, pytest.approx(2 / 3))
-    assert found.object_mean == pytest.approx(7 / 3)
-    assert found.composition_mean == pytest.approx(7.5 / 3)
 
 
 @pytest.fixture(scope="module", params=["clip", "siglip"])

@@ -4,7 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from alignscope.training.losses import EmbeddedPairs, contrastive_loss, hard_negative_loss, sigmoid_loss
+from alignscope.training.losses import (
+    EmbeddedPairs,
+    contrastive_loss,
+    hard_negative_loss,
+    own_foil_loss,
+    sigmoid_loss,
+)
 
 
 def test_one_pair_alone_costs_nothing():
@@ -103,3 +109,45 @@ def test_sigmoids_of_large_scores_stay_finite_with_a_gradient():
     loss.backward()
     assert math.isfinite(loss.item())
     assert images.grad.isfinite().all()
+
+
+OWN_ROWS = (0, 2, 2, 2, 5, 5)  # pairs 1, 3 and 4 have no foil
+
+
+def own_rows(dtype=torch.float32):
+    pairs = EmbeddedPairs(*(rows.to(dtype) for rows in unit_rows(6, 6, len(OWN_ROWS))))
+    return pairs, torch.tensor(OWN_ROWS), torch.tensor(9.0, dtype=dtype)
+
+
+def test_own_foils_equal_a_plain_loop():
+    pairs, rows, scale = own_rows(torch.float64)
+    total = 0.0
+    for pair in range(6):
+        own = [foil for foil, row in zip(pairs.foils, OWN_ROWS, strict=True) if row == pair]
+        if own:
+            scores = [float(scale * (pairs.images[pair] @ text)) for text in (pairs.texts[pair], *own)]
+            total += math.log(sum(map(math.exp, scores))) - scores[0]
+    assert total > 1
+    assert own_foil_loss(pairs, rows, scale).item() == pytest.approx(total, rel=1e-12)
+
+
+def test_the_gradient_of_own_foils_equals_finite_differences():
+    pairs, rows, scale = own_rows(torch.float64)
+    tensors = [part.clone().requires_grad_() for part in (pairs.images, pairs.texts, pairs.foils)]
+    assert torch.autograd.gradcheck(lambda *parts: own_foil_loss(EmbeddedPairs(*parts), rows, scale), tensors)
+    gradients = torch.autograd.grad(own_foil_loss(EmbeddedPairs(*tensors), rows, scale), tensors)
+    for gradient in gradients[:2]:
+        assert (gradient[[1, 3, 4]] == 0).all()
+        assert (gradient[[0, 2, 5]].norm(dim=1) > 0).all()
+
+
+def test_without_own_foils_nothing_is_lost_or_pulled():
+    pairs, _, scale = own_rows()
+    images = pairs.images.clone().requires_grad_()
+    none = EmbeddedPairs(images, pairs.texts, pairs.foils[:0])
+    loss = own_foil_loss(none, torch.zeros(0, dtype=torch.long), scale)
+    assert loss.item() == 0.0
+    loss.backward()
+    assert (images.grad == 0).all()
+    empty = EmbeddedPairs(*[pairs.foils[:0]] * 3)
+    assert own_foil_loss(empty, torch.zeros(0, dtype=torch.long), scale).item() == 0.0

@@ -105,7 +105,7 @@ def test_parts_give_the_gradients_of_the_whole(
 ) -> None:
     case = cases.CASES[name]
     encoder = open_model(request.getfixturevalue(f"tiny_{case.model}_dir"))
-    given = cases.batch(foils=case.foils, neighbours=case.neighbours)
+    given = cases.batch(foils=case.foils, neighbours=case.neighbours, foil_rows=case.foil_rows)
     whole, wanted = cases.step(encoder, given, replace(case.plan, micro_batch=0), engine)
     parts, found = cases.step(encoder, given, replace(case.plan, micro_batch=micro_batch), engine)
     assert_same(found, wanted)

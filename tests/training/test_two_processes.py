@@ -44,7 +44,7 @@ def test_a_step_of_two_is_that_of_one(
 ) -> None:
     case = cases.CASES[name]
     encoder = open_model({"clip": tiny_clip_dir, "siglip": tiny_siglip_dir}[case.model])
-    given = cases.batch(foils=case.foils, neighbours=case.neighbours)
+    given = cases.batch(foils=case.foils, neighbours=case.neighbours, foil_rows=case.foil_rows)
     if case.neighbours:  # each process has a foil of its neighbours'
         first, second = (cases.batch(rows, neighbours=True).neighbours for rows in (slice(2), slice(2, 5)))
         whole = given.neighbours

@@ -209,12 +209,10 @@ def attribution_losses(
                 choice=lambda caption, places: drawn(caption, places, objective),
                 forward=forward,
             )
-            compared["perturbation"] = _of_words(words, captions)
-            if objective.unit == "token":  # every token has its word's heat
-                spread = F.pad(words.values, (1, 0)).gather(1, owner.to(words.values.device))
-                heard = F.pad(words.heard, (1, 0)).gather(1, owner)
-                sides = sides_of_tokens(captions, owner, forward.tokens) * heard
-                compared["perturbation"] = _Compared(spread, sides)
+            if objective.unit == "token":
+                compared["perturbation"] = _spread(words, captions, owner, forward.tokens)
+            else:
+                compared["perturbation"] = _of_words(words, captions)
         how: dict[str, Any] = {"margin": objective.margin, "anchored": objective.anchored}
         return {method: margin_loss(*compared[method], **how) for method in objective.methods}
 
@@ -336,6 +334,15 @@ def matched_weight(
 
 def _of_words(words: Heats, captions: Sequence[Caption]) -> _Compared:
     return _Compared(words.values, sides_of_words(captions) * words.heard)
+
+
+def _spread(
+    words: Heats, captions: Sequence[Caption], owner: Int[Tensor, "caption token"], tokens: Tokens
+) -> _Compared:
+    """Every token has its word's heat."""
+    heats = F.pad(words.values, (1, 0)).gather(1, owner.to(words.values.device))
+    heard = F.pad(words.heard, (1, 0)).gather(1, owner)
+    return _Compared(heats, sides_of_tokens(captions, owner, tokens) * heard)
 
 
 def _shares(heats: Float[Tensor, "caption token"]) -> Float[Tensor, "caption token"]:
