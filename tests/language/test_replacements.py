@@ -91,3 +91,19 @@ def test_candidates_are_the_frequent_words_of_each_class() -> None:
     more = Caption("dog", (Word("dog", 0, 3, "object"),))
     found = candidates([Caption("Dog cat the", words), more], at_least=2)
     assert found.words == {"object": ("dog",), "attribute": (), "relation": (), "scene": ()}
+
+
+def test_a_word_said_together_with_the_old_one_is_never_drawn() -> None:
+    words = (Word("Small", 0, 5, "attribute"), Word("dog", 6, 9, "object"))
+    available = Candidates(
+        {"attribute": ("big", "red", "small", "striped"), "object": ("cat", "dog", "red")},
+        {"small": frozenset({"red", "striped", "absent"}), "cat": frozenset({"dog"})},
+    )
+    drawn = set()
+    for seed in range(30):
+        found, alone = replaced(Caption("Small dog", words), available, draws=1, seed=seed)
+        assert not alone
+        drawn |= {one.text for one in found}
+    assert drawn == {"Big dog", "Small cat", "Small red"}  # the others of "cat" bar nothing of "dog"
+    poor = Candidates({"attribute": ("red", "small")}, available.together)
+    assert replaced(Caption("Small dog", words), poor, draws=1, seed=0) == ([], [0, 1])

@@ -10,7 +10,7 @@ import pytest
 from alignscope.errors import BadData, BadInput
 from alignscope.language.replacements import Candidates, candidates
 from alignscope.records import Caption, Foil, Word
-from alignscope.training.negatives import NegativeRow, hard_negatives, read_negatives
+from alignscope.training.negatives import NegativeRow, foil_candidates, hard_negatives, read_negatives
 
 CLASSES = {
     **dict.fromkeys(["dog", "dogs", "cat", "ball", "mat", "tennis", "man", "horse", "ß", "TV"], "object"),
@@ -259,3 +259,36 @@ def test_foils_of_real_captions_keep_their_promises() -> None:
         kinds.update(foil.kind for foil in foils)
     assert kinds.keys() == set(KINDS)
     assert kinds["swap_object"] > 200
+
+
+def test_candidates_of_foils_by_hand() -> None:
+    texts = ("A small red dog next to a tennis ball", "Small wooden ball under a red dog", "a blue dog")
+    found = foil_candidates(map(tagged, texts))
+    assert found.words == {
+        "object": ("ball", "dog", "tennis ball"),  # a whole phrase
+        "attribute": ("blue", "red", "small", "wooden"),  # word by word
+        "relation": ("next to", "under"),
+    }
+    assert found.together == {
+        "small": {"red", "wooden"}, "red": {"small"}, "wooden": {"small"},
+    }  # fmt: skip
+    often = foil_candidates(map(tagged, texts), at_least=2)
+    assert often.words == {"object": ("dog",), "attribute": ("red", "small"), "relation": ()}
+    assert often.together == found.together  # once is enough to know that both can be true
+
+
+def test_foils_never_take_what_is_said_together() -> None:
+    many = tuple(f"colour{number:02}" for number in range(60))
+    barred = frozenset(many[:-2])
+    available = Candidates({"attribute": (*many, "red", "small")}, {"red": barred, "small": barred})
+    wanted = {f"a {new} dog" for new in many[-2:]}
+    for seed in range(10):  # though most draws are barred all that may be are found
+        caption = tagged("a red dog")
+        found = hard_negatives(caption, available, kinds=["replace_attribute"], seed=seed, each=50)
+        assert {foil.text for foil in found} == wanted | {"a small dog"}
+        [one] = hard_negatives(caption, available, kinds=["replace_attribute"], seed=seed)
+        assert one.text in wanted | {"a small dog"}
+    both = made("a small red dog", "replace_attribute", available)
+    assert both == {f"a {new} red dog" for new in many[-2:]} | {f"a small {new} dog" for new in many[-2:]}
+    everything = Candidates({"attribute": many}, {"red": frozenset(many)})
+    assert made("a red dog", "replace_attribute", everything) == set()

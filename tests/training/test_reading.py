@@ -126,6 +126,13 @@ ratio = [1, 1.5]
 methods = ["gradcam", "gradient"]
 weight = 3
 layers = "0:6"
+anchored = true
+exclusive = true
+units = 2
+[negatives]
+form = "own"
+weight = 2
+exclusive = false
 [validation]
 data = { kind = "shards", files = ["a-{000..003}.tar"], captions = "json" }
 [lora]
@@ -135,12 +142,15 @@ data = { kind = "shards", files = ["a-{000..003}.tar"], captions = "json" }
     assert isinstance(found, FineTuning)
     assert isinstance(found.contrastive, float)
     assert found.augmentation == settings.Augmentation(ratio=(1.0, 1.5))
-    assert found.attribution == settings.AttributionPlan(("gradcam", "gradient"), weight=3.0, layers=(0, 6))
+    assert found.attribution == settings.AttributionPlan(
+        ("gradcam", "gradient"), weight=3.0, layers=(0, 6), units=2, anchored=True, exclusive=True
+    )
+    assert found.negatives == settings.NegativePlan(form="own", weight=2.0, exclusive=False)
     assert found.validation == settings.ValidationPlan(
         settings.ShardData("shards", ("a-{000..003}.tar",), captions="json")
     )
     assert found.lora == settings.LoraPlan()
-    assert found.negatives is None
+    assert found.distillation is None
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
@@ -216,6 +226,9 @@ CONTRADICTIONS = {
     "layers backwards": ("", ("attribution.layers='6:2'",), "[attribution] layers = [6, 2]"),
     "a kind nobody makes": ("", ("negatives.kinds=['add_object']",), "[negatives] source = 'made' with [negatives] kinds"),
     "more than kinds": ("", ("negatives={kinds=['swap_object'], each=2}",), "[negatives] each = 2 with [negatives] kinds"),
+    "a weight of no loss": ("", ("negatives.weight=0.5",), "[negatives] form = 'text' with [negatives] weight = 0.5"),
+    "own foils without weight": ("", ("negatives={form='own', weight=0}",), "[negatives] weight = 0.0: wanted more"),
+    "units below 0": ("", ("attribution.units=-1",), "[attribution] units = -1: wanted 0 or more"),
     "scale backwards": ("", ("augmentation.scale=[1.0, 0.9]",), "[augmentation] scale = [1.0, 0.9]"),
     "scale over the image": ("", ("augmentation.scale=[0.9, 1.1]",), "[augmentation] scale = [0.9, 1.1]"),
     "ratio of nothing": ("", ("augmentation.ratio=[0, 1]",), "[augmentation] ratio = [0.0, 1.0]"),
@@ -258,12 +271,15 @@ def test_what_goes_together_is_let_pass(tmp_path: Path) -> None:
         ("micro_batch=32", "gradient_checkpointing=true", "precision='bf16'"),
         ("contrastive=0", "attribution.weight=1"),
         ("negatives={source='own', form='full', kinds=['add_object']}",),
+        ("negatives={form='own', weight=0.5, source='own', kinds=['add_object']}",),
         ("trains='image'", "attribution={weight=1}"),
         ("attribution.methods=['perturbation', 'attention']", "trains='text'"),
         (f"validation={{data={WORLD}, pairs=500}}", "validation.data.seed=2"),
         ("lora.rank=2", "warmup=100"),
     ):
         assert _read(SMALL, tmp_path, *changes).name == "small", changes
+    streamed = SMALL[: SMALL.index("data =")] + f"data = {SHARDS}\n"
+    assert _read(streamed, tmp_path, "negatives.form='own'", "negatives.weight=2").name == "small"
     own_of_a_table = COCO.replace('"coco", captions = "c.json"', '"table", table = "t.tsv"')
     changes = ("negatives={source='own', kinds=['swap_object'], each=3}",)
     assert _read(own_of_a_table, tmp_path, *changes).name == "coco"
