@@ -48,8 +48,8 @@ def open_model(
         return load(name, device=device, dtype=dtype)
     kind = "a file" if Path(name).exists() else "no directory"
     raise UnknownName(
-        f"no model named '{name}', and it is {kind}: {did_you_mean(name, list(MODELS))} "
-        "A path must be a directory with config.json or open_clip_config.json, or open_clip's weights "
+        f"no model named '{name}', and it is {kind}: {did_you_mean(name, list(MODELS))}; "
+        "a path must be a directory with config.json or open_clip_config.json, or open_clip's weights "
         f"({', '.join(WEIGHTS)}); a hub id reads organisation/name"
     )
 

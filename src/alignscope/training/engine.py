@@ -40,7 +40,7 @@ class Engine:
         )  # else accelerate takes one process, whatever torchrun says
         if precision == "fp16" and cpu:
             raise BadInput(
-                "precision is fp16, which needs a GPU and none is used: take bf16 or no, or leave --device cpu away"
+                "precision is fp16, which needs a GPU and none is used: take bf16 or no, or give --device cuda"
             )
         AcceleratorState._reset_state()  # of an earlier run of this process; the group of processes stays
         kwargs = InitProcessGroupKwargs(timeout=PATIENCE)
