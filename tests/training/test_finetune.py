@@ -10,8 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -29,7 +27,6 @@ from alignscope.training.settings import (
     AttributionPlan,
     FineTuning,
     NegativePlan,
-    ParquetData,
     SceneData,
     TableData,
     ValidationPlan,
@@ -386,20 +383,3 @@ def test_a_run_on_perturbation_goes_on_with_the_same_draws(tmp_path):
 def test_a_device_that_is_not_there_is_said(tmp_path, device):
     with pytest.raises(BadInput, match=device):
         finetune(PLAIN, tmp_path, device=device)
-
-
-def test_a_stream_is_trained_on_and_validated(tmp_path):
-    pytest.importorskip("spacy")
-    pictures(tmp_path / "images", 12)
-    said = ["a red cat under a box", "a small dog next to a tree", "a black horse on a green field"]
-    rows = [
-        {"image": (tmp_path / "images" / f"{n}.png").read_bytes(), "caption": said[n % 3]} for n in range(12)
-    ]
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "pairs.parquet")
-    data = ParquetData("parquet", (str(tmp_path / "pairs.parquet"),), buffer=4)
-    held = ValidationPlan(data, pairs=6, every=2)
-    finetune(replace(CAE, data=data, batch=4, steps=4, validation=held), tmp_path / "run")
-    rows = list(read_jsonl(tmp_path / "run" / "metrics.jsonl"))
-    assert [row["validation"]["pairs"] for row in rows if "validation" in row] == [6, 6]
-    assert all(row["valid"]["gradcam"] == 1.0 for row in rows if "loss" in row)
-    assert json.loads((tmp_path / "run" / "coverage.json").read_text())["captions"] == 12
