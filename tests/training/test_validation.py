@@ -134,6 +134,7 @@ def test_an_image_of_several_captions_is_seen_once_and_a_broken_one_is_a_problem
     assert (found.pairs, len(opened), len(set(opened))) == (12, 12, 12)
     assert [problem.item for problem in found.problems] == [data.samples[0].image]
     assert found.numbers()["unreadable"] == 1
+    assert set(found.numbers()["unreadable_images"]) == {data.samples[0].image}
 
     def torn(key):
         raise BadImage(f"{key}: torn")

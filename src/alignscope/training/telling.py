@@ -89,6 +89,8 @@ class Log:
         """The held-out pairs were looked at."""
         self._write(step, {"validation": found.numbers()})
         seen = {"R@1": found.value, "loss": found.contrastive}
+        if found.problems:
+            seen["unreadable"] = len(found.problems)
         self._watch(Seen("validation", found.pairs, found.pairs, seen))
         self._since, self._pairs = time.monotonic(), 0
 

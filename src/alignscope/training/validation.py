@@ -89,6 +89,7 @@ class Validation:
             "foils": self.foils,
             "pairs": self.pairs,
             "unreadable": len(self.problems),
+            "unreadable_images": {problem.item: problem.what for problem in self.problems},
         }
 
 
