@@ -61,6 +61,8 @@ def test_another_recipe_does_not_go_on_from_it(recipe: str, tmp_path: Path) -> N
         OutputExists, match=r"recipe.attribution.margin: was 0.0, now 0.1\n  recipe.seed: was 0, now 1"
     ):
         train_recipe(recipe, tmp_path / "run", changes=["attribution.margin=0.1", "seed=1"], resume=True)
+    harmless = ["unreadable=0.5", "log_every=2", "save_every=1"]
+    train_recipe(recipe, tmp_path / "run", changes=harmless, resume=True)
     train_recipe(recipe, tmp_path / "run", changes=["seed=1"], overwrite=True)
 
 

@@ -11,8 +11,9 @@ from alignscope.errors import BadImage
 from alignscope.files import read_jsonl
 from alignscope.models.dual.encoder import TransformersDualEncoder
 from alignscope.models.zoo import open_model
+from alignscope.records import Caption
 from alignscope.training import finetune as loop
-from alignscope.training import frozen
+from alignscope.training import frozen, step
 from alignscope.training.engine import Engine
 from alignscope.training.finetune import finetune
 from alignscope.training.frozen import frozen_images
@@ -20,6 +21,7 @@ from alignscope.training.metrics import nobody
 from alignscope.training.pairs import open_pairs
 from alignscope.training.places import Place, PlacedSamples
 from alignscope.training.recipe import Register
+from alignscope.training.samples import Batch
 from alignscope.training.settings import AttributionPlan, Augmentation, FineTuning, NegativePlan, SceneData
 
 RUN = FineTuning(
@@ -122,3 +124,13 @@ def test_images_that_change_or_come_once_are_not_kept(
     run, engine = replace(RUN, **changes), Engine(cpu=True)
     pairs = open_pairs(run, clip.image_transform, engine, workers=0, watch=nobody)
     assert loop.frozen_of(run, clip, pairs, engine, nobody) is None
+
+
+def test_an_image_that_can_be_read_only_later_is_embedded_then(clip: TransformersDualEncoder) -> None:
+    made = frozen_images(clip, source(), Engine(cpu=True))
+    assert "7" not in made
+    pixels = torch.randn(2, 3, 32, 32)
+    part = Batch(pixels, ("0", "7"), (Caption("a"), Caption("b")))
+    with torch.no_grad():
+        found = step._frozen(clip, part, made)
+        torch.testing.assert_close(found, torch.stack([made["0"], clip.embed_pixels(pixels[1:])[0]]))

@@ -70,3 +70,10 @@ def test_the_matched_weight_holds_on_a_text_tower(tiny_clip_dir: Path) -> None:
 
     weight = matched_weight([norm(contrastive)], [norm(attribution)], ratio=0.5)
     assert norm(weight * attribution) == pytest.approx(0.5 * norm(contrastive), rel=1e-4)
+
+
+def test_a_saturated_attribution_is_not_matched() -> None:
+    """Met on photographs: a softmax over tokens that is all one token has hardly a gradient."""
+    assert matched_weight([64.0], [1e-3]) == pytest.approx(32000.0)
+    with pytest.raises(BadInput, match=r"norm 2e-05 beside 64 .* raise attribution.temperature"):
+        matched_weight([64.0], [2e-5])

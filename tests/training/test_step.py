@@ -310,3 +310,25 @@ def test_a_step_leaves_the_model_as_it_was(clip: TransformersDualEncoder, engine
     assert all(torch.equal(before[name], tensor) for name, tensor in clip.model.state_dict().items())
     assert modes == [module.training for module in clip.model.modules()]
     assert not any(module._forward_hooks for module in clip.model.modules())
+
+
+@pytest.mark.parametrize(
+    "plan", [StepPlan(), StepPlan(objective=Objective(), weight=1.0)], ids=["plain", "heard"]
+)
+@pytest.mark.parametrize("micro_batch", [0, 2])
+def test_captions_beyond_the_context_are_counted(
+    clip: TransformersDualEncoder, engine: Engine, plan: StepPlan, micro_batch: int
+) -> None:
+    given, limit = cases.batch(), clip.traits.context_length
+    long = cases.tagged("a red dog under the table " * limit)
+    batch = replace(given, captions=(long, *given.captions[1:]))
+    assert backward(clip, batch, replace(plan, micro_batch=micro_batch), engine).truncated == 1
+    assert backward(clip, given, replace(plan, micro_batch=micro_batch), engine).truncated == 0
+
+
+def test_own_foils_are_no_texts_of_the_contrastive_loss(
+    clip: TransformersDualEncoder, engine: Engine
+) -> None:
+    given = cases.batch(foil_rows=(0, 1, 2))
+    assert backward(clip, given, StepPlan(), engine).texts == len(given.captions) + 3
+    assert backward(clip, given, StepPlan(foil_form="own"), engine).texts == len(given.captions)

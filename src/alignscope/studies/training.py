@@ -37,7 +37,7 @@ def train_recipe(
     """Train the recipe found as `name` with `changes` such as `seed=3`; returns the finished model's directory.
 
     Only one training works in `out` (default runs/NAME) at a time, and goes on from another's checkpoint only
-    where the whole recipe is the same. `workers` processes read images. Under torchrun every process calls
+    where all that decides the weights is the same. `workers` processes read images. Under torchrun every process calls
     this, and the first one claims `out`.
     """
     group = _processes(device)
@@ -48,7 +48,8 @@ def train_recipe(
             f"'{recipe.name}' trains from scratch, which takes one process on the CPU: leave out --device, "
             "--workers, --tensorboard and torchrun"
         )
-    identity = {"kind": "train", "recipe": asdict(recipe)}
+    decisive = asdict(recipe) if isinstance(recipe, Recipe) else recipe.decisive
+    identity = {"kind": "train", "recipe": decisive}
     with ExitStack() as held:
 
         def claim_it() -> None:

@@ -36,6 +36,8 @@ from alignscope.records import Caption, WordClass
 Unit = Literal["token", "word"]
 SIDES: Mapping[WordClass, int] = {"object": 1, "attribute": 2, "relation": 2}
 """1: what the loss pushes down; 2: what paper B calls composition. Other words have no side."""
+FAINTEST = 1e-5
+"""Least ratio of the two gradients that a weight is matched to."""
 AS_THEY_ARE = Options(normalize="none")
 
 
@@ -328,6 +330,12 @@ def matched_weight(
         raise BadInput(
             "the attribution loss has no gradient in any batch, so no weight matches: are there captions "
             "with objects and with relations or attributes, and objects above them?"
+        )
+    if attribution < FAINTEST * contrastive:
+        raise BadInput(
+            f"the attribution loss has a gradient of norm {attribution:.2g} beside {contrastive:.2g} of the "
+            "contrastive one, so its weight would be noise: its heats saturate; raise attribution.temperature "
+            "(gradient), or give a number as weight"
         )
     return ratio * contrastive / attribution
 

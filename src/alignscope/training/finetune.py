@@ -121,7 +121,7 @@ def finetune(
         run.bounds.clamp(run.encoder.model)
         position = advanced(position, seconds=time.monotonic() - began, quarantine=quarantine)
         if log.step(position, taken, numbers_of(run, position, taken, rate=rate, norm=norm)):
-            is_well = recipe.contrastive == 0 or hope.look(taken.contrastive, texts=taken.pairs + taken.foils)
+            is_well = recipe.contrastive == 0 or hope.look(taken.contrastive, texts=taken.texts)
             refuse(run, step, is_well, f"a contrastive loss of {taken.contrastive:.4g}, worse than guessing,")
         best = position.best
         if recipe.validation and run.is_due(recipe.validation.every, position.step):
@@ -210,8 +210,8 @@ def restored(run: Run, path: Path | None) -> Position:
     plan = run.recipe.attribution
     weight = None if plan and plan.weight == "matched" else float(plan.weight) if plan else 0.0
     if path is None:
-        return Position(0, asdict(run.recipe), run.pairs.sha, weight=weight)
-    found = checkpoints.load(path, recipe=asdict(run.recipe), data=run.pairs.sha)
+        return Position(0, run.recipe.decisive, run.pairs.shas, weight=weight)
+    found = checkpoints.load(path, recipe=run.recipe.decisive, data=run.pairs.shas)
     put(run, found.weights, path)
     run.optimizer.load_state_dict(found.rest["optimizer"])
     run.engine.restore(found.rest["engine"])
@@ -342,7 +342,7 @@ def finished(run: Run, position: Position) -> None:
     exported(run, run.out / "model", position, position.step)
     if position.best is not None and position.best.step != position.step:
         path = checkpoints.at(run.out, position.best.step)
-        put(run, checkpoints.load(path, recipe=asdict(run.recipe), data=run.pairs.sha).weights, path)
+        put(run, checkpoints.load(path, recipe=run.recipe.decisive, data=run.pairs.shas).weights, path)
         exported(run, run.out / "best" / "model", position, position.best.step)
 
 

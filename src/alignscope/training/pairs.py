@@ -38,6 +38,11 @@ class Pairs:
     held_sha: str | None
     problems: tuple[Problem, ...]  # of all data as a whole; unreadable images come with their batch
 
+    @property
+    def shas(self) -> str:
+        """What a run that goes on must find again: data and, where there are any, the pairs looked at."""
+        return self.sha if self.held_sha is None else f"{self.sha} and {self.held_sha}"
+
 
 @dataclass(frozen=True)
 class _Words:

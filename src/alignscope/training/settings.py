@@ -6,8 +6,8 @@ what the paper leaves open follows the sheet.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from alignscope.attribution.options import Layers, Method
 from alignscope.files import sha_of
@@ -153,11 +153,15 @@ class DistillationPlan:
     weight: float = 1.0
 
 
+INDIFFERENT = ("unreadable", "log_every", "save_every")
+
+
 @dataclass(frozen=True)
 class FineTuning:
     """Everything that decides the weights of a fine-tuned dual encoder.
 
-    `loss = "model"` takes the sigmoid loss where the model's score has a bias (SigLIP), else the softmax.
+    `loss = "model"` takes the sigmoid loss where the model's score has a bias (SigLIP), else the softmax; a
+    sigmoid loss without a bias begins far from where it ends.
     `contrastive` is the weight of that loss; 0 leaves the attribution loss alone (paper B, table 5).
     Either `epochs` or `steps` is given. `micro_batch` pairs at a time go through the towers; the gradients
     are those of the whole batch (Gao et al. 2021).
@@ -195,3 +199,8 @@ class FineTuning:
     @property
     def sha(self) -> str:
         return sha_of(self)
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """The entries that a run which goes on must find again; the others do not reach the weights."""
+        return {name: value for name, value in asdict(self).items() if name not in INDIFFERENT}

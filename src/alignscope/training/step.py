@@ -22,6 +22,7 @@ from alignscope.attribution.relevance import wide
 from alignscope.attribution.tokens import TextPass
 from alignscope.models.dual.encoder import TransformersDualEncoder
 from alignscope.models.dual.families import family
+from alignscope.models.protocols import Tokens
 from alignscope.training import cae
 from alignscope.training.cae import AttributionLoss, Objective
 from alignscope.training.engine import Engine
@@ -55,6 +56,12 @@ class Taken:
     pairs: int
     foils: int
     own_foils: float | None = None  # loss of pairs against their own foils
+    truncated: int = 0  # captions longer than the context
+
+    @property
+    def texts(self) -> int:
+        """Texts that an image is compared with in the contrastive loss."""
+        return self.pairs if self.own_foils is not None else self.pairs + self.foils
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ class _Embedded:
     """A part of the batch, out of the towers; `forward` is the pass of captions that have an attribution loss."""
 
     pairs: EmbeddedPairs
+    truncated: int
     forward: TextPass | None
 
 
@@ -164,17 +172,33 @@ def _embed(
         if frozen is None or not part.images:
             images = encoder.embed_pixels(part.pixels)
         else:
-            images = torch.stack([frozen[key] for key in part.images])
+            images = _frozen(encoder, part, frozen)
         foils = (
             encoder.embed_tokens(encoder.tokens(part.foils))
             if part.foils
             else images.new_zeros(0, images.shape[1])
         )
         if objective is None:
-            return _Embedded(EmbeddedPairs(images, encoder.embed_tokens(encoder.tokens(texts)), foils), None)
+            tokens = encoder.tokens(texts)
+            pairs = EmbeddedPairs(images, encoder.embed_tokens(tokens), foils)
+            return _Embedded(pairs, _truncated(encoder, tokens), None)
     with torch.enable_grad():  # the same path, and so the same dropout, whether or not the graph is kept
         forward = cae.text_forward(encoder, part.captions, objective)
-    return _Embedded(EmbeddedPairs(images, forward.embeddings, foils), forward)
+    pairs = EmbeddedPairs(images, forward.embeddings, foils)
+    return _Embedded(pairs, _truncated(encoder, forward.tokens), forward)
+
+
+def _truncated(encoder: TransformersDualEncoder, tokens: Tokens) -> int:
+    return sum(tokens.truncated(encoder.traits.context_length))
+
+
+def _frozen(
+    encoder: TransformersDualEncoder, part: Batch, frozen: Mapping[str, Tensor]
+) -> Float[Tensor, "pair dim"]:
+    """Embeddings made before the run; of an image that could not be read then, made now."""
+    late = [row for row, key in enumerate(part.images) if key not in frozen]
+    made = dict(zip(late, encoder.embed_pixels(part.pixels[late]), strict=True)) if late else {}
+    return torch.stack([made[row] if row in made else frozen[key] for row, key in enumerate(part.images)])
 
 
 def _leaf(pairs: EmbeddedPairs) -> EmbeddedPairs:
@@ -277,12 +301,13 @@ class _Tally:
         methods = plan.objective.methods if plan.objective else ()
         self._valid: dict[Method, float] = dict.fromkeys(methods, 0.0)
         self._sums = {method: [0.0] * 4 for method in methods}  # over valid captions, as in `Heard`
-        self._pairs = self._foils = self._distilled = 0.0
+        self._pairs = self._foils = self._truncated = self._distilled = 0.0
         self._kept: Mapping[Method, AttributionLoss] | None = None
 
     def count(self, part: Batch, embedded: _Embedded, *, has_graph: bool) -> None:
         """A part before it goes backward; its losses are taken now where their graph can stay."""
         self._pairs += len(part.captions)
+        self._truncated += embedded.truncated
         self._foils += len(part.foils)
         objective, forward = self._plan.objective, embedded.forward
         if objective is None or forward is None:
@@ -298,7 +323,8 @@ class _Tally:
 
     def count_everywhere(self) -> None:
         """After the last part: the counts of all processes."""
-        self._pairs, self._foils, *valid = self._total([self._pairs, self._foils, *self._valid.values()])
+        counts = [self._pairs, self._foils, self._truncated, *self._valid.values()]
+        self._pairs, self._foils, self._truncated, *valid = self._total(counts)
         self._valid = dict(zip(self._valid, valid, strict=True))
 
     def add(self, part: Batch, embedded: _Embedded) -> Float[Tensor, ""] | None:
@@ -345,7 +371,7 @@ class _Tally:
         loss = plan.contrastive * contrastive + plan.weight * attribution
         loss += plan.distillation_weight * (distilled or 0.0) + plan.foil_weight * (against_own or 0.0)
         pairs, foils = int(self._pairs), int(self._foils)
-        return Taken(loss, contrastive, heard, distilled, pairs, foils, against_own)
+        return Taken(loss, contrastive, heard, distilled, pairs, foils, against_own, int(self._truncated))
 
     def _total(self, numbers: Sequence[float]) -> list[float]:
         here = torch.tensor(numbers, dtype=torch.float64).to(self._engine.device)

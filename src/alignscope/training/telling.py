@@ -124,6 +124,7 @@ def row_of(
         "lambda": at.weight,
         "distillation": taken.distillation,
         "own_foils": taken.own_foils,
+        "truncated": taken.truncated / taken.pairs,
         **numbers,
         "samples_per_second": speed,
         "seconds": at.seconds,
@@ -146,6 +147,8 @@ def live(row: Mapping[str, Any]) -> dict[str, float]:
         for method, value in row[column].items():
             if value is not None:
                 found[f"{name} {method}" if several else name] = value
+    if row["truncated"]:
+        found["captions cut"] = row["truncated"]
     if row["foils_per_pair"] is not None:
         found["foils/pair"] = row["foils_per_pair"]
     found |= {"lr": row["learning_rate"], "samples/s": row["samples_per_second"]}
