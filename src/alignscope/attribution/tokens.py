@@ -99,10 +99,11 @@ def text_forward(
         maps = taps.enter_context(model.text_attention()) if is_eager else []
         inputs = taps.enter_context(model.text_inputs()) if has_gradients else []
         embeddings = model.embed_tokens(tokens)
-    layers = chosen_layers(options.layers, len(maps), tower=f"the text tower of {model.name}")
+    tower = f"the text tower of {model.name}"
+    layers = chosen_layers(options.layers, len(maps), tower=tower) if reads_maps else ()
     return TextPass(
         tokens,
-        tuple(maps[i] for i in layers) if reads_maps else (),
+        tuple(maps[i] for i in layers),
         inputs=inputs[0] if inputs else None,
         embeddings=embeddings,
         scale=scale,
