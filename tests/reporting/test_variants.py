@@ -6,7 +6,7 @@ from alignscope.errors import BadData
 from alignscope.files import write_json, write_parquet
 from alignscope.records import Effect
 from alignscope.reporting.pages import page
-from alignscope.reporting.variants import page_of
+from alignscope.reporting.variants import OVERALL, headline, page_of
 
 
 def effect(variant, group, value, difference=None, half=None, measure="accuracy", method=""):
@@ -79,3 +79,11 @@ def test_a_number_that_no_seed_has_is_unscored_not_zero(tmp_path):
 def test_a_directory_without_effects_is_refused(tmp_path):
     with pytest.raises(BadData, match=r"wanted the --out of a finished one"):
         page(study(tmp_path / "run", []))
+
+
+def test_a_headline_counts_variants_where_they_are_many() -> None:
+    says = {"start": "before", "ft": "plain"} | {f"v{n}": f"variant {n}" for n in range(5)}
+    gains = {f"v{n}": 0.05 for n in range(4)} | {"v4": -0.05, "start": -0.2}
+    look = {(v, OVERALL): effect(v, OVERALL[2], 0.7 + gain, gain, 0.01) for v, gain in gains.items()}
+    said = headline(look, says, "ft")
+    assert said == "4 of 5 variants answer more foils; variant 4 answer fewer than plain, over all kinds"

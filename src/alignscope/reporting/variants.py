@@ -18,6 +18,7 @@ from alignscope.reporting.wording import METHODS, enumerated, is_number, kind_in
 
 EFFECTS = "effects.parquet"
 START = "start"
+NAMED = 3  # variants that a headline names; of more it says how many
 OVERALL = ("accuracy", "", "all kinds (macro)")
 Key = tuple[str, str, str]  # measure, method, group
 Look = Mapping[tuple[str, Key], Effect]
@@ -87,7 +88,13 @@ def headline(look: Look, says: Mapping[str, str], baseline: str) -> str:
         "answer more foils": _told(look, OVERALL, 1),
         "answer fewer": _told(look, OVERALL, -1),
     }
-    parts = [f"{enumerated([says[name] for name in names])} {verb}" for verb, names in told.items() if names]
+    trained = [name for name in says if name not in (START, baseline)]
+    parts = [
+        f"{enumerated([says[name] for name in names]) if len(names) <= NAMED else f'{len(names)} of {len(trained)} variants'} "
+        f"{verb}"
+        for verb, names in told.items()
+        if names
+    ]
     rest = f"than {says[baseline]}, over all kinds"
     return (
         f"{'; '.join(parts)} {rest}"
