@@ -11,7 +11,8 @@ from PIL import Image
 
 from alignscope.models.cross.encoder import TransformersCrossEncoder
 from alignscope.models.cross.loading import load
-from alignscope.models.protocols import Picture, Regions
+from alignscope.models.protocols import Picture
+from alignscope.records import Regions
 
 TEXTS = [
     "a red dog near a small cat",
@@ -23,6 +24,11 @@ PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "dog", "near
 PIECES += ["the", "kitchen", ",", "with", "two", "!", "un", "##know", "##able"]
 WIDTH = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2}
 TEXT = {**WIDTH, "vocab_size": len(PIECES), "max_position_embeddings": 20, "num_hidden_layers": 2}
+CLASSES = {
+    "lxmert": "LxmertForPreTraining",
+    "vilt": "ViltForImageAndTextRetrieval",
+    "blip": "BlipForImageTextRetrieval",
+}
 SIZES = [(48, 32), (20, 40), (32, 32), (64, 25)]
 
 
@@ -49,8 +55,6 @@ def save_twin(directory: Path, kind: str, **changes: Any) -> Path:
     """Weights drawn with a fixed seed, large enough that attention is not flat."""
     import transformers
 
-    from alignscope.models.cross.loading import FAMILIES
-
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     config = config_of(kind)
@@ -58,7 +62,7 @@ def save_twin(directory: Path, kind: str, **changes: Any) -> Path:
         setattr(config, name, value)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        model = getattr(transformers, FAMILIES[kind].model_class)(config)
+        model = getattr(transformers, CLASSES[kind])(config)
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.normal_(std=0.4)
@@ -101,8 +105,9 @@ def picture(unit: str, number: int) -> Picture:
     if unit == "patch":
         return Image.fromarray(noise.integers(0, 256, (height, width, 3), dtype=np.uint8))
     count = 3 + number % 4
-    features = torch.tensor(noise.normal(size=(count, 6)), dtype=torch.float32)
-    return Regions(features, torch.tensor(noise.uniform(size=(count, 4)), dtype=torch.float32))
+    features = noise.normal(size=(count, 6)).astype(np.float32)
+    corners = np.sort(noise.uniform(size=(count, 2, 2)), axis=1).reshape(count, 4) * ([width, height] * 2)
+    return Regions(f"image {number}", width, height, corners.astype(np.float32), features)
 
 
 @pytest.fixture

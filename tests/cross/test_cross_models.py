@@ -16,7 +16,8 @@ from alignscope.errors import BadData, BadInput, CheckpointError, CheckpointMism
 from alignscope.models.cross.encoder import TransformersCrossEncoder
 from alignscope.models.cross.loading import load
 from alignscope.models.cross.vilt import patches
-from alignscope.models.protocols import CrossEncoder, DualEncoder, PairScorer, Picture, Regions
+from alignscope.models.protocols import CrossEncoder, DualEncoder, PairScorer, Picture
+from alignscope.records import Regions
 
 
 def own_score(model: TransformersCrossEncoder, picture: Picture, text: str) -> float:
@@ -24,7 +25,9 @@ def own_score(model: TransformersCrossEncoder, picture: Picture, text: str) -> f
     words = model.tokenizer([text], return_tensors="pt", truncation=True, max_length=20)
     with torch.no_grad():
         if isinstance(picture, Regions):
-            output = model.model(**words, visual_feats=picture.features[None], visual_pos=picture.boxes[None])
+            features, boxes = torch.tensor(picture.features), torch.tensor(picture.boxes)
+            places = boxes / torch.tensor([picture.width, picture.height] * 2)
+            output = model.model(**words, visual_feats=features[None], visual_pos=places[None])
             apart, together = output.cross_relationship_score[0].tolist()
             return together - apart
         seen = model.image_processor(images=[picture], return_tensors="pt")
@@ -52,7 +55,7 @@ def test_they_are_cross_encoders(model: TransformersCrossEncoder) -> None:
     assert isinstance(model, PairScorer)
     assert not isinstance(model, DualEncoder)
     assert model.traits.family == "cross"
-    assert model.traits.attributions == ("attention", "gradcam", "gradient")
+    assert model.traits.attributions == ("attention", "gradcam", "gradient", "perturbation")
 
 
 def test_scores_do_not_depend_on_order_batch_or_random_numbers(
@@ -111,7 +114,7 @@ def test_maps_are_those_that_transformers_returns(
         output = model.model(
             input_ids=inputs.tokens.ids,
             visual_feats=inputs.images[0][None],
-            visual_pos=inputs.boxes[0][None],
+            visual_pos=inputs.positions[0][None],
             output_attentions=True,
         )
         sets = {

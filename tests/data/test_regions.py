@@ -9,23 +9,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alignscope.data.regions import COLUMNS, RegionSet, RegionTsv, read_region_tsv, write_region_tsv
+from alignscope.data.regions import COLUMNS, RegionTsv, read_region_tsv, write_region_tsv
 from alignscope.errors import BadData, UnknownName
+from alignscope.records import Regions
 
 
-def regions(image: str = "a.png", *, many: int = 2, seed: int = 0, width: int = 5) -> RegionSet:
+def regions(image: str = "a.png", *, many: int = 2, seed: int = 0, width: int = 5) -> Regions:
     random = np.random.default_rng(seed)
     corners = np.sort(random.uniform(0, 60, (many, 2, 2)), axis=1).reshape(many, 4)
-    return RegionSet(
-        image,
-        64,
-        60,
-        corners.astype(np.float32),
-        tuple(["ball", "cup", "fire hydrant"][i % 3] for i in range(many)),
-        tuple(["", "shiny"][i % 2] for i in range(many)),
-        random.uniform(size=many).astype(np.float32),
-        random.normal(size=(many, width)).astype(np.float32),
-        random.uniform(size=many).astype(np.float32),
+    return Regions(
+        image=image,
+        width=64,
+        height=60,
+        boxes=corners.astype(np.float32),
+        tags=tuple(["ball", "cup", "fire hydrant"][i % 3] for i in range(many)),
+        attributes=tuple(["", "shiny"][i % 2] for i in range(many)),
+        confidences=random.uniform(size=many).astype(np.float32),
+        features=random.normal(size=(many, width)).astype(np.float32),
+        attribute_confidences=random.uniform(size=many).astype(np.float32),
     )
 
 
@@ -143,7 +144,7 @@ BROKEN = [
     ({"attrs_conf": b64("f", 1)}, "`attrs_conf`: got 1 numbers, wanted 2"),
     ({"boxes": b64("f", 0, 0, 5, 6, 1, 2, 21, 10)}, r"box 2 as \[1.0, 2.0, 21.0, 10.0\], wanted it inside"),
     ({"boxes": b64("f", -2, 0, 5, 6, 1, 2, 20, 10)}, "box 1 as .* wanted it inside the image of 20x10"),
-    ({"boxes": b64("f", 5, 0, 4, 6, 1, 2, 20, 10)}, "box 1 as .* x1 <= x2"),
+    ({"boxes": b64("f", 5, 0, 4, 6, 1, 2, 20, 10)}, "box 1 as .* x1 < x2"),
     ({"attrs_conf": "a\tb"}, "got 11 columns, wanted 10"),
 ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from alignscope.data.regions import fault_of_regions
 from alignscope.data.world.regions import (
     BACKGROUND_TAG,
     features,
@@ -19,6 +18,7 @@ from alignscope.data.world.shapes import NOUNS
 from alignscope.data.world.world import World
 from alignscope.errors import BadInput
 from alignscope.records import Box
+from alignscope.records.regions import fault_of_regions
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,14 @@ import base64
 import binascii
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, final
 
 import numpy as np
-from jaxtyping import Float32
 
 from alignscope.errors import BadData, UnknownName
+from alignscope.records import Regions
+from alignscope.records.regions import fault_of_regions
 from alignscope.registry import did_you_mean
 
 COLUMNS = (
@@ -35,75 +35,6 @@ COLUMNS = (
 )
 OBJECTS_VOCABULARY = "objects_vocab.txt"
 ATTRIBUTES_VOCABULARY = "attributes_vocab.txt"
-_SLACK = 0.5  # pixels by which a rounded box may leave its image
-
-
-def _no_confidences() -> np.ndarray:
-    return np.zeros(0, np.float32)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class RegionSet:
-    """The regions of one image: boxes are pixel corners (x1, y1, x2, y2), x right and y down.
-
-    `tags` and `attributes` hold one word (or phrase) per region; an attribute is "" where there is none.
-    `attribute_confidences` is empty where nobody measured them.
-    """
-
-    image: str
-    width: int
-    height: int
-    boxes: Float32[np.ndarray, "region 4"]
-    tags: tuple[str, ...]
-    attributes: tuple[str, ...]
-    confidences: Float32[np.ndarray, " region"]
-    features: Float32[np.ndarray, "region width"]
-    attribute_confidences: Float32[np.ndarray, " measured"] = field(default_factory=_no_confidences)
-
-    def __len__(self) -> int:
-        return len(self.tags)
-
-    def __eq__(self, other: object) -> bool:
-        """Equal when every field is, arrays bit for bit."""
-        if not isinstance(other, RegionSet):
-            return NotImplemented
-        return all(
-            np.array_equal(mine, theirs) if isinstance(mine, np.ndarray) else mine == theirs
-            for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True)
-        )
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-def fault_of_regions(regions: RegionSet) -> str | None:
-    """What contradicts itself in a record of regions; None when nothing does."""
-    many = len(regions.boxes)
-    for name, given, wanted in (
-        ("tags", len(regions.tags), many),
-        ("attributes", len(regions.attributes), many),
-        ("confidences", len(regions.confidences), many),
-        ("features", len(regions.features), many),
-        ("attribute confidences", len(regions.attribute_confidences) or many, many),
-    ):
-        if given != wanted:
-            return f"got {given} {name} for {wanted} boxes, wanted one each"
-    if regions.width < 1 or regions.height < 1:
-        return f"got an image of {regions.width}x{regions.height} pixels, wanted at least 1x1"
-    for name, numbers in (("boxes", regions.boxes), ("features", regions.features)):
-        if not np.isfinite(numbers).all():
-            return f"got {name} that are not finite numbers"
-    left, top, right, bottom = regions.boxes.T
-    outside = (left < -_SLACK) | (top < -_SLACK)
-    outside |= (right > regions.width + _SLACK) | (bottom > regions.height + _SLACK)
-    for wrong, what in (
-        (outside, f"wanted it inside the image of {regions.width}x{regions.height} pixels"),
-        ((right < left) | (bottom < top), "wanted corners as x1 <= x2, y1 <= y2"),
-    ):
-        if wrong.any():
-            position = int(wrong.argmax())
-            return f"got box {position + 1} as {regions.boxes[position].tolist()}, {what}"
-    return None
 
 
 @final
@@ -159,7 +90,7 @@ class Vocabulary:
         return self._words[number]
 
 
-def write_region_tsv(path: Path, sets: Iterable[RegionSet]) -> int:
+def write_region_tsv(path: Path, sets: Iterable[Regions]) -> int:
     """Write regions one image per line, and their vocabularies beside; returns how many images.
 
     Vocabularies already in the directory are kept and extended, so that files written to one directory share them.
@@ -187,7 +118,7 @@ def write_region_tsv(path: Path, sets: Iterable[RegionSet]) -> int:
     return len(seen)
 
 
-def _check_writable(regions: RegionSet, seen: set[str]) -> None:
+def _check_writable(regions: Regions, seen: set[str]) -> None:
     fault = fault_of_regions(regions)
     if not regions.image or any(mark in regions.image for mark in "\t\r\n"):
         fault = "got a name that is empty or holds a tab or a line end"
@@ -199,14 +130,14 @@ def _check_writable(regions: RegionSet, seen: set[str]) -> None:
 
 def read_region_tsv(
     path: Path, *, objects: Path | None = None, attributes: Path | None = None
-) -> Iterator[RegionSet]:
+) -> Iterator[Regions]:
     """The regions of every image in the order of the file, one at a time."""
     table = RegionTsv(path, objects=objects, attributes=attributes)
     return (table[image] for image in table)
 
 
 @final
-class RegionTsv(Mapping[str, RegionSet]):
+class RegionTsv(Mapping[str, Regions]):
     """Regions by image, read from the file when asked for: only where each line begins is kept."""
 
     def __init__(self, path: Path, *, objects: Path | None = None, attributes: Path | None = None) -> None:
@@ -245,7 +176,7 @@ class RegionTsv(Mapping[str, RegionSet]):
     def __contains__(self, image: object) -> bool:
         return image in self._places
 
-    def __getitem__(self, image: str) -> RegionSet:
+    def __getitem__(self, image: str) -> Regions:
         if image not in self._places:
             raise UnknownName(f"{self.path}: no regions of {image!r}: {_nearest(image, self._places)}")
         number, offset = self._places[image]
@@ -273,7 +204,7 @@ def _vocabulary_files(path: Path, objects: Path | None, attributes: Path | None)
     )
 
 
-def _cells(regions: RegionSet, objects: Vocabulary, attributes: Vocabulary) -> tuple[str, ...]:
+def _cells(regions: Regions, objects: Vocabulary, attributes: Vocabulary) -> tuple[str, ...]:
     tags = np.array([objects.number(tag) for tag in regions.tags], "<i8")
     marks = np.array([attributes.number(attribute) for attribute in regions.attributes], "<i8")
     return (
@@ -295,7 +226,7 @@ def _packed(numbers: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(small).tobytes()).decode("ascii")
 
 
-def _parse(line: str, objects: Vocabulary, attributes: Vocabulary) -> RegionSet:
+def _parse(line: str, objects: Vocabulary, attributes: Vocabulary) -> Regions:
     cells = line.split("\t")
     if len(cells) != len(COLUMNS):
         raise BadData(f"got {len(cells)} columns, wanted {len(COLUMNS)} ({', '.join(COLUMNS)})")
@@ -305,16 +236,18 @@ def _parse(line: str, objects: Vocabulary, attributes: Vocabulary) -> RegionSet:
     confidences = _unpacked(row, "attrs_conf", "<f4", (-1,))
     if len(confidences) not in (0, many):
         raise BadData(f"`attrs_conf`: got {len(confidences)} numbers, wanted {many} (num_boxes) or none")
-    return RegionSet(
-        row["img_id"],
-        _whole(row, "img_w"),
-        _whole(row, "img_h"),
-        boxes,
-        tuple(objects.word(int(number)) for number in _unpacked(row, "objects_id", "<i8", (many,))),
-        tuple(attributes.word(int(number)) for number in _unpacked(row, "attrs_id", "<i8", (many,))),
-        _unpacked(row, "objects_conf", "<f4", (many,)),
-        _unpacked(row, "features", "<f4", (many, -1)),
-        confidences,
+    return Regions(
+        image=row["img_id"],
+        width=_whole(row, "img_w"),
+        height=_whole(row, "img_h"),
+        boxes=boxes,
+        features=_unpacked(row, "features", "<f4", (many, -1)),
+        tags=tuple(objects.word(int(number)) for number in _unpacked(row, "objects_id", "<i8", (many,))),
+        confidences=_unpacked(row, "objects_conf", "<f4", (many,)),
+        attributes=tuple(
+            attributes.word(int(number)) for number in _unpacked(row, "attrs_id", "<i8", (many,))
+        ),
+        attribute_confidences=confidences,
     )
 
 

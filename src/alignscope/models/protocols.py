@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from PIL.Image import Image
 from torch import Tensor
 
-from alignscope.records import Box
+from alignscope.records import Box, Regions
 
 Progress = Callable[[int, int], None]
 """Told after every batch: how many are done, of how many."""
@@ -22,7 +22,7 @@ class Traits:
     """Facts about a model that other rooms decide by; nobody looks at its name instead."""
 
     family: Literal["dual", "cross", "captioner"]
-    unit: Literal["patch", "region"]
+    unit: Literal["patch", "region"]  # a model of regions takes `Regions`, one of patches takes pixels
     grid: tuple[int, int] | None  # rows, columns of patches; None where the unit is a region or sizes vary
     context_length: int  # tokens, specials included
     activation: str  # of the text tower: "quick_gelu", "gelu", ...
@@ -30,11 +30,18 @@ class Traits:
     is_causal: bool  # the text tower looks to the left only
     trims_padding: bool  # leaving padding away changes no text embedding
     attributions: tuple[str, ...]  # methods this model can give, of its text side
-    scale: float  # score = scale * cosine + bias
+    scale: float  # of a dual encoder: score = scale * cosine + bias
     bias: float = 0.0
     image_readout: Literal["first", "pooled", "features"] | None = None
     """Where the image embedding is read: at a first token before the patches, by a last attention that
     pools the patches, or from convolution features; None where no image map can be made."""
+    score: Literal["cosine", "match", "likelihood", "information", "yes"] = "cosine"
+    """What a score is: scale * cosine + bias; the log-odds of a matching head (paper A reports 100 times
+    their sigmoid; of a head with one logit that logit); the mean log-likelihood of the text's tokens; the
+    same minus that without the image; the log-odds of "yes" to a question."""
+    match_index: int | None = None
+    """Which of the two logits of a matching head says that text and image belong together."""
+    feature_width: int | None = None  # of the regions a model takes
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,10 @@ class Tokens:
         return tuple(length > context_length for length in self.lengths)
 
 
+Picture = Image | Regions
+"""What a model sees; `Traits.unit` says which of the two."""
+
+
 @runtime_checkable
 class PairScorer(Protocol):
     """Anything that says how well a text fits an image."""
@@ -65,9 +76,23 @@ class PairScorer(Protocol):
     @property
     def traits(self) -> Traits: ...
 
-    def score(self, images: Sequence[Image], texts: Sequence[str]) -> Float[Tensor, " pair"]: ...
+    def score(self, images: Sequence[Picture], texts: Sequence[str]) -> Float[Tensor, " pair"]:
+        """One score per pair, float32, on the CPU; neither order, batch nor padding changes it.
+
+        Any sequence of pictures will do: they are taken a batch at a time, so it may open them as asked."""
+        ...
+
+    def tokens(self, texts: Sequence[str]) -> Tokens:
+        """The texts as the model reads them, padded; `Tokens.lengths` says which were cut."""
+        ...
+
     def evaluating(self) -> AbstractContextManager[None]:
         """Within the `with` there is no dropout; every module is as it was afterwards."""
+        ...
+
+    def scrambled(self, *, seed: int) -> PairScorer:
+        """A copy whose weights are shuffled within each tensor: the same model, nothing learned
+        (Adebayo et al. 2018, sanity checks)."""
         ...
 
 
@@ -94,7 +119,6 @@ class DualEncoder(PairScorer, Protocol):
         """Normalised embeddings on the model's device, with a graph when gradients are on."""
         ...
 
-    def tokens(self, texts: Sequence[str]) -> Tokens: ...
     def embed_tokens(self, tokens: Tokens) -> Float[Tensor, "text dim"]:
         """Normalised embeddings on the model's device, with a graph when gradients are on."""
         ...
@@ -120,21 +144,9 @@ class DualEncoder(PairScorer, Protocol):
         """The part of an image of this size that the model sees, in the image's pixels."""
         ...
 
-    def scrambled(self, *, seed: int) -> DualEncoder:
-        """A copy whose towers' weights are shuffled within each tensor: the same model, nothing learned
-        (Adebayo et al. 2018, sanity checks)."""
-        ...
+    def scrambled(self, *, seed: int) -> DualEncoder: ...
 
 
-@dataclass(frozen=True, eq=False)
-class Regions:
-    """What a detector saw in one image, for models that take it in place of pixels."""
-
-    features: Float[Tensor, "region width"]
-    boxes: Float[Tensor, "region 4"]  # left, top, right, bottom as shares of the image's width and height
-
-
-Picture = Image | Regions
 Stream = Literal["text", "image", "joint"]
 
 
@@ -143,13 +155,13 @@ class PairInputs:
     """A batch of pairs as a cross-encoder takes them, and what its positions stand for.
 
     `images` holds pixels (channel, height, width) or features (region, width), one per pair and without
-    padding; `boxes` is empty where there are no regions. `units` says for each position of the image
+    padding; `positions` are the model's own vectors of where each region lies, empty where there are none. `units` says for each position of the image
     stream which patch (row by row) or region it stands for, -1 where none: a class token, padding.
     """
 
     tokens: Tokens
     images: tuple[Float[Tensor, "..."], ...]
-    boxes: tuple[Float[Tensor, "_ 4"], ...]
+    positions: tuple[Float[Tensor, "_ _"], ...]
     units: Int[Tensor, "pair position"]
     counts: tuple[int, ...]  # patches or regions of each image
     grids: tuple[tuple[int, int] | None, ...]  # rows, columns of patches; None where units are regions
@@ -176,7 +188,6 @@ class CrossEncoder(PairScorer, Protocol):
     Pairs of a batch do not meet, and padding changes no score.
     """
 
-    def score(self, images: Sequence[Picture], texts: Sequence[str]) -> Float[Tensor, " pair"]: ...
     def inputs(self, images: Sequence[Picture], texts: Sequence[str]) -> PairInputs: ...
     def match(self, inputs: PairInputs) -> Float[Tensor, " pair"]:
         """The score on the model's device, with a graph when gradients are on."""

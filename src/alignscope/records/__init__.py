@@ -43,6 +43,7 @@ from alignscope.records.numbers import (
     Point,
     Signature,
 )
+from alignscope.records.regions import Regions
 from alignscope.records.trials import Effect, Trial
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "Published",
     "Question",
     "Rank",
+    "Regions",
     "Relation",
     "SceneGraph",
     "SceneObject",

@@ -18,13 +18,12 @@ from einops import rearrange
 from jaxtyping import Float32, Float64, UInt8
 from PIL import Image
 
-from alignscope.data.regions import RegionSet
 from alignscope.data.world.render import render
 from alignscope.data.world.scene import SIDE, WorldScene
 from alignscope.data.world.shapes import NOUNS
 from alignscope.data.world.world import World
 from alignscope.errors import BadInput
-from alignscope.records import Box
+from alignscope.records import Box, Regions
 
 CROP_SIDE = 16
 BACKGROUND_TAG = "background"
@@ -33,13 +32,13 @@ _STEPS = 4096
 _MOST_OVERLAP = 0.25  # of a distractor with any object, as intersection over union
 
 
-def regions_of(world: World, *, count: int = 8, width: int = 2048) -> Iterator[RegionSet]:
+def regions_of(world: World, *, count: int = 8, width: int = 2048) -> Iterator[Regions]:
     """Regions of every scene of a world, in order."""
     for scene in world.scenes:
         yield regions(scene, count=count, width=width)
 
 
-def regions(scene: WorldScene, *, count: int = 8, width: int = 2048) -> RegionSet:
+def regions(scene: WorldScene, *, count: int = 8, width: int = 2048) -> Regions:
     """The scene's objects as `count` regions, filled up with distractors of low confidence.
 
     The first regions are the objects, tagged with noun and finish; distractors are boxes that hardly
@@ -63,7 +62,7 @@ def regions(scene: WorldScene, *, count: int = 8, width: int = 2048) -> RegionSe
         attributes.append("")
         confidences.append(0.05 + 0.35 * rng.random())
     corners = np.array([(b.x1, b.y1, b.x2, b.y2) for b in boxes], np.float32)
-    return RegionSet(
+    return Regions(
         image=scene.id,
         width=SIDE,
         height=SIDE,

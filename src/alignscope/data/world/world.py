@@ -17,7 +17,7 @@ from alignscope.data.world.render import render, render_all
 from alignscope.data.world.scene import SPLITS, Split, WorldScene, sample_scenes
 from alignscope.errors import BadInput, UnknownName
 from alignscope.files import sha_of
-from alignscope.records import FOIL_KINDS, Caption, Foil, Item, Problem, SceneGraph, SceneObject
+from alignscope.records import FOIL_KINDS, Caption, Foil, Item, Problem, Regions, SceneGraph, SceneObject
 from alignscope.registry import did_you_mean
 
 _DRAWS = 8  # statements tried per item in search of one that allows every kind of foil
@@ -84,6 +84,12 @@ class World:
     def image(self, key: str) -> Image.Image:
         """The picture of one scene."""
         return Image.fromarray(render(self.scene(key)))
+
+    def regions(self, key: str, *, width: int) -> Regions:
+        """The regions of one scene, with features of this width."""
+        from alignscope.data.world.regions import regions
+
+        return regions(self.scene(key), width=width)
 
     def pixels(self) -> UInt8[np.ndarray, "scene 64 64 3"]:
         """All pictures, in the order of `scenes`."""

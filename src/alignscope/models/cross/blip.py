@@ -67,7 +67,7 @@ def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
 
 
 BLIP = Family(
-    "BlipForImageTextRetrieval",
+    "transformers:BlipForImageTextRetrieval",
     "patch",
     text_config=lambda config: config.text_config,
     grid=grid,

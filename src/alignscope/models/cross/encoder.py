@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -16,10 +17,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from alignscope.errors import BadInput, LengthMismatch
 from alignscope.models import taps
-from alignscope.models.dual.encoder import evaluating
+from alignscope.models.dual.encoder import evaluating, shuffle
 from alignscope.models.dual.texts import TextSide, token_rules, tokenise
 from alignscope.models.fingerprint import weights_digest
-from alignscope.models.protocols import AttentionMap, PairInputs, Picture, Regions, Stream, Tokens, Traits
+from alignscope.models.protocols import AttentionMap, PairInputs, Picture, Stream, Tokens, Traits
+from alignscope.records import Regions
 
 Calls = tuple[tuple[Stream, Stream], ...]
 """What each call of a module in one forward attends from and to."""
@@ -37,18 +39,23 @@ class Site:
 
 @dataclass(frozen=True)
 class Family:
-    """What a cross-encoder of one `model_type` does differently from the others.
+    """What a cross-encoder of one architecture does differently from the others.
 
-    `sites` are in the order in which they run; their places are the blocks of the maps.
+    `sites` are in the order in which they run; their places are the blocks of the maps. `inputs` takes the
+    model, its image processor (None for regions), the pictures and the tokens, and derives the position
+    vectors of regions. `match` gives the log-odds of a match by the head's logit `match_index`, or the
+    logit itself where the head has one and `match_index` is None.
     """
 
-    model_class: str
+    model_class: str  # "module:class"
     unit: Literal["patch", "region"]
     text_config: Callable[[Any], Any]
     grid: Callable[[Any], tuple[int, int] | None]
     sites: Callable[[Any], list[Site]]
     inputs: Callable[[PreTrainedModel, Any, Sequence[Any], Tokens], PairInputs]
     match: Callable[[PreTrainedModel, PairInputs], Tensor]
+    match_index: int | None = 1
+    feature_width: Callable[[Any], int | None] = lambda config: None  # of regions, by the configuration
 
 
 @final
@@ -63,12 +70,17 @@ class TransformersCrossEncoder:
         family: Family,
         *,
         name: str,
+        match_index: int | None = None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.image_processor = image_processor
         self.family = family
         self._name = name
+        self._index = family.match_index if match_index is None else match_index
+        if (self._index is None) != (family.match_index is None) or self._index not in (None, 0, 1):
+            wanted = "none: its head has one logit" if family.match_index is None else "0 or 1"
+            raise BadInput(f"got match index {match_index} for {name}, wanted {wanted}")
         self._rules = token_rules(FIRST_TOKEN, family.text_config(model.config), tokenizer)
 
     @property
@@ -85,7 +97,7 @@ class TransformersCrossEncoder:
         tokenizer = json.loads(self.tokenizer.backend_tokenizer.to_str())
         for how_called_last in ("truncation", "padding"):
             tokenizer.pop(how_called_last, None)
-        parts = [configuration, tokenizer, self._rules.context_length, images]
+        parts = [configuration, tokenizer, self._rules.context_length, images, self._index]
         facts = json.dumps(parts, sort_keys=True, default=str)
         digest = hashlib.sha256(weights_digest(self.model.state_dict()).digest())
         digest.update(facts.encode())
@@ -102,9 +114,23 @@ class TransformersCrossEncoder:
             readout="first",
             is_causal=False,
             trims_padding=True,
-            attributions=("attention", "gradcam", "gradient"),
+            attributions=("attention", "gradcam", "gradient", "perturbation"),
             scale=1.0,
+            score="match",
+            match_index=self._index,
+            feature_width=self.family.feature_width(self.model.config),
         )
+
+    def tokens(self, texts: Sequence[str]) -> Tokens:
+        """The texts as the model reads them; those longer than the context are cut."""
+        return tokenise(texts, self.tokenizer, self._rules)
+
+    def scrambled(self, *, seed: int) -> TransformersCrossEncoder:
+        """A copy whose weights are shuffled within each tensor."""
+        model = copy.deepcopy(self.model)
+        shuffle(model, seed=seed)
+        parts = (self.tokenizer, self.image_processor, self.family)
+        return TransformersCrossEncoder(model, *parts, name=f"{self.name}-scrambled", match_index=self._index)
 
     def score(self, images: Sequence[Picture], texts: Sequence[str]) -> Float[Tensor, " pair"]:
         """How well each text fits the image at the same place: the logit of the matching head, on the CPU."""
@@ -119,12 +145,13 @@ class TransformersCrossEncoder:
     def inputs(self, images: Sequence[Picture], texts: Sequence[str]) -> PairInputs:
         """A batch of pairs; texts longer than the context are cut, `Tokens.lengths` says which."""
         check_pairs(self.family.unit, images, texts)
-        tokens = tokenise(texts, self.tokenizer, self._rules)
-        return self.family.inputs(self.model, self.image_processor, images, tokens)
+        return self.family.inputs(self.model, self.image_processor, images, self.tokens(texts))
 
     def match(self, inputs: PairInputs) -> Float[Tensor, " pair"]:
         """The matching logit on the model's device, at least float32, with a graph when gradients are on."""
         logits = self.family.match(self.model, inputs)
+        if self._index != self.family.match_index:
+            logits = -logits
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def evaluating(self) -> AbstractContextManager[None]:
@@ -177,5 +204,5 @@ def check_pairs(unit: str, images: Sequence[Picture], texts: Sequence[str]) -> N
         )
     for position, image in enumerate(images):
         if isinstance(image, Regions) != (unit == "region"):
-            wanted = "Regions (features and boxes of a detector)" if unit == "region" else "a PIL image"
+            wanted = "`Regions` of a detector" if unit == "region" else "a PIL image"
             raise BadInput(f"image {position} is {type(image).__name__}, the model takes {wanted}")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import pkgutil
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
-from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
+from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedConfig
 
 from alignscope.errors import CheckpointError
-from alignscope.models.cross.blip import BLIP
 from alignscope.models.cross.encoder import TransformersCrossEncoder
-from alignscope.models.cross.lxmert import LXMERT
-from alignscope.models.cross.vilt import VILT
 from alignscope.models.dual.loading import (
     FAILURES,
     check_finite,
@@ -23,30 +20,36 @@ from alignscope.models.dual.loading import (
     quiet,
     reason_of,
 )
+from alignscope.registry import Registry
 
-FAMILIES = {"lxmert": LXMERT, "vilt": VILT, "blip": BLIP}
-"""By `model_type`; the architecture a checkpoint names must be the family's."""
+FAMILIES = Registry(
+    "cross-encoder",
+    {
+        "BlipForImageTextRetrieval": "alignscope.models.cross.blip:BLIP",
+        "LxmertForPreTraining": "alignscope.models.cross.lxmert:LXMERT",
+        "ViltForImageAndTextRetrieval": "alignscope.models.cross.vilt:VILT",
+    },
+)
+"""By the architecture that a checkpoint's configuration names; each is imported with its first model."""
 
 
 def load(
-    path_or_hub_id: str | Path, *, device: str = "cpu", dtype: str = "float32"
+    path_or_hub_id: str | Path, *, device: str = "cpu", dtype: str = "float32", match_index: int | None = None
 ) -> TransformersCrossEncoder:
     """A cross-encoder ready to score, in evaluation mode; `dtype` is what it computes in."""
     place, number = compute_device(device), compute_dtype(dtype)
     source = str(path_or_hub_id)
     with quiet():
-        config = _part("config.json", source, AutoConfig.from_pretrained)
-        named = (config.architectures or [None])[0]
-        family = FAMILIES.get(config.model_type)
-        if family is None or named not in (None, family.model_class):
-            wanted = ", ".join(each.model_class for each in FAMILIES.values())
-            raise CheckpointError(
-                f"{source} is a {named or config.model_type}, wanted a cross-encoder: {wanted}"
-            )
+        named = architecture(source)
+        if named not in FAMILIES:
+            raise CheckpointError(f"{source} is a {named}, wanted a cross-encoder: {', '.join(FAMILIES)}")
+        family = FAMILIES[named]
+        model_class = pkgutil.resolve_name(family.model_class)
+        config = _part("config.json", source, model_class.config_class.from_pretrained)
         model, report = _part(
             "weights",
             source,
-            getattr(transformers, family.model_class).from_pretrained,
+            model_class.from_pretrained,
             config=config,
             dtype=torch.float32,
             output_loading_info=True,
@@ -64,7 +67,15 @@ def load(
     name = Path(source).resolve().name if Path(source).is_dir() else source
     model.to(place, number).eval()
     check_finite(source, model)
-    return TransformersCrossEncoder(model, tokenizer, image_processor, family, name=name)
+    return TransformersCrossEncoder(
+        model, tokenizer, image_processor, family, name=name, match_index=match_index
+    )
+
+
+def architecture(source: str) -> str:
+    """The class that a checkpoint's configuration names, or its model type where it names none."""
+    facts, _ = _part("config.json", source, PreTrainedConfig.get_config_dict)
+    return str((facts.get("architectures") or [facts.get("model_type", "model of no type")])[0])
 
 
 def _part(what: str, source: str, read: Any, **options: Any) -> Any:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from alignscope.errors import BadData
 from alignscope.models.cross.encoder import Calls, Family, Site
-from alignscope.models.protocols import PairInputs, Regions, Tokens
+from alignscope.models.cross.regions import region_inputs, shares
+from alignscope.models.protocols import PairInputs, Tokens
+from alignscope.records import Regions
 
 CROSS = "lxmert.encoder.x_layers.{i}.{part}.dropout"
 
@@ -38,29 +38,8 @@ def sites(config: Any) -> list[Site]:
 def inputs(
     model: PreTrainedModel, image_processor: None, images: Sequence[Regions], tokens: Tokens
 ) -> PairInputs:
-    """The regions as they are; every position of the image stream is a region."""
-    width = model.config.visual_feat_dim
-    for position, regions in enumerate(images):
-        count, got = regions.features.shape
-        if got != width or len(regions.boxes) != count or count == 0:
-            raise BadData(
-                f"image {position} has {count} features of width {got} and {len(regions.boxes)} boxes: "
-                f"wanted one box per feature, at least one, and width {width}"
-            )
-        if not ((regions.boxes >= 0) & (regions.boxes <= 1)).all():
-            raise BadData(
-                f"image {position} has boxes outside 0 to 1: divide pixels by the image's width and height"
-            )
-    counts = tuple(len(regions.features) for regions in images)
-    places = [torch.arange(count) for count in counts] or [torch.zeros(0, dtype=torch.long)]
-    return PairInputs(
-        tokens,
-        tuple(regions.features for regions in images),
-        tuple(regions.boxes for regions in images),
-        pad_sequence(places, batch_first=True, padding_value=-1)[: len(images)],
-        counts,
-        (None,) * len(images),
-    )
+    """Corners as shares of the image's width and height; every position of the image stream is a region."""
+    return region_inputs(images, tokens, shares, width=model.config.visual_feat_dim)
 
 
 def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
@@ -70,7 +49,7 @@ def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
         input_ids=inputs.tokens.ids.to(model.device),
         attention_mask=inputs.tokens.mask.to(model.device),
         visual_feats=pad_sequence(list(inputs.images), batch_first=True).to(**kind),
-        visual_pos=pad_sequence(list(inputs.boxes), batch_first=True).to(**kind),
+        visual_pos=pad_sequence(list(inputs.positions), batch_first=True).to(**kind),
         visual_attention_mask=(inputs.units >= 0).to(model.device),
     )
     scores = output.cross_relationship_score
@@ -78,11 +57,12 @@ def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
 
 
 LXMERT = Family(
-    "LxmertForPreTraining",
+    "transformers:LxmertForPreTraining",
     "region",
     text_config=lambda config: config,
     grid=lambda config: None,
     sites=sites,
     inputs=inputs,
     match=match,
+    feature_width=lambda config: config.visual_feat_dim,
 )

@@ -78,11 +78,12 @@ def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
 
 
 VILT = Family(
-    "ViltForImageAndTextRetrieval",
+    "transformers:ViltForImageAndTextRetrieval",
     "patch",
     text_config=lambda config: config,
     grid=lambda config: None,
     sites=sites,
     inputs=inputs,
     match=match,
+    match_index=None,
 )

@@ -15,13 +15,13 @@ from PIL.Image import Image
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from alignscope.errors import LengthMismatch, Unsupported
+from alignscope.errors import BadInput, LengthMismatch, Unsupported
 from alignscope.models import taps
 from alignscope.models.dual import vision
 from alignscope.models.dual.families import family
 from alignscope.models.dual.texts import TEXT_SIDES, check_texts, token_rules, tokenise
 from alignscope.models.fingerprint import fingerprint
-from alignscope.models.protocols import Progress, Tokens, Traits
+from alignscope.models.protocols import Picture, Progress, Tokens, Traits
 from alignscope.records import Box
 
 Thing = TypeVar("Thing")
@@ -104,15 +104,17 @@ class TransformersDualEncoder:
         """How images become pixels, without the model: for worker processes."""
         return vision.ImageTransform(self.image_processor)
 
-    def score(self, images: Sequence[Image], texts: Sequence[str]) -> Float[Tensor, " pair"]:
+    def score(self, images: Sequence[Picture], texts: Sequence[str]) -> Float[Tensor, " pair"]:
         """How well each text fits the image at the same place: scale * cosine + bias, in float32."""
         if len(images) != len(texts):
             raise LengthMismatch(
                 f"{len(texts)} texts for {len(images)} images: `score` takes them one to one; "
                 "for every combination call `score_grid`"
             )
-        traits = self.traits
-        pairs = einsum(self.encode_images(images), self.encode_texts(texts), "pair dim, pair dim -> pair")
+        traits, shown = self.traits, [image for image in images if isinstance(image, Image)]
+        if len(shown) != len(images):
+            raise BadInput(f"got regions of a detector, {self.name} takes PIL images")
+        pairs = einsum(self.encode_images(shown), self.encode_texts(texts), "pair dim, pair dim -> pair")
         return traits.scale * pairs + traits.bias
 
     def score_grid(self, images: Sequence[Image], texts: Sequence[str]) -> Float[Tensor, "image text"]:

@@ -1,0 +1,44 @@
+"""Scores of pairs whatever the model: the one place where attribution asks for them.
+
+A dual encoder's images are given as embeddings, one row per pair, so that an image is computed once for
+all its texts; other models see the pictures themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from einops import reduce
+from jaxtyping import Float
+from torch import Tensor
+
+from alignscope.errors import BadInput, LengthMismatch
+from alignscope.models.protocols import DualEncoder, PairScorer, Picture
+
+ImageSide = Float[Tensor, "item dim"] | Sequence[Picture]
+
+
+def pair_scores(model: PairScorer, images: ImageSide, texts: Sequence[str]) -> Float[Tensor, " pair"]:
+    """The score of every text with the image of its place, float32, on the CPU and without a graph.
+
+    A dual encoder computes every distinct text once. Pairs are summed one by one, so equal texts tie.
+    """
+    if len(images) != len(texts):
+        raise LengthMismatch(f"{len(texts)} texts for {len(images)} images: repeat what comes several times")
+    if not isinstance(images, Tensor):
+        return model.score(images, texts)
+    if not isinstance(model, DualEncoder):
+        raise BadInput(
+            f"got embeddings of images, {model.name} reads images and texts together: give pictures"
+        )
+    place = {text: at for at, text in enumerate(dict.fromkeys(texts))}
+    vectors = model.encode_texts(list(place))[[place[text] for text in texts]]
+    products = reduce(images.to(vectors) * vectors, "pair dim -> pair", "sum")
+    return model.traits.scale * products + model.traits.bias
+
+
+def rows_of(images: ImageSide, rows: Sequence[int]) -> ImageSide:
+    """The images of some rows, which may come several times."""
+    if isinstance(images, Tensor):
+        return images[list(rows)]
+    return [images[row] for row in rows]

@@ -1,0 +1,58 @@
+"""Regions as inputs of a model: features as they are, and where each lies in the model's own terms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from alignscope.errors import BadData
+from alignscope.models.protocols import PairInputs, Tokens
+from alignscope.records import Regions
+from alignscope.records.regions import fault_of_regions
+
+Positions = Callable[[Regions], Float[Tensor, "region position"]]
+
+
+def region_inputs(
+    images: Sequence[Regions], tokens: Tokens, positions: Positions, *, width: int
+) -> PairInputs:
+    """A batch whose image stream has one position per region and nothing else.
+
+    `positions` derives the model's vectors from the boxes in pixels; `width` is that of its features.
+    """
+    for regions in images:
+        check_regions(regions, width=width)
+    counts = tuple(len(regions) for regions in images)
+    places = [torch.arange(count) for count in counts] or [torch.zeros(0, dtype=torch.long)]
+    return PairInputs(
+        tokens,
+        tuple(torch.from_numpy(regions.features) for regions in images),
+        tuple(positions(regions) for regions in images),
+        pad_sequence(places, batch_first=True, padding_value=-1)[: len(images)],
+        counts,
+        (None,) * len(images),
+    )
+
+
+def check_regions(regions: Regions, *, width: int) -> None:
+    """Refuse records that contradict themselves or have features of another width."""
+    fault = fault_of_regions(regions)
+    if not fault and len(regions) == 0:
+        fault = "got no region, wanted at least one"
+    if not fault and regions.features.shape[1] != width:
+        fault = (
+            f"got features of width {regions.features.shape[1]}, the model takes width {width}: "
+            "give those of the detector it was trained with"
+        )
+    if fault:
+        raise BadData(f"regions of {regions.image!r}: {fault}")
+
+
+def shares(regions: Regions) -> Float[Tensor, "region 4"]:
+    """Left, top, right, bottom as shares of the image's width and height."""
+    sides = torch.tensor([regions.width, regions.height] * 2, dtype=torch.float32)
+    return torch.from_numpy(regions.boxes) / sides
