@@ -1,0 +1,169 @@
+"""BERT's building blocks (Devlin et al. 2019) under BERT's names, for models whose authors built on them.
+
+Attention probabilities pass through the submodule `attention.self.dropout`, so that a hook there sees each map.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformers.activations import ACT2FN
+
+
+def attend(
+    query: Float[Tensor, "pair query width"],
+    key: Float[Tensor, "pair key width"],
+    value: Float[Tensor, "pair key width"],
+    seen: Bool[Tensor, "pair key"],
+    *,
+    heads: int,
+    dropout: nn.Module,
+) -> Float[Tensor, "pair query width"]:
+    """softmax(query key^T / sqrt(dim)) value over the keys that are seen (Vaswani et al. 2017, eq. 1).
+
+    Differs from BERT: unseen keys get exactly no weight, not that of a logit lowered by 10000.
+    """
+    split = "pair position (head dim) -> pair head position dim"
+    queries, keys, values = (rearrange(each, split, head=heads) for each in (query, key, value))
+    logits = queries @ keys.mT / queries.shape[-1] ** 0.5
+    logits = logits.masked_fill(~seen[:, None, None], torch.finfo(logits.dtype).min)
+    kind = torch.promote_types(logits.dtype, torch.float32)
+    probabilities = dropout(F.softmax(logits, dim=-1, dtype=kind).to(values.dtype))
+    return rearrange(probabilities @ values, "pair head query dim -> pair query (head dim)")
+
+
+class SelfAttention(nn.Module):
+    """Positions look at each other."""
+
+    def __init__(self, hidden: int, heads: int, *, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(hidden, hidden)
+        self.key = nn.Linear(hidden, hidden)
+        self.value = nn.Linear(hidden, hidden)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, states: Float[Tensor, "pair position width"], seen: Bool[Tensor, "pair position"]
+    ) -> Float[Tensor, "pair position width"]:
+        parts = self.query(states), self.key(states), self.value(states)
+        return attend(*parts, seen, heads=self.heads, dropout=self.dropout)
+
+
+class Output(nn.Module):
+    """LN(dense(update) + states): how every part of a layer ends."""
+
+    def __init__(self, width: int, hidden: int, *, dropout: float, eps: float) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, hidden)
+        self.LayerNorm = nn.LayerNorm(hidden, eps=eps)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, update: Float[Tensor, "pair position width"], states: Float[Tensor, "pair position hidden"]
+    ) -> Float[Tensor, "pair position hidden"]:
+        return self.LayerNorm(self.dropout(self.dense(update)) + states)
+
+
+class Intermediate(nn.Module):
+    """The widening half of the feed-forward part."""
+
+    def __init__(self, hidden: int, width: int, *, act: str) -> None:
+        super().__init__()
+        self.dense = nn.Linear(hidden, width)
+        self.activation = ACT2FN[act]
+
+    def forward(self, states: Float[Tensor, "pair position _"]) -> Float[Tensor, "pair position _"]:
+        return self.activation(self.dense(states))
+
+
+class Attention(nn.Module):
+    """Self-attention and what joins it to the states."""
+
+    def __init__(
+        self, hidden: int, heads: int, *, dropout: float, attention_dropout: float, eps: float
+    ) -> None:
+        super().__init__()
+        self.self = SelfAttention(hidden, heads, dropout=attention_dropout)
+        self.output = Output(hidden, hidden, dropout=dropout, eps=eps)
+
+    def forward(
+        self, states: Float[Tensor, "pair position width"], seen: Bool[Tensor, "pair position"]
+    ) -> Float[Tensor, "pair position width"]:
+        return self.output(self.self(states, seen), states)
+
+
+class Layer(nn.Module):
+    """Self-attention and feed-forward, each with a residual and a normalisation after it."""
+
+    def __init__(
+        self,
+        hidden: int,
+        heads: int,
+        intermediate: int,
+        *,
+        act: str = "gelu",
+        dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+        eps: float = 1e-12,
+    ) -> None:
+        super().__init__()
+        self.attention = Attention(
+            hidden, heads, dropout=dropout, attention_dropout=attention_dropout, eps=eps
+        )
+        self.intermediate = Intermediate(hidden, intermediate, act=act)
+        self.output = Output(intermediate, hidden, dropout=dropout, eps=eps)
+
+    def forward(
+        self, states: Float[Tensor, "pair position width"], seen: Bool[Tensor, "pair position"]
+    ) -> Float[Tensor, "pair position width"]:
+        states = self.attention(states, seen)
+        return self.output(self.intermediate(states), states)
+
+
+class TextEmbeddings(nn.Module):
+    """LN(word + position + type 0)."""
+
+    def __init__(
+        self, vocabulary: int, positions: int, types: int, hidden: int, *, dropout: float, eps: float
+    ) -> None:
+        super().__init__()
+        self.word_embeddings = nn.Embedding(vocabulary, hidden)
+        self.position_embeddings = nn.Embedding(positions, hidden)
+        self.token_type_embeddings = nn.Embedding(types, hidden)
+        self.LayerNorm = nn.LayerNorm(hidden, eps=eps)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, ids: Int[Tensor, "pair token"]) -> Float[Tensor, "pair token hidden"]:
+        places = self.position_embeddings.weight[: ids.shape[1]]
+        together = self.word_embeddings(ids) + places + self.token_type_embeddings.weight[0]
+        return self.dropout(self.LayerNorm(together))
+
+
+class Transform(nn.Module):
+    """What comes before the decoder of a prediction head: LN(act(dense(states)))."""
+
+    def __init__(self, hidden: int, *, act: str, eps: float) -> None:
+        super().__init__()
+        self.dense = nn.Linear(hidden, hidden)
+        self.activation = ACT2FN[act]
+        self.LayerNorm = nn.LayerNorm(hidden, eps=eps)
+
+    def forward(self, states: Float[Tensor, "*any hidden"]) -> Float[Tensor, "*any hidden"]:
+        return self.LayerNorm(self.activation(self.dense(states)))
+
+
+class WordHead(nn.Module):
+    """Logits of masked words; the decoder's weight is tied to the word embeddings by the model."""
+
+    def __init__(self, hidden: int, vocabulary: int, *, act: str, eps: float) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(vocabulary))
+        self.transform = Transform(hidden, act=act, eps=eps)
+        self.decoder = nn.Linear(hidden, vocabulary, bias=False)
+
+    def forward(self, states: Float[Tensor, "*any hidden"]) -> Float[Tensor, "*any word"]:
+        return self.decoder(self.transform(states)) + self.bias
