@@ -247,12 +247,24 @@ def test_what_does_not_fit_is_refused(
         model.inputs([pictures[0], picture_of(other, 0)], texts[:2])
 
 
-def test_regions_that_do_not_fit_are_refused(twin: Callable[..., Path]) -> None:
+def test_regions_that_do_not_fit_are_refused(
+    twin: Callable[..., Path], picture_of: Callable[[str, int], Regions]
+) -> None:
+    """Each by the name of its image, in whichever place of the batch."""
     model = load(twin("lxmert"))
-    with pytest.raises(BadData, match="2 features of width 5 and 2 boxes"):
-        model.inputs([Regions(torch.zeros(2, 5), torch.zeros(2, 4))], ["cat"])
-    with pytest.raises(BadData, match="outside 0 to 1"):
-        model.inputs([Regions(torch.zeros(2, 6), torch.full((2, 4), 31.0))], ["cat"])
+    good = picture_of("region", 0)
+    outside, degenerate = good.boxes.copy(), good.boxes.copy()
+    outside[1] = (0, 0, 48, 33)
+    degenerate[2] = (9, 4, 9, 8)
+    none = replace(good, boxes=good.boxes[:0], features=good.features[:0])
+    for wrong, said in (
+        (replace(good, features=good.features[:, :5]), "width 5, the model takes width 6"),
+        (replace(good, boxes=outside), r"box 2 as \[0.0, 0.0, 48.0, 33.0\], wanted it inside .* 48x32"),
+        (replace(good, boxes=degenerate), "box 3 as .* x1 < x2"),
+        (none, "no region"),
+    ):
+        with pytest.raises(BadData, match=f"'poor': .*{said}"):
+            model.score([good, replace(wrong, image="poor")], ["cat", "a dog"])
 
 
 def test_checkpoints_that_do_not_fit_are_refused(
