@@ -12,9 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor
-
 import alignscope
 from alignscope.attribution.attribute import Attributed
 from alignscope.attribution.attribute import attribute as attribute_batches
@@ -22,14 +19,15 @@ from alignscope.attribution.options import METHODS, Method, Options
 from alignscope.errors import BadData
 from alignscope.files import read_jsonl, sha_of, write_json, write_jsonl, write_parquet
 from alignscope.language.replacements import CONCEPTS, Candidates, candidates
-from alignscope.models.protocols import DualEncoder
+from alignscope.models.protocols import PairScorer
 from alignscope.records import Attribution, Item, Measurement, Point, Problem, Signature
 from alignscope.reporting.attribution import attribution_page
 from alignscope.studies.checks import Plan, checks, sampled
 from alignscope.studies.clock import Clock
-from alignscope.studies.embeddings import Embedded, Progress, images_of
+from alignscope.studies.embeddings import ImageRows, Progress, images_of
 from alignscope.studies.output import RUN, claimed
 from alignscope.studies.parts import Found, facts, in_parts, merged_parts
+from alignscope.studies.pictures import RegionsOf
 from alignscope.studies.streams import Chunk, Slice, Stream
 from alignscope.studies.summary import summarised
 
@@ -49,11 +47,12 @@ class Attributions:
 
 
 def write_attributions(
-    model: DualEncoder,
+    model: PairScorer,
     stream: Stream,
     out: Path,
     *,
     plan: Plan,
+    regions: RegionsOf | None = None,
     dtype: str = "float32",
     parser: str | None = None,
     batch_size: int = 64,
@@ -80,12 +79,14 @@ def write_attributions(
         for count, chunk in enumerate(stream.chunks(CHUNK), start=1):
 
             def part(chunk: Chunk = chunk) -> tuple[Found, Mapping[str, Any]]:
-                return _part(model, chunk, plan, available, batch_size)
+                return _part(model, chunk, regions, plan, available, batch_size)
 
             in_parts(work, count - 1, part)
             tested += sampled(chunk.items, wanted=plan.checked, of=stream.lines, seed=plan.seed)
             progress("captions", min(count * CHUNK, stream.lines), stream.lines)
-        in_parts(work, count, lambda: (_checked(model, stream, tested, plan, available, batch_size), {}))
+        in_parts(
+            work, count, lambda: (_checked(model, stream, regions, tested, plan, available, batch_size), {})
+        )
         progress("checks", len(tested), len(tested))
         merged_parts(work, out, count + 1, problems=unsupported(model))
         signature = _signature(model, stream, out, list(facts(work, count)), plan, dtype)
@@ -109,22 +110,27 @@ def write_attributions(
 
 
 def attributed(
-    model: DualEncoder, stream: Stream, plan: Plan, *, batch_size: int, problems: list[Problem]
+    model: PairScorer,
+    stream: Stream,
+    plan: Plan,
+    *,
+    regions: RegionsOf | None = None,
+    batch_size: int,
+    problems: list[Problem],
 ) -> Iterator[Attribution]:
     """Attributions in the order of the stream, nothing written; `problems` grows as they come."""
     available = found_candidates(stream, plan)
     for chunk in stream.chunks(CHUNK):
         problems += chunk.problems
-        images = images_of(model, chunk, batch_size=batch_size)
+        images = images_of(model, chunk, regions=regions, batch_size=batch_size)
         items = [item for item in chunk.items if item.image in images.row]
-        vectors = images[[item.image for item in items]]
-        found = by_length(model, items, vectors, plan.methods, plan.options, available, batch_size)
+        found = by_length(model, items, images, plan.methods, plan.options, available, batch_size)
         problems += (*images.problems, *truncated(model, items), *found.problems)
         yield from found.attributions
 
 
 def _signature(
-    model: DualEncoder, stream: Stream, out: Path, parts: Sequence[Mapping[str, Any]], plan: Plan, dtype: str
+    model: PairScorer, stream: Stream, out: Path, parts: Sequence[Mapping[str, Any]], plan: Plan, dtype: str
 ) -> Signature:
     items = sum(part["items"] for part in parts)
     if not items:
@@ -181,51 +187,56 @@ def occurrences(captions: int) -> int:
 
 
 def _part(
-    model: DualEncoder, chunk: Chunk, plan: Plan, available: Candidates | None, batch_size: int
+    model: PairScorer,
+    chunk: Chunk,
+    regions: RegionsOf | None,
+    plan: Plan,
+    available: Candidates | None,
+    batch_size: int,
 ) -> tuple[Found, Mapping[str, Any]]:
     """A chunk's records, and what it held."""
     before = tuple(chunk.problems)
-    images = images_of(model, chunk, batch_size=batch_size)
+    images = images_of(model, chunk, regions=regions, batch_size=batch_size)
     items = [item for item in chunk.items if item.image in images.row]
     found = word_heats(model, items, images, plan, available, batch_size)
     problems = (*before, *images.problems, *truncated(model, items), *found["problems"])
-    held = {"sha": chunk.sha, "items": len(items), "images": sorted({item.image for item in items})}
+    sha = sha_of([chunk.sha, images.sha]) if images.sha else chunk.sha
+    held = {"sha": sha, "items": len(items), "images": sorted({item.image for item in items})}
     return {**found, "problems": problems}, held
 
 
 def word_heats(
-    model: DualEncoder,
+    model: PairScorer,
     items: Sequence[Item],
-    images: Embedded,
+    images: ImageRows,
     plan: Plan,
     available: Candidates | None,
     batch_size: int,
 ) -> Found:
     """Heats of the words of all items, in their order, and what has none."""
-    vectors = images[[item.image for item in items]]
-    found = by_length(model, items, vectors, plan.methods, plan.options, available, batch_size)
+    found = by_length(model, items, images, plan.methods, plan.options, available, batch_size)
     return {"heats": [w for one in found.attributions for w in one.words], "problems": found.problems}
 
 
 def _checked(
-    model: DualEncoder,
+    model: PairScorer,
     stream: Stream,
+    regions: RegionsOf | None,
     items: Sequence[Item],
     plan: Plan,
     available: Candidates | None,
     batch_size: int,
 ) -> Found:
     """The checks of those items whose images open; the others are problems already."""
-    images = images_of(model, Slice(stream, items, ()), batch_size=batch_size)
+    images = images_of(model, Slice(stream, items, ()), regions=regions, batch_size=batch_size)
     kept = [item for item in items if item.image in images.row]
-    vectors = images[[item.image for item in kept]]
-    return checks(model, kept, vectors, stream.image, plan, available, batch_size)
+    return checks(model, kept, images, stream.image, plan, available, batch_size)
 
 
 def by_length(
-    model: DualEncoder,
+    model: PairScorer,
     items: Sequence[Item],
-    vectors: Float[Tensor, "item dim"],
+    images: ImageRows,
     methods: Sequence[Method],
     options: Options,
     available: Candidates | None,
@@ -236,7 +247,7 @@ def by_length(
     parts = attribute_batches(
         model,
         [items[row] for row in order],
-        vectors[order],
+        images[[items[row].image for row in order]],
         methods=methods,
         options=options,
         candidates=available,
@@ -252,7 +263,7 @@ def by_length(
     return Attributed(tuple(attributions), tuple(problems))
 
 
-def unsupported(model: DualEncoder) -> list[Problem]:
+def unsupported(model: PairScorer) -> list[Problem]:
     """A problem for every method of word attribution that the model does not give."""
     return [
         Problem("", model.name, f"{method} is unsupported by this model", "unscored")
@@ -261,7 +272,7 @@ def unsupported(model: DualEncoder) -> list[Problem]:
     ]
 
 
-def truncated(model: DualEncoder, items: Sequence[Item]) -> Iterator[Problem]:
+def truncated(model: PairScorer, items: Sequence[Item]) -> Iterator[Problem]:
     """A problem for every caption or foil that the model does not hear to its end."""
     said = [(item.id, text) for item in items for text in (item.caption.text, *(f.text for f in item.foils))]
     length = model.traits.context_length

@@ -11,13 +11,10 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
-
-from jaxtyping import Float
-from torch import Tensor
 
 import alignscope
 from alignscope.attribution.options import METHODS
@@ -25,9 +22,9 @@ from alignscope.errors import BadData
 from alignscope.evaluation.choices import accuracy
 from alignscope.evaluation.retrieval import ranks, recall
 from alignscope.evaluation.sensitivity import score_drops
-from alignscope.files import read_jsonl, write_json, write_jsonl, write_parquet
+from alignscope.files import read_jsonl, sha_of, write_json, write_jsonl, write_parquet
 from alignscope.language.replacements import candidates
-from alignscope.models.protocols import DualEncoder
+from alignscope.models.protocols import PairScorer
 from alignscope.records import (
     Choice,
     EditedScore,
@@ -44,11 +41,11 @@ from alignscope.studies.attributions import CHUNK, occurrences, truncated, unsup
 from alignscope.studies.checks import Plan, checks, sampled
 from alignscope.studies.clock import Clock
 from alignscope.studies.edits import Edit, plan_edits
-from alignscope.studies.embeddings import Embedded, Progress, embed_images, embed_texts
+from alignscope.studies.embeddings import Embedded, Progress, Said, Seen, embed_images, embed_texts, scores_of
 from alignscope.studies.examples import examples
 from alignscope.studies.output import RUN, claimed
 from alignscope.studies.parts import Found, in_parts, merged_parts
-from alignscope.studies.scoring import pair_scores
+from alignscope.studies.pictures import RegionsOf
 from alignscope.studies.summary import Summary, summarised
 
 
@@ -83,13 +80,15 @@ class Findings:
     ranks: tuple[Rank, ...]
     problems: tuple[Problem, ...]
     parts: int  # of attribution, kept in the work directory
+    sha: str  # of the data, with regions that come from a file of their own
 
 
 def audit(
-    model: DualEncoder,
+    model: PairScorer,
     source: ItemSource,
     out: Path,
     *,
+    regions: RegionsOf | None = None,
     settings: Settings = Settings(),
     dtype: str = "float32",
     parser: str | None = None,
@@ -113,7 +112,7 @@ def audit(
     }
     with claimed(out, identity, resume=resume, overwrite=overwrite) as work:
         started, clock = datetime.datetime.now(datetime.UTC), Clock()
-        found = _findings(model, source, settings, batch_size, work, clock, progress)
+        found = _findings(model, source, regions, settings, batch_size, work, clock, progress)
         merged_parts(work, out, found.parts, problems=[*unsupported(model), *found.problems])
         measured = _measure(model, source, found, settings, dtype, out)
         clock.lap("intervals")
@@ -122,7 +121,7 @@ def audit(
         counts["foils"] = sum(len(item.foils) for item in source.items)
         run: dict[str, Any] = {**identity, "identity": identity, "finished": True, "command": command}
         run["model"] = {"name": model.name, "fingerprint": model.fingerprint, "traits": asdict(model.traits)}
-        run["data"] = {"name": source.name, "sha": source.sha, **counts}
+        run["data"] = {"name": source.name, "sha": found.sha, **counts}
         run |= {"started": started.isoformat(timespec="seconds"), "seconds": clock.laps}
         run |= {"seed": settings.seed, "ties": settings.ties}
         write_json(out / RUN, run)
@@ -131,8 +130,9 @@ def audit(
 
 
 def _findings(
-    model: DualEncoder,
+    model: PairScorer,
     source: ItemSource,
+    regions: RegionsOf | None,
     settings: Settings,
     batch_size: int,
     work: Path,
@@ -141,7 +141,8 @@ def _findings(
 ) -> Findings:
     """Embed, score, attribute, edit, rank; a part that was kept in `work` is not done again."""
     problems = list(source.problems)
-    images = embed_images(model, source, work, batch_size=batch_size, progress=progress)
+    how: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
+    images = embed_images(model, source, work, regions=regions, **how)
     problems += images.problems
     items = tuple(item for item in source.items if item.image in images.row)
     if not items:
@@ -149,20 +150,22 @@ def _findings(
     clock.lap("images")
     texts = [text for item in items for text in (item.caption.text, *(f.text for f in item.foils))]
     problems += truncated(model, items)
-    embedded = embed_texts(model, texts, work, batch_size=batch_size, name="texts", progress=progress)
+    said = embed_texts(model, texts, work, name="texts", **how)
+    choices = _choices(model, items, images, said, work, progress)
     clock.lap("texts")
     parts = _attribute(model, source, items, images, settings.plan, batch_size, work, progress)
     clock.lap("attribution")
     planned, unedited = plan_edits(items, draws=settings.edit_draws, seed=settings.seed)
     problems += unedited
-    new = [plan.edited for plan in planned]
-    after = embed_texts(model, new, work, batch_size=batch_size, name="edited texts", progress=progress)
-    edits = _edits(model, planned, images, embedded, after)
+    new = [text for plan in planned for text in (plan.item.caption.text, plan.edited)]
+    after = embed_texts(model, new, work, name="edited texts", **how)
+    edits = _edits(model, planned, images, after, work, progress)
     clock.lap("sensitivity")
-    ranked = _ranks(items, images, embedded)
+    ranked, unranked = _ranks(model, items, images, said)
+    problems += unranked
     clock.lap("retrieval")
-    choices = tuple(_choices(model, items, images, embedded))
-    return Findings(items, choices, tuple(edits), tuple(ranked), tuple(problems), parts)
+    sha = sha_of([source.sha, images.sha]) if images.sha else source.sha
+    return Findings(items, tuple(choices), tuple(edits), tuple(ranked), tuple(problems), parts, sha)
 
 
 def _write(out: Path, source: ItemSource, found: Findings, measured: Summary) -> None:
@@ -175,31 +178,31 @@ def _write(out: Path, source: ItemSource, found: Findings, measured: Summary) ->
     write_jsonl(out / "examples.jsonl", examples(found.choices, source))
 
 
-def _scores(
-    model: DualEncoder, images: Float[Tensor, "pair dim"], texts: Float[Tensor, "pair dim"]
-) -> list[float]:
-    return pair_scores(images, texts, scale=model.traits.scale, bias=model.traits.bias)
-
-
 def _choices(
-    model: DualEncoder, items: Sequence[Item], images: Embedded, texts: Embedded
-) -> Iterator[Choice]:
+    model: PairScorer,
+    items: Sequence[Item],
+    images: Embedded | Seen,
+    texts: Embedded | Said,
+    work: Path,
+    progress: Progress,
+) -> list[Choice]:
     """Caption against each foil."""
     pairs = [(item, foil) for item in items for foil in item.foils]
     if not pairs:
-        return
-    own = images[[item.image for item, _ in pairs]]
-    right = _scores(model, own, texts[[item.caption.text for item, _ in pairs]])
-    wrong = _scores(model, own, texts[[foil.text for _, foil in pairs]])
-    for (item, foil), caption_score, foil_score in zip(pairs, right, wrong, strict=True):
-        yield Choice(item.id, item.image, foil.kind, item.caption.text, foil.text, caption_score, foil_score)
+        return []
+    asked = [(item.image, text) for item, foil in pairs for text in (item.caption.text, foil.text)]
+    scores = scores_of(model, asked, images, texts, work, name="choices", progress=progress)
+    return [
+        Choice(item.id, item.image, foil.kind, item.caption.text, foil.text, right, wrong)
+        for (item, foil), right, wrong in zip(pairs, scores[::2], scores[1::2], strict=True)
+    ]
 
 
 def _attribute(
-    model: DualEncoder,
+    model: PairScorer,
     source: ItemSource,
     items: Sequence[Item],
-    images: Embedded,
+    images: Embedded | Seen,
     plan: Plan,
     batch_size: int,
     work: Path,
@@ -217,10 +220,9 @@ def _attribute(
         in_parts(work, number, part)
         progress("attribution", start + len(chunk), len(items))
     tested = sampled(items, wanted=plan.checked, of=len(items), seed=plan.seed)
-    vectors = images[[item.image for item in tested]]
 
     def last() -> tuple[Found, dict[str, Any]]:
-        return checks(model, tested, vectors, source.image, plan, available, batch_size), {}
+        return checks(model, tested, images, source.image, plan, available, batch_size), {}
 
     in_parts(work, len(starts), last)
     progress("checks", len(tested), len(tested))
@@ -228,37 +230,47 @@ def _attribute(
 
 
 def _edits(
-    model: DualEncoder, planned: Sequence[Edit], images: Embedded, texts: Embedded, edited: Embedded
+    model: PairScorer,
+    planned: Sequence[Edit],
+    images: Embedded | Seen,
+    texts: Embedded | Said,
+    work: Path,
+    progress: Progress,
 ) -> list[EditedScore]:
     """The scores of captions before and after each edit, against their own images."""
-    if not planned:
-        return []
-    own = images[[plan.item.image for plan in planned]]
-    before = _scores(model, own, texts[[plan.item.caption.text for plan in planned]])
-    after = _scores(model, own, edited[[plan.edited for plan in planned]])
+    asked = [(plan.item.image, text) for plan in planned for text in (plan.item.caption.text, plan.edited)]
+    scores = scores_of(model, asked, images, texts, work, name="edits", progress=progress) if asked else []
     return [
         EditedScore(p.item.id, p.item.image, p.sort, p.draw, p.item.caption.text, p.edited, p.count, old, new)
-        for p, old, new in zip(planned, before, after, strict=True)
+        for p, old, new in zip(planned, scores[::2], scores[1::2], strict=True)
     ]
 
 
-def _ranks(items: Sequence[Item], images: Embedded, texts: Embedded) -> list[Rank]:
-    """Retrieval among the audit's own images and captions."""
+def _ranks(
+    model: PairScorer, items: Sequence[Item], images: Embedded | Seen, texts: Embedded | Said
+) -> tuple[list[Rank], list[Problem]]:
+    """Retrieval among the audit's own images and captions, where it does not take a forward of every pair."""
     keys = list(images.row)
-    place = {key: i for i, key in enumerate(keys)}
     pairs = list(dict.fromkeys((item.image, item.caption.text) for item in items))
-    return ranks(images[keys], texts[[t for _, t in pairs]], [place[key] for key, _ in pairs], keys)
+    if isinstance(images, Seen) or isinstance(texts, Said):
+        what = (
+            f"retrieval would take {len(keys)} x {len(pairs)} forwards of a model that reads image and text "
+            "together: not audited; `alignscope evaluate` does it on a retrieval benchmark"
+        )
+        return [], [Problem("", model.name, what, "unscored")]
+    place = {key: i for i, key in enumerate(keys)}
+    return ranks(images[keys], texts[[t for _, t in pairs]], [place[key] for key, _ in pairs], keys), []
 
 
 def _measure(
-    model: DualEncoder, source: ItemSource, found: Findings, settings: Settings, dtype: str, out: Path
+    model: PairScorer, source: ItemSource, found: Findings, settings: Settings, dtype: str, out: Path
 ) -> Summary:
     """Records to measurements, each with its interval and signature, and to curves."""
     images = {item.image for item in found.items}
     signature = Signature(
         "audit",
         source.name,
-        source.sha,
+        found.sha,
         len(found.items),
         len(images),
         model.name,

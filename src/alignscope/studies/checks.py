@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from einops import einsum
-from jaxtyping import Float
 from PIL.Image import Image
-from torch import Tensor
 
 from alignscope.attribution.attribute import attribute
 from alignscope.attribution.faithfulness import faithfulness
 from alignscope.attribution.options import DEFAULTS, Method, Options
 from alignscope.attribution.patches import image_methods, patch_maps
+from alignscope.attribution.scores import ImageSide
 from alignscope.errors import BadInput
 from alignscope.evaluation.agreement import agreements, scrambled_agreement
 from alignscope.evaluation.pointing import pointing
 from alignscope.language.phrases import phrases
 from alignscope.language.replacements import Candidates
-from alignscope.models.protocols import DualEncoder
+from alignscope.models.protocols import DualEncoder, PairScorer
+from alignscope.models.protocols import Picture as Seeable
 from alignscope.records import (
     Attribution,
     Faithfulness,
@@ -32,6 +32,7 @@ from alignscope.records import (
     Problem,
     ScoreCurve,
 )
+from alignscope.studies.embeddings import ImageRows, Seen
 from alignscope.studies.examples import shown_png
 from alignscope.studies.parts import Found
 
@@ -65,15 +66,20 @@ def _place(item: Item, seed: int) -> float:
 
 
 def checks(
-    model: DualEncoder,
+    model: PairScorer,
     items: Sequence[Item],
-    vectors: Float[Tensor, "item dim"],
+    images: ImageRows,
     image_of: Callable[[str], Image],
     plan: Plan,
     available: Candidates | None,
     batch_size: int,
 ) -> Found:
-    """Faithfulness, agreement (of methods, and with scrambled weights), phrases and image maps of items."""
+    """Faithfulness, agreement (of methods, and with scrambled weights), phrases and image maps of items.
+
+    `images` are what the model sees, `image_of` opens what a page shows.
+    """
+    vectors = images[[item.image for item in items]]
+    picture_of = images.opened if isinstance(images, Seen) else image_of
     attributions = _attributions(model, items, vectors, plan, available, batch_size)
     faithful: list[Faithfulness] = []
     curves: list[ScoreCurve] = []
@@ -96,17 +102,17 @@ def checks(
         "curves": curves,
         "agreements": agreeing,
         "phrases": _similarities(model, items),
-        "pointings": _pointings(model, items, image_of),
-        "maps": _shown_maps(model, shown, image_of),
+        "pointings": _pointings(model, items, picture_of),
+        "maps": _shown_maps(model, shown, picture_of),
         "pictures": [_picture(key, image_of(key)) for key in dict.fromkeys(item.image for item in shown)],
         "problems": problems,
     }
 
 
 def _attributions(
-    model: DualEncoder,
+    model: PairScorer,
     items: Sequence[Item],
-    vectors: Float[Tensor, "item dim"],
+    vectors: ImageSide,
     plan: Plan,
     available: Candidates | None,
     batch_size: int,
@@ -123,10 +129,10 @@ def _attributions(
     return [one for batch in batches for one in batch.attributions]
 
 
-def _similarities(model: DualEncoder, items: Sequence[Item]) -> list[PhraseSimilarity]:
+def _similarities(model: PairScorer, items: Sequence[Item]) -> list[PhraseSimilarity]:
     """Cosine of every caption with each of its phrases encoded alone (paper B, fig. 3)."""
     said = [(item, phrase) for item in items for phrase in phrases(item.caption)]
-    if not said:
+    if not said or not isinstance(model, DualEncoder):
         return []
     whole = model.encode_texts([item.caption.text for item, _ in said])
     alone = model.encode_texts([phrase.text for _, phrase in said])
@@ -137,14 +143,16 @@ def _similarities(model: DualEncoder, items: Sequence[Item]) -> list[PhraseSimil
     ]
 
 
-def _pointings(model: DualEncoder, items: Sequence[Item], image_of: Callable[[str], Image]) -> list[Pointing]:
+def _pointings(
+    model: PairScorer, items: Sequence[Item], picture_of: Callable[[str], Seeable]
+) -> list[Pointing]:
     """The pointing game on things whose boxes are known: where does the image tower look for "a NOUN"?"""
     things = [(item, thing) for item in items for thing in item.objects if thing.box is not None]
     texts = [f"a {thing.noun}" for _, thing in things]
     owners = [item for item, _ in things]
     found: list[Pointing] = []
     for method in image_methods(model):
-        maps = patch_maps(model, owners, image_of, texts, method=method)
+        maps = patch_maps(model, owners, picture_of, texts, method=method)
         for patch_map, (item, thing) in zip(maps, things, strict=True):
             boxes = [other.box for other in item.objects if other.noun == thing.noun and other.box]
             found.append(pointing(patch_map, boxes, f"a {thing.noun}"))
@@ -152,13 +160,13 @@ def _pointings(model: DualEncoder, items: Sequence[Item], image_of: Callable[[st
 
 
 def _shown_maps(
-    model: DualEncoder, items: Sequence[Item], image_of: Callable[[str], Image]
+    model: PairScorer, items: Sequence[Item], picture_of: Callable[[str], Seeable]
 ) -> list[PatchMap]:
     texts = [item.caption.text for item in items]
     return [
         patch_map
         for method in image_methods(model)
-        for patch_map in patch_maps(model, items, image_of, texts, method=method)
+        for patch_map in patch_maps(model, items, picture_of, texts, method=method)
     ]
 
 

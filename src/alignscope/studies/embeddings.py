@@ -1,4 +1,7 @@
-"""Embeddings of a data set, kept chunk by chunk so that a stopped audit goes on where it was."""
+"""Images and texts of a data set as a model takes them, and scores of pairs, kept so that a stopped audit goes on.
+
+A dual encoder computes each image and each text once; of other models nothing can be kept but the scores.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -15,12 +19,31 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from alignscope.errors import BadData
-from alignscope.models.protocols import DualEncoder
-from alignscope.records import Item, ItemSource, Problem
+from alignscope.attribution.scores import ImageSide
+from alignscope.errors import BadData, UnknownName
+from alignscope.files import read_jsonl, sha_of, write_jsonl
+from alignscope.models.protocols import DualEncoder, PairScorer, Picture
+from alignscope.records import Item, ItemSource, Problem, Regions
+from alignscope.records.regions import digest
+from alignscope.studies.pictures import Pictures, RegionsOf
+from alignscope.studies.scoring import pair_scores
 from alignscope.studies.streams import Chunk
 
 Progress = Callable[[str, int, int], None]
+PAIRS = 512  # scored and kept at a time
+
+
+@runtime_checkable
+class ImageRows(Protocol):
+    """The images of some items as a model takes them; a key that cannot be used is absent from `row`."""
+
+    @property
+    def row(self) -> Mapping[str, int]: ...
+    @property
+    def problems(self) -> tuple[Problem, ...]: ...
+    @property
+    def sha(self) -> str: ...  # of regions that come from a file of their own, else ""
+    def __getitem__(self, keys: Sequence[str]) -> ImageSide: ...
 
 
 @dataclass(frozen=True)
@@ -30,16 +53,45 @@ class Embedded:
     vectors: Float[Tensor, "row dim"]
     row: Mapping[str, int]
     problems: tuple[Problem, ...]
+    sha: str = ""
 
     def __getitem__(self, keys: Sequence[str]) -> Float[Tensor, "key dim"]:
         return self.vectors[[self.row[key] for key in keys]]
 
 
+@dataclass(frozen=True)
+class Seen:
+    """Images that a model sees anew with every text; they are opened as they are asked for."""
+
+    row: Mapping[str, int]
+    problems: tuple[Problem, ...]
+    opened: Callable[[str], Picture]
+    sha: str = ""
+
+    def __getitem__(self, keys: Sequence[str]) -> Pictures:
+        return Pictures(keys, self.opened)
+
+
+@dataclass(frozen=True)
+class Said:
+    """Texts that a model reads anew with every image; those with the same tokens are one, so that they tie."""
+
+    same_as: Mapping[str, str]
+
+
 def embed_images(
-    model: DualEncoder, source: ItemSource, work: Path, *, batch_size: int, progress: Progress
-) -> Embedded:
+    model: PairScorer,
+    source: ItemSource,
+    work: Path,
+    *,
+    regions: RegionsOf | None = None,
+    batch_size: int,
+    progress: Progress,
+) -> Embedded | Seen:
     """Every image of the items once; images that do not open become problems of their items."""
     users = _users(source.items)
+    if not isinstance(model, DualEncoder):
+        return _seen(source, users, regions)
 
     def encode(part: Sequence[str]) -> Embedded:
         return _opened(model, source, {key: users[key] for key in part}, batch_size)
@@ -47,8 +99,12 @@ def embed_images(
     return _in_chunks("images", list(users), encode, work, chunk=batch_size, progress=progress)
 
 
-def images_of(model: DualEncoder, chunk: Chunk, *, batch_size: int) -> Embedded:
+def images_of(
+    model: PairScorer, chunk: Chunk, *, regions: RegionsOf | None = None, batch_size: int
+) -> Embedded | Seen:
     """As `embed_images`, of a chunk that is kept as a whole or not at all."""
+    if not isinstance(model, DualEncoder):
+        return _seen(chunk, _users(chunk.items), regions)
     return _opened(model, chunk, _users(chunk.items), batch_size)
 
 
@@ -58,6 +114,26 @@ def _users(items: Sequence[Item]) -> dict[str, list[str]]:
     for item in items:
         users.setdefault(item.image, []).append(item.id)
     return users
+
+
+def _seen(source: Chunk, users: Mapping[str, Sequence[str]], regions: RegionsOf | None) -> Seen:
+    """Every image opened once, to know that it can be; `regions` are hashed, they are no part of the source."""
+    opened: Callable[[str], Picture] = regions or source.image
+    problems: list[Problem] = []
+    row: dict[str, int] = {}
+    digests: list[bytes] = []
+    before = len(source.problems)
+    for key, items in users.items():
+        try:
+            picture = opened(key)
+        except (BadData, UnknownName) as error:
+            problems += [Problem(item, key, f"image: {error}", "unscored") for item in items]
+        else:
+            row[key] = len(row)
+            if isinstance(picture, Regions):
+                digests.append(digest(picture))
+    told = (*problems, *source.problems[before:])
+    return Seen(row, told, opened, sha_of([each.hex() for each in digests]) if digests else "")
 
 
 def _opened(
@@ -83,8 +159,8 @@ def _opened(
 
 
 def embed_texts(
-    model: DualEncoder, texts: Sequence[str], work: Path, *, batch_size: int, name: str, progress: Progress
-) -> Embedded:
+    model: PairScorer, texts: Sequence[str], work: Path, *, batch_size: int, name: str, progress: Progress
+) -> Embedded | Said:
     """Every distinct text once; texts with the same tokens share a row, so that they tie exactly."""
     distinct = list(dict.fromkeys(texts))
     first: dict[tuple[int, ...], str] = {}
@@ -92,6 +168,8 @@ def embed_texts(
         text: first.setdefault(tuple(ids), text)
         for text, ids in zip(distinct, model.tokens(distinct).ids.tolist() if distinct else [], strict=True)
     }
+    if not isinstance(model, DualEncoder):
+        return Said(same_as)
 
     def encode(part: Sequence[str]) -> Embedded:
         vectors = model.encode_texts(part, batch_size=batch_size)
@@ -99,6 +177,35 @@ def embed_texts(
 
     found = _in_chunks(name, list(first.values()), encode, work, chunk=8 * batch_size, progress=progress)
     return replace(found, row={text: found.row[same_as[text]] for text in distinct})
+
+
+def scores_of(
+    model: PairScorer,
+    pairs: Sequence[tuple[str, str]],
+    images: Embedded | Seen,
+    texts: Embedded | Said,
+    work: Path,
+    *,
+    name: str,
+    progress: Progress,
+) -> list[float]:
+    """The score of every (image key, text); where it takes a forward of the pair, each is made and kept once."""
+    if isinstance(images, Embedded) and isinstance(texts, Embedded):
+        own, said = images[[key for key, _ in pairs]], texts[[text for _, text in pairs]]
+        return pair_scores(own, said, scale=model.traits.scale, bias=model.traits.bias)
+    assert isinstance(images, Seen)
+    assert isinstance(texts, Said)
+    same = [(key, texts.same_as[text]) for key, text in pairs]
+    distinct = sorted(set(same), key=lambda pair: (images.row[pair[0]], pair[1]))
+    found: dict[tuple[str, str], float] = {}
+    for start in range(0, len(distinct), PAIRS):
+        part, path = distinct[start : start + PAIRS], work / f"{name}-{start:08d}.jsonl"
+        if not path.exists():
+            scores = model.score(images[[key for key, _ in part]], [text for _, text in part])
+            write_jsonl(path, [{"scores": scores.tolist()}])
+        found |= zip(part, next(read_jsonl(path))["scores"], strict=True)
+        progress(name, min(start + PAIRS, len(distinct)), len(distinct))
+    return [found[pair] for pair in same]
 
 
 def _in_chunks(

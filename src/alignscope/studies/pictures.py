@@ -29,14 +29,22 @@ class ShowsRegions(Protocol):
     def regions(self, key: str, *, width: int) -> Regions: ...
 
 
+RegionsOf = Callable[[str], Regions]
+
+
 def picture_of(
     model: PairScorer, source: Shows, regions: Mapping[str, Regions] | None
 ) -> Callable[[str], Picture]:
-    """How to open what the model sees of a key; `regions` are those of a file, over the source's own."""
+    """How to open what the model sees of a key."""
+    return regions_of(model, source, regions) or source.image
+
+
+def regions_of(model: PairScorer, source: Shows, regions: Mapping[str, Regions] | None) -> RegionsOf | None:
+    """Where a model of regions finds those of a key: in a file, or else in the source; None for one of pixels."""
     if model.traits.unit == "patch":
         if regions is not None:
             raise BadInput(f"got regions, {model.name} takes pixels: leave --regions out")
-        return source.image
+        return None
     if regions is not None:
         return regions.__getitem__
     width = model.traits.feature_width
