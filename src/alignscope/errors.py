@@ -10,6 +10,7 @@ AlignscopeError
     UnwritableOutput  an output that cannot be made
   CheckpointError     a model directory or file that cannot be loaded
     CheckpointMismatch  keys or shapes that do not fit the architecture
+  CalibrationError    a matching head that takes shuffled pairs for matched ones
   LengthMismatch      sequences that must go one to one and do not
   Unsupported         a model that cannot do what was asked, said by its traits
   MissingExtra        an optional dependency that is not installed
@@ -56,6 +57,10 @@ class CheckpointError(BadInput):
 
 class CheckpointMismatch(CheckpointError):
     """Keys or shapes that do not fit the architecture."""
+
+
+class CalibrationError(BadInput):
+    """A matching head that does not rank matched pairs above shuffled ones."""
 
 
 class LengthMismatch(AlignscopeError, ValueError):
