@@ -371,7 +371,7 @@ def test_broken_files_are_errors_of_the_checkpoint(
     [
         ([1, 2], "holds a list, wanted named tensors"),
         ({"state_dict": {}}, "wanted named tensors"),
-        ({"epoch": 3, "model": {}}, "what is no tensor .*epoch: int"),
+        ({"epoch": 3, "net": {}}, "what is no tensor .*epoch: int"),
     ],
 )
 def test_files_of_other_things_are_named(saved: Any, thing: Any, what: str) -> None:

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import math
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from einops import rearrange
-from safetensors.torch import load_file
 from torch import Tensor
 
 from alignscope.errors import CheckpointError, CheckpointMismatch, Unsupported
-from alignscope.models.dual.loading import FAILURES, check_keys, reason_of
+from alignscope.models import weights
+from alignscope.models.dual.loading import check_keys
 
 HEAD_WIDTH = 64
 WIDEST_OF_HEAD_WIDTH = 1024
@@ -197,25 +195,10 @@ def _tower(state: Mapping[str, Tensor], prefix: str, *, source: str) -> Tower:
 
 def read_state(path: Path) -> dict[str, Tensor]:
     """The weights in a file, unwrapped from what a training run saves around them; no code is run."""
-    try:
-        whole = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
-    except (*FAILURES, EOFError, IndexError) as error:
-        raise CheckpointError(
-            f"{path}: its weights cannot be read ({reason_of(error)}): is the file whole, and are there only "
-            "tensors and numbers in it?"
-        ) from None
-    state = whole.get("state_dict", whole) if isinstance(whole, dict) else whole
-    if not isinstance(state, dict) or not state:
-        raise CheckpointError(f"{path} holds a {type(state).__name__}, wanted named tensors (a state_dict)")
-    if all(str(key).startswith("module.") for key in state):
-        state = {key.removeprefix("module."): value for key, value in state.items()}
-    state = {key: value for key, value in state.items() if key not in STATED}
-    if strange := [
-        f"{key}: {type(value).__name__}" for key, value in state.items() if not isinstance(value, Tensor)
-    ]:
-        raise CheckpointError(
-            f"{path} holds what is no tensor ({', '.join(strange[:8])}): save the model's state_dict()"
-        )
+    whole = weights.unwrapped(weights.read(path))
+    if isinstance(whole, dict):
+        whole = {key: value for key, value in weights.single(whole).items() if key not in STATED}
+    state = weights.named_tensors(whole, path)
     for prefix, what in FOREIGN.items():
         if any(key.startswith(prefix) for key in state):
             raise Unsupported(
@@ -223,17 +206,3 @@ def read_state(path: Path) -> dict[str, Tensor]:
                 "and its own text transformer"
             )
     return state
-
-
-def _unpickled(path: Path) -> Any:
-    is_zip = zipfile.is_zipfile(path)
-    if is_zip:
-        with zipfile.ZipFile(path) as archive:
-            is_script = any(name.endswith("/constants.pkl") for name in archive.namelist())
-        if is_script:
-            raise Unsupported(
-                f"{path} is a TorchScript archive (OpenAI's original format), which holds code: where you trust "
-                f"it, run torch.save(torch.jit.load('{path.name}', map_location='cpu').state_dict(), "
-                "'weights.pt') and give weights.pt"
-            )
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
