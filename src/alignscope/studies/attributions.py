@@ -19,9 +19,10 @@ from alignscope.attribution.options import METHODS, Method, Options
 from alignscope.errors import BadData
 from alignscope.files import read_jsonl, sha_of, write_json, write_jsonl, write_parquet
 from alignscope.language.replacements import CONCEPTS, Candidates, candidates
-from alignscope.models.protocols import PairScorer
+from alignscope.models.protocols import DualEncoder, PairScorer
 from alignscope.records import Attribution, Item, Measurement, Point, Problem, Signature
 from alignscope.reporting.attribution import attribution_page
+from alignscope.studies.calibration import calibration
 from alignscope.studies.checks import Plan, checks, sampled
 from alignscope.studies.clock import Clock
 from alignscope.studies.embeddings import ImageRows, Progress, images_of
@@ -53,6 +54,7 @@ def write_attributions(
     *,
     plan: Plan,
     regions: RegionsOf | None = None,
+    calibrate: bool = True,
     dtype: str = "float32",
     parser: str | None = None,
     batch_size: int = 64,
@@ -73,6 +75,7 @@ def write_attributions(
     }
     with claimed(out, identity, resume=resume, overwrite=overwrite) as work:
         started, clock = datetime.datetime.now(datetime.UTC), Clock()
+        calibrations, doubtful = _calibrated(model, stream, regions, plan, dtype) if calibrate else ([], [])
         available = _kept_candidates(stream, plan, work, progress)
         tested: list[Item] = []
         count = 0
@@ -88,10 +91,11 @@ def write_attributions(
             work, count, lambda: (_checked(model, stream, regions, tested, plan, available, batch_size), {})
         )
         progress("checks", len(tested), len(tested))
-        merged_parts(work, out, count + 1, problems=unsupported(model))
+        merged_parts(work, out, count + 1, problems=[*unsupported(model), *doubtful])
         signature = _signature(model, stream, out, list(facts(work, count)), plan, dtype)
         numbers = summarised(out, plan, signature=signature)
-        write_parquet(out / "measurements.parquet", numbers.measurements, Measurement)
+        measurements = [*calibrations, *numbers.measurements]
+        write_parquet(out / "measurements.parquet", measurements, Measurement)
         write_parquet(out / "points.parquet", numbers.points, Point)
         run: dict[str, Any] = {**identity, "identity": identity, "finished": True, "command": command}
         run["model"] = {"name": model.name, "fingerprint": model.fingerprint, "traits": asdict(model.traits)}
@@ -106,7 +110,7 @@ def write_attributions(
         run |= {"seconds": clock.laps}
         write_json(out / RUN, run)
         problems = sum(1 for _ in read_jsonl(out / "problems.jsonl"))
-        return Attributions(out, attribution_page(out), tuple(numbers.measurements), problems)
+        return Attributions(out, attribution_page(out), tuple(measurements), problems)
 
 
 def attributed(
@@ -127,6 +131,25 @@ def attributed(
         found = by_length(model, items, images, plan.methods, plan.options, available, batch_size)
         problems += (*images.problems, *truncated(model, items), *found.problems)
         yield from found.attributions
+
+
+def _calibrated(
+    model: PairScorer, stream: Stream, regions: RegionsOf | None, plan: Plan, dtype: str
+) -> tuple[list[Measurement], list[Problem]]:
+    """The self-check of a model that reads image and text together, on the first captions."""
+    chunk = next(stream.chunks(CHUNK), None)
+    if isinstance(model, DualEncoder) or chunk is None:
+        return [], []
+    images = images_of(model, chunk, regions=regions, batch_size=1)
+    items = [item for item in chunk.items if item.image in images.row]
+    shown = len({item.image for item in items})
+    signature = Signature(
+        *("attribute", stream.name, chunk.sha, len(items), shown, model.name, model.fingerprint[:12]),
+        dtype=dtype,
+        seed=plan.seed,
+        version=alignscope.__version__,
+    )
+    return calibration(model, items, images, signature=signature)
 
 
 def _signature(

@@ -10,6 +10,7 @@ Everything measured goes to records in one directory; the report is made from th
 from __future__ import annotations
 
 import datetime
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,7 +19,7 @@ from typing import Any, Literal
 
 import alignscope
 from alignscope.attribution.options import METHODS
-from alignscope.errors import BadData
+from alignscope.errors import BadData, OutputExists
 from alignscope.evaluation.choices import accuracy
 from alignscope.evaluation.retrieval import ranks, recall
 from alignscope.evaluation.sensitivity import score_drops
@@ -38,6 +39,7 @@ from alignscope.records import (
 )
 from alignscope.reporting.audit import audit_page
 from alignscope.studies.attributions import CHUNK, occurrences, truncated, unsupported, word_heats
+from alignscope.studies.calibration import calibration
 from alignscope.studies.checks import Plan, checks, sampled
 from alignscope.studies.clock import Clock
 from alignscope.studies.edits import Edit, plan_edits
@@ -80,7 +82,8 @@ class Findings:
     ranks: tuple[Rank, ...]
     problems: tuple[Problem, ...]
     parts: int  # of attribution, kept in the work directory
-    sha: str  # of the data, with regions that come from a file of their own
+    signature: Signature
+    calibrations: tuple[Measurement, ...]  # of a model that reads image and text together
 
 
 def audit(
@@ -89,6 +92,7 @@ def audit(
     out: Path,
     *,
     regions: RegionsOf | None = None,
+    calibrate: bool = True,
     settings: Settings = Settings(),
     dtype: str = "float32",
     parser: str | None = None,
@@ -112,16 +116,18 @@ def audit(
     }
     with claimed(out, identity, resume=resume, overwrite=overwrite) as work:
         started, clock = datetime.datetime.now(datetime.UTC), Clock()
-        found = _findings(model, source, regions, settings, batch_size, work, clock, progress)
+        found = _findings(
+            model, source, regions, calibrate, settings, dtype, batch_size, work, clock, progress
+        )
         merged_parts(work, out, found.parts, problems=[*unsupported(model), *found.problems])
-        measured = _measure(model, source, found, settings, dtype, out)
+        measured = _measure(source, found, settings, out)
         clock.lap("intervals")
         _write(out, source, found, measured)
         counts = {"items": len(source.items), "images": len({i.image for i in source.items})}
         counts["foils"] = sum(len(item.foils) for item in source.items)
         run: dict[str, Any] = {**identity, "identity": identity, "finished": True, "command": command}
         run["model"] = {"name": model.name, "fingerprint": model.fingerprint, "traits": asdict(model.traits)}
-        run["data"] = {"name": source.name, "sha": found.sha, **counts}
+        run["data"] = {"name": source.name, "sha": found.signature.sha, **counts}
         run |= {"started": started.isoformat(timespec="seconds"), "seconds": clock.laps}
         run |= {"seed": settings.seed, "ties": settings.ties}
         write_json(out / RUN, run)
@@ -133,7 +139,9 @@ def _findings(
     model: PairScorer,
     source: ItemSource,
     regions: RegionsOf | None,
+    calibrate: bool,
     settings: Settings,
+    dtype: str,
     batch_size: int,
     work: Path,
     clock: Clock,
@@ -147,6 +155,13 @@ def _findings(
     items = tuple(item for item in source.items if item.image in images.row)
     if not items:
         raise BadData(f"no item of {source.name} can be scored; first problem: {problems[:1]}")
+    sha = sha_of([source.sha, images.sha]) if images.sha else source.sha
+    _same_data(work, sha)
+    signature = _signature(model, source, sha, items, settings, dtype)
+    calibrations: list[Measurement] = []
+    if calibrate and isinstance(images, Seen):
+        calibrations, doubtful = calibration(model, items, images, signature=signature)
+        problems += doubtful
     clock.lap("images")
     texts = [text for item in items for text in (item.caption.text, *(f.text for f in item.foils))]
     problems += truncated(model, items)
@@ -164,8 +179,18 @@ def _findings(
     ranked, unranked = _ranks(model, items, images, said)
     problems += unranked
     clock.lap("retrieval")
-    sha = sha_of([source.sha, images.sha]) if images.sha else source.sha
-    return Findings(items, tuple(choices), tuple(edits), tuple(ranked), tuple(problems), parts, sha)
+    return Findings(
+        *(items, tuple(choices), tuple(edits), tuple(ranked), tuple(problems)),
+        *(parts, signature, tuple(calibrations)),
+    )
+
+
+def _same_data(work: Path, sha: str) -> None:
+    """Refuse to go on with other regions than those the work began with."""
+    kept = work / "data.json"
+    if kept.exists() and json.loads(kept.read_text(encoding="utf-8"))["sha"] != sha:
+        raise OutputExists(f"{work.parent} holds a run on other regions: give --overwrite or another --out")
+    write_json(kept, {"sha": sha})
 
 
 def _write(out: Path, source: ItemSource, found: Findings, measured: Summary) -> None:
@@ -262,17 +287,15 @@ def _ranks(
     return ranks(images[keys], texts[[t for _, t in pairs]], [place[key] for key, _ in pairs], keys), []
 
 
-def _measure(
-    model: PairScorer, source: ItemSource, found: Findings, settings: Settings, dtype: str, out: Path
-) -> Summary:
-    """Records to measurements, each with its interval and signature, and to curves."""
-    images = {item.image for item in found.items}
-    signature = Signature(
+def _signature(
+    model: PairScorer, source: ItemSource, sha: str, items: Sequence[Item], settings: Settings, dtype: str
+) -> Signature:
+    return Signature(
         "audit",
         source.name,
-        found.sha,
-        len(found.items),
-        len(images),
+        sha,
+        len(items),
+        len({item.image for item in items}),
         model.name,
         model.fingerprint[:12],
         dtype=dtype,
@@ -280,6 +303,11 @@ def _measure(
         seed=settings.seed,
         version=alignscope.__version__,
     )
+
+
+def _measure(source: ItemSource, found: Findings, settings: Settings, out: Path) -> Summary:
+    """Records to measurements, each with its interval and signature, and to curves."""
+    images = {item.image for item in found.items}
     scored = {item.id for item in found.items}
     unscored = [item for item in source.items if item.id not in scored]
     missing = Counter(foil.kind for item in unscored for foil in item.foils)
@@ -287,9 +315,10 @@ def _measure(
         "image to text": len({item.image for item in source.items} - images),
         "text to image": len({(item.image, item.caption.text) for item in unscored}),
     }
-    how: dict[str, Any] = {"signature": signature, "draws": settings.draws, "seed": settings.seed}
-    words = summarised(out, settings.plan, signature=signature, choices=found.choices)
+    how: dict[str, Any] = {"signature": found.signature, "draws": settings.draws, "seed": settings.seed}
+    words = summarised(out, settings.plan, signature=found.signature, choices=found.choices)
     measurements = [
+        *found.calibrations,
         *accuracy(found.choices, missing=missing, ties=settings.ties, **how),
         *words.measurements,
         *score_drops(found.edits, missing=len(unscored), **how),

@@ -14,12 +14,14 @@ from itertools import chain
 
 import numpy as np
 from jaxtyping import Float
+from torch import Tensor
 
 from alignscope.errors import BadInput, CalibrationError, LengthMismatch
 from alignscope.evaluation.calibration import matching_auc
 from alignscope.evaluation.intervals import Interval, Sample, measured
 from alignscope.models.protocols import PairScorer, Picture
-from alignscope.records import Measurement, Problem, Signature
+from alignscope.records import Item, Measurement, Problem, Signature
+from alignscope.studies.embeddings import ImageRows
 
 MEASURE = "calibration AUC"
 WANTED, LEAST = 64, 8  # pairs
@@ -70,10 +72,22 @@ def calibrated(
         both = list(chain.from_iterable(zip(texts[part], others[part], strict=True)))
         scores[part] = model.score(twice, both).numpy().reshape(-1, 2)
     is_finite = np.isfinite(scores).all(axis=1)
-    found = _measured(*scores[is_finite].T, len(texts), signature)
+    matched, shuffled = scores[is_finite].T
+    found = _measured(matched, shuffled, len(texts), signature)
     if model.traits.score == "match" and found.value is not None and found.value < 0.5:
         raise CalibrationError(_refusal(model, found, signature.data))
     return found
+
+
+def calibration(
+    model: PairScorer, items: Sequence[Item], images: ImageRows, *, signature: Signature
+) -> tuple[list[Measurement], list[Problem]]:
+    """The self-check on some items: what it measured, and what it leaves open."""
+    pairs = calibration_pairs(((item.image, item.caption.text) for item in items), seed=signature.seed)
+    pictures = images[[key for key, _ in pairs]]
+    assert not isinstance(pictures, Tensor)
+    found = calibrated(model, pictures, [text for _, text in pairs], signature=signature)
+    return [found], doubts(found)
 
 
 def doubts(found: Measurement) -> list[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import final
@@ -20,9 +20,9 @@ from alignscope.errors import BadInput, UnknownName
 from alignscope.language.cache import default_directory
 from alignscope.language.classes import word_classes
 from alignscope.language.pipeline import parser_name
-from alignscope.models.protocols import DualEncoder
+from alignscope.models.protocols import PairScorer
 from alignscope.models.zoo import open_model
-from alignscope.records import Attribution, Caption, ItemSource, Problem
+from alignscope.records import Attribution, Caption, ItemSource, Problem, Regions
 from alignscope.registry import did_you_mean
 from alignscope.studies.attributions import Attributions, attributed, write_attributions
 from alignscope.studies.audit import Audit, Settings
@@ -30,16 +30,19 @@ from alignscope.studies.audit import audit as run
 from alignscope.studies.checks import Plan
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.inspection import LEAVING_OUT, inspection
+from alignscope.studies.pictures import RegionsOf, regions_of
 from alignscope.studies.streams import Stream, Whole
 
 Pairs = Path | str | ItemSource | Sequence[tuple[Image, str | Caption]]
 
 
 def audit(
-    model: str | DualEncoder,
+    model: str | PairScorer,
     *,
     pairs: Path | str | None = None,
     images: Path | str | None = None,
+    regions: Path | str | None = None,
+    calibrate: bool = True,
     out: Path | str = "runs/audit",
     size: int = 1000,
     methods: Sequence[str] | None = None,
@@ -56,7 +59,9 @@ def audit(
 ) -> Audit:
     """Audit a model on the built-in world, or on `pairs` (a JSONL file) with `images` (a folder).
 
-    `model` is a name, a local directory, a hub id or a `DualEncoder`; `methods` are those of word
+    `model` is a name, a local directory, a hub id or a `PairScorer`; `regions` a file of region features for
+    one that takes them (`alignscope regions list`), the world has its own. A matching head that ranks
+    shuffled pairs above matched ones is refused, unless `calibrate` is off. `methods` are those of word
     attribution (all that the model gives), `checked` the captions on which their maps are checked. Writes
     run.json, records and report.html under `out`. Raises `BadInput` and its kin with what to do about it.
     """
@@ -69,6 +74,8 @@ def audit(
         encoder,
         source,
         Path(out),
+        regions=regions_of(encoder, source, _region_file(regions)),
+        calibrate=calibrate,
         settings=Settings(
             seed=seed, plan=Plan(_methods(methods, encoder), options, checked=checked, seed=seed)
         ),
@@ -83,11 +90,13 @@ def audit(
 
 
 def attribute_to(
-    model: str | DualEncoder,
+    model: str | PairScorer,
     out: Path | str,
     *,
     pairs: Path | str | None = None,
     images: Path | str | None = None,
+    regions: Path | str | None = None,
+    calibrate: bool = True,
     size: int = 1000,
     methods: Sequence[str] | None = None,
     options: Options = DEFAULTS,
@@ -103,14 +112,18 @@ def attribute_to(
 ) -> Attributions:
     """As `attribute`, of any number of pairs, into a directory with records, numbers and report.html."""
     _both_or_neither(pairs, images)
-    stream: Stream = Whole(World("test", size=size))
+    world = World("test", size=size)
+    stream: Stream = Whole(world)
     if pairs is not None and images is not None:
         stream = PairStream(Path(pairs), Path(images), word_classes=_tagger())
     encoder = _opened(model, device, dtype)
+    source = world if pairs is None else stream
     return write_attributions(
         encoder,
         stream,
         Path(out),
+        regions=regions_of(encoder, source, _region_file(regions)),
+        calibrate=calibrate,
         plan=Plan(_methods(methods, encoder), options, checked=checked, seed=seed),
         dtype=dtype,
         parser=None if pairs is None else parser_name(),
@@ -126,19 +139,24 @@ def attribute_to(
 class AttributionStream(Iterator[Attribution]):
     """Attributions one by one, computed as they are asked for; what had none so far is in `problems`."""
 
-    def __init__(self, model: DualEncoder, stream: Stream, plan: Plan, batch_size: int) -> None:
+    def __init__(
+        self, model: PairScorer, stream: Stream, plan: Plan, regions: RegionsOf | None, batch_size: int
+    ) -> None:
         self.problems: list[Problem] = []
-        self._found = attributed(model, stream, plan, batch_size=batch_size, problems=self.problems)
+        self._found = attributed(
+            model, stream, plan, regions=regions, batch_size=batch_size, problems=self.problems
+        )
 
     def __next__(self) -> Attribution:
         return next(self._found)
 
 
 def attribute(
-    model: str | DualEncoder,
+    model: str | PairScorer,
     pairs: Pairs,
     *,
     images: Path | str | None = None,
+    regions: Path | str | None = None,
     method: str | Sequence[str] = "gradcam",
     options: Options = DEFAULTS,
     device: str = "cpu",
@@ -148,20 +166,24 @@ def attribute(
     """Which words the score of each caption with its image listens to, caption by caption.
 
     `pairs` are (image, caption) tuples, a data set such as `World()`, or a JSONL file with the folder
-    `images`; `method` is attention, gradcam, gradient or perturbation, or several of them. Captions
+    `images`; `regions` as in `audit`; `method` is attention, gradcam, gradient or perturbation, or several of them. Captions
     without word classes are tagged (extra `alignscope[language]`).
     """
     encoder = _opened(model, device, dtype)
     plan = Plan(_methods([method] if isinstance(method, str) else method, encoder), options)
-    return AttributionStream(encoder, _stream(pairs, images), plan, batch_size)
+    stream = _stream(pairs, images)
+    source = pairs if isinstance(pairs, ItemSource) else stream
+    seen = regions_of(encoder, source, _region_file(regions))
+    return AttributionStream(encoder, stream, plan, seen, batch_size)
 
 
 def inspect(
-    models: Sequence[str | DualEncoder],
+    models: Sequence[str | PairScorer],
     image: Path | str | Image,
     caption: str | Caption,
     out: Path | str = "runs/inspect",
     *,
+    regions: Path | str | None = None,
     options: Options = LEAVING_OUT,
     device: str = "cpu",
     dtype: str = "float32",
@@ -169,12 +191,19 @@ def inspect(
 ) -> Path:
     """One pair under up to five models, word heats and image maps side by side; returns the report's path.
 
+    `regions` is a file that has those of the image's file name, for the models that take them.
+
     `perturbation` leaves words out: for one caption there are no candidates to replace them with.
     """
     opened = open_image(Path(image)).image if isinstance(image, Path | str) else image.convert("RGB")
     [tagged] = _tagger()([caption]) if isinstance(caption, str) else [caption]
     encoders = [_opened(model, device, dtype) for model in models]
-    return inspection(encoders, opened, tagged, Path(out), options=options, dtype=dtype, overwrite=overwrite)
+    key = "image.png" if isinstance(image, Image) else Path(image).name
+    found = _region_file(regions)
+    seen = None if found is None else found[key]
+    return inspection(
+        encoders, opened, tagged, Path(out), regions=seen, options=options, dtype=dtype, overwrite=overwrite
+    )
 
 
 def _stream(pairs: Pairs, images: Path | str | None) -> Stream:
@@ -194,15 +223,23 @@ def _both_or_neither(pairs: object, images: object) -> None:
         raise BadInput("got --pairs without --images: give the folder that the image names refer to")
 
 
+def _region_file(path: Path | str | None) -> Mapping[str, Regions] | None:
+    if path is None:
+        return None
+    from alignscope.data.regionfiles import open_regions
+
+    return open_regions(Path(path))
+
+
 def _tagger() -> WordClasses:
     return partial(word_classes, cache=default_directory())
 
 
-def _opened(model: str | DualEncoder, device: str, dtype: str) -> DualEncoder:
+def _opened(model: str | PairScorer, device: str, dtype: str) -> PairScorer:
     return open_model(model, device=device, dtype=dtype) if isinstance(model, str) else model
 
 
-def _methods(names: Sequence[str] | None, model: DualEncoder) -> tuple[Method, ...]:
+def _methods(names: Sequence[str] | None, model: PairScorer) -> tuple[Method, ...]:
     """The methods asked for, each once; all that the model gives where none is named."""
     for name in names or ():
         if name not in METHODS:
