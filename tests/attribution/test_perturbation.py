@@ -47,7 +47,9 @@ class Values:
     """A text's embedding is the sum of the values of its words; image (1,), so score = 2 * sum."""
 
     name, fingerprint = "values", ""
-    traits = SimpleNamespace(scale=2.0, context_length=77, is_causal=False, attributions=("perturbation",))
+    traits = SimpleNamespace(
+        family="dual", scale=2.0, context_length=77, is_causal=False, attributions=("perturbation",)
+    )
     table = MappingProxyType({"red": 3.0, "dog": 5.0, "cat": 1.0, "wolf": 2.0, "blue": 0.5, "on": -1.0})
 
     def encode_texts(self, texts: Sequence[str], *, batch_size: int = 256, progress: None = None) -> Tensor:

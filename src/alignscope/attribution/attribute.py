@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
-from jaxtyping import Float
+from PIL.Image import Image
 from torch import Tensor
 
+from alignscope.attribution.cross import cross_heats
 from alignscope.attribution.options import DEFAULTS, Method, Options
 from alignscope.attribution.perturbation import perturbation
+from alignscope.attribution.scores import ImageSide, as_dual, check_images
 from alignscope.attribution.tokens import require, token_heats
 from alignscope.attribution.words import Heats, merged
-from alignscope.errors import BadInput, LengthMismatch
+from alignscope.errors import BadInput
 from alignscope.language.replacements import Candidates
-from alignscope.models.protocols import DualEncoder, Progress
+from alignscope.models.protocols import CrossEncoder, PairScorer, Progress, Tokens
 from alignscope.records import Attribution, Caption, Item, Problem, WordHeat
 
 
@@ -28,9 +31,9 @@ class Attributed:
 
 
 def heats(
-    model: DualEncoder,
+    model: PairScorer,
     captions: Sequence[Caption],
-    image_embeddings: Float[Tensor, "caption dim"],
+    images: ImageSide,
     *,
     methods: Sequence[Method] = ("gradcam",),
     options: Options = DEFAULTS,
@@ -39,28 +42,53 @@ def heats(
 ) -> Mapping[Method, Heats]:
     """Heats of every word of every caption under each method, normalised as the options say.
 
-    `candidates` are the words that `perturbation` may put in another's place. With `create_graph` the
-    heats can be trained through; this is the function that losses and records share.
+    `images` has one per caption: pictures, or a dual encoder's embeddings. `candidates` are the words that
+    `perturbation` may put in another's place. With `create_graph` the heats can be trained through
+    (perturbation only from embeddings); this is the function that losses and records share.
     """
     require(model, methods)
+    check_images(images, len(captions), of="captions")
+    if not isinstance(images, Tensor):
+        images = [images[row] for row in range(len(images))]  # opened once for all methods
+        if model.traits.family == "dual":
+            images = as_dual(model).encode_images(cast(Sequence[Image], images))
     inside = [method for method in methods if method != "perturbation"]
     found: dict[Method, Heats] = {}
     if inside:
-        tokens = model.tokens([caption.text for caption in captions])
-        of_tokens = token_heats(
-            model, tokens, image_embeddings, methods=inside, options=options, create_graph=create_graph
-        )
+        tokens, of_tokens = _inside(model, captions, images, inside, options, create_graph)
         found = {method: merged(model, tokens, heat, captions) for method, heat in of_tokens.items()}
     if "perturbation" in methods:
         found["perturbation"] = perturbation(
             model,
             captions,
-            image_embeddings,
+            images,
             candidates=candidates,
             options=options,
             create_graph=create_graph,
         )
     return {m: normalised(found[m]) if options.sums_to_one(m) else found[m] for m in methods}
+
+
+def _inside(
+    model: PairScorer,
+    captions: Sequence[Caption],
+    images: ImageSide,
+    methods: Sequence[Method],
+    options: Options,
+    create_graph: bool,
+) -> tuple[Tokens, Mapping[Method, Tensor]]:
+    """The captions' tokens and their heats under the methods that look inside the model."""
+    texts = [caption.text for caption in captions]
+    if isinstance(images, Tensor):
+        dual = as_dual(model)
+        tokens = dual.tokens(texts)
+        return tokens, token_heats(
+            dual, tokens, images, methods=methods, options=options, create_graph=create_graph
+        )
+    cross = cast(CrossEncoder, model)  # what is no dual encoder and names such methods reads pairs
+    inputs = cross.inputs(images, texts)
+    found = cross_heats(cross, inputs, methods=methods, options=options, create_graph=create_graph)
+    return inputs.tokens, found.tokens
 
 
 def normalised(heat: Heats) -> Heats:
@@ -70,9 +98,9 @@ def normalised(heat: Heats) -> Heats:
 
 
 def attribute(
-    model: DualEncoder,
+    model: PairScorer,
     items: Sequence[Item],
-    image_embeddings: Float[Tensor, "item dim"],
+    images: ImageSide,
     *,
     methods: Sequence[Method] = ("gradcam",),
     options: Options = DEFAULTS,
@@ -82,14 +110,11 @@ def attribute(
 ) -> Iterator[Attributed]:
     """Attributions of every item's caption for its own image, batch by batch, in the order of the items.
 
-    `image_embeddings` has one row per item. What has no heat is a problem with its reason, never a 0.
-    Captions of like length belong in one batch: padding costs time and changes nothing.
+    `images` has one per item, pictures or a dual encoder's embeddings; pictures are opened a batch at a
+    time. What has no heat is a problem with its reason, never a 0. Captions of like length belong in one
+    batch: padding costs time and changes nothing.
     """
-    if len(image_embeddings) != len(items):
-        raise LengthMismatch(
-            f"{len(image_embeddings)} image embeddings for {len(items)} items: wanted one row per item; "
-            "repeat the rows of images that have several"
-        )
+    check_images(images, len(items), of="items")
     if batch_size < 1:
         raise BadInput(f"got a batch size of {batch_size}, wanted 1 or more")
     for start in range(0, len(items), batch_size):
@@ -97,7 +122,7 @@ def attribute(
         found = heats(
             model,
             [item.caption for item in batch],
-            image_embeddings[start : start + batch_size],
+            images[start : start + batch_size],
             methods=methods,
             options=options,
             candidates=candidates,

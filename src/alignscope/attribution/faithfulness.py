@@ -17,19 +17,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from einops import reduce
-from jaxtyping import Float
-from torch import Tensor
-
-from alignscope.errors import BadInput, LengthMismatch
+from alignscope.attribution.scores import ImageSide, check_images, pair_scores, rows_of
+from alignscope.errors import BadInput
 from alignscope.language.replacements import without
-from alignscope.models.protocols import DualEncoder, Progress
+from alignscope.models.protocols import PairScorer, Progress, Traits
 from alignscope.records import Attribution, Faithfulness, Item, Problem, ScoreCurve
 
 BINS = (20, 50)
 """Percent of the ranked words over which comprehensiveness and sufficiency are averaged."""
-LEAST_GAIN = 0.01
-"""In cosine: what the ranked words together must add, or there is nothing to divide a curve by."""
+LEAST_GAIN = {"cosine": 0.01, "match": 1.0, "yes": 1.0, "likelihood": 0.1, "information": 0.1}
+"""What the ranked words together must add, or there is nothing to divide a curve by. Log-odds must grow
+by 1, which is what 0.01 of cosine makes at CLIP's scale of 100; means over tokens by a tenth of that, as a
+caption has about ten tokens."""
 RANDOM = "random"
 
 
@@ -52,9 +51,9 @@ class Order:
 
 
 def faithfulness(
-    model: DualEncoder,
+    model: PairScorer,
     items: Sequence[Item],
-    image_embeddings: Float[Tensor, "item dim"],
+    images: ImageSide,
     attributions: Sequence[Attribution],
     *,
     methods: Sequence[str] | None = None,
@@ -64,14 +63,10 @@ def faithfulness(
 ) -> Iterator[Judged]:
     """Faithfulness of every item's attributions, batch by batch, in the order of the items.
 
-    `image_embeddings` has one row per item. `methods` defaults to those of `attributions`; name them where
+    `images` has one per item: pictures, or a dual encoder's embeddings. `methods` defaults to those of `attributions`; name them where
     the items come in parts. Words of equal heat stand in the item's random order.
     """
-    if len(image_embeddings) != len(items):
-        raise LengthMismatch(
-            f"{len(image_embeddings)} image embeddings for {len(items)} items: wanted one row per item; "
-            "repeat the rows of images that have several"
-        )
+    check_images(images, len(items), of="items")
     if batch_size < 1:
         raise BadInput(f"got a batch size of {batch_size}, wanted 1 or more")
     names = list(dict.fromkeys(a.method for a in attributions)) if methods is None else list(methods)
@@ -83,15 +78,15 @@ def faithfulness(
     for start in range(0, len(items), batch_size):
         batch = items[start : start + batch_size]
         found = [of_item.get((item.id, item.image), {}) for item in batch]
-        yield _judged(model, batch, image_embeddings[start : start + batch_size], found, names, seed)
+        yield _judged(model, batch, images[start : start + batch_size], found, names, seed)
         if progress is not None:
             progress(start + len(batch), len(items))
 
 
 def _judged(
-    model: DualEncoder,
+    model: PairScorer,
     items: Sequence[Item],
-    image_embeddings: Float[Tensor, "item dim"],
+    images: ImageSide,
     attributions: Sequence[Mapping[str, Attribution]],
     methods: Sequence[str],
     seed: int,
@@ -110,7 +105,7 @@ def _judged(
             problems.append(_problem(item, why))
         else:
             planned.append((row, orders))
-    scores = _scores(model, image_embeddings, planned)
+    scores = _scores(model, images, planned)
     records: list[Faithfulness] = []
     curves: list[ScoreCurve] = []
     for row, orders in planned:
@@ -118,7 +113,7 @@ def _judged(
         empty, full = score[orders[0].coming[0]], score[item.caption.text]
         if not all(map(math.isfinite, score.values())):
             problems.append(_problem(item, "a score is not finite"))
-        elif full - empty < LEAST_GAIN * traits.scale:
+        elif full - empty < least_gain(traits):
             problems.append(
                 _problem(
                     item,
@@ -164,11 +159,11 @@ def _orders(
 
 
 def _scores(
-    model: DualEncoder,
-    image_embeddings: Float[Tensor, "item dim"],
+    model: PairScorer,
+    images: ImageSide,
     planned: Sequence[tuple[int, Sequence[Order]]],
 ) -> dict[int, dict[str, float]]:
-    """Per item the score of each of its texts with its image; every distinct text is encoded once."""
+    """Per item the score of each of its texts with its image; every distinct text comes once, an item's side by side."""
     pairs = list(
         dict.fromkeys(
             (row, text)
@@ -179,14 +174,16 @@ def _scores(
     )
     if not pairs:
         return {}
-    place = {text: at for at, text in enumerate(dict.fromkeys(text for _, text in pairs))}
-    texts = model.encode_texts(list(place))[[place[text] for _, text in pairs]]
-    images = image_embeddings[[row for row, _ in pairs]].to(texts)
-    scores = model.traits.scale * reduce(images * texts, "pair dim -> pair", "sum") + model.traits.bias
+    scores = pair_scores(model, rows_of(images, [row for row, _ in pairs]), [text for _, text in pairs])
     found: dict[int, dict[str, float]] = {}
     for (row, text), score in zip(pairs, scores.tolist(), strict=True):
         found.setdefault(row, {})[text] = score
     return found
+
+
+def least_gain(traits: Traits) -> float:
+    """The least that ranked words must add, in the unit of the model's score."""
+    return LEAST_GAIN[traits.score] * (traits.scale if traits.score == "cosine" else 1.0)
 
 
 def _record(item: Item, method: str, leaving: Sequence[float], coming: Sequence[float]) -> Faithfulness:

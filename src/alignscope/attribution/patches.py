@@ -3,27 +3,32 @@
 `gradcam` follows the same relevance rules as on the text side (Chefer et al. 2021), read where the image
 embedding is read; for convolution towers it is Grad-CAM itself (Selvaraju et al. 2017). `attention` is
 the plain attention of the readout. Images do not meet in the tower, so one backward pass serves a batch.
+Cross-encoders give the image side of `cross.cross_heats`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Literal
+from typing import Literal, cast
 
 import torch
+import torch.nn.functional as F
 from einops import einsum, rearrange, reduce
 from jaxtyping import Float
 from PIL.Image import Image
 from torch import Tensor
 
-from alignscope.attribution.options import Layers, chosen_layers
+from alignscope.attribution.cross import cross_heats
+from alignscope.attribution.options import Layers, Options, chosen_layers
 from alignscope.attribution.relevance import carried_row, layer_relevance, readout_row, wide
+from alignscope.attribution.scores import as_dual
 from alignscope.errors import BadInput, LengthMismatch, Unsupported
-from alignscope.models.protocols import DualEncoder, Progress
-from alignscope.records import Item, PatchMap
+from alignscope.models.protocols import CrossEncoder, DualEncoder, PairScorer, Picture, Progress
+from alignscope.records import Box, Item, PatchMap, Regions
 
 ImageMethod = Literal["attention", "gradcam"]
+CELLS = 24  # along either side of an image, on which heats of regions are painted
 
 
 def patch_heats(
@@ -61,14 +66,23 @@ def patch_heats(
     return heats if create_graph else heats.detach().cpu()
 
 
-def image_methods(model: DualEncoder) -> tuple[ImageMethod, ...]:
+def image_methods(model: PairScorer) -> tuple[ImageMethod, ...]:
     """The image maps that the model's traits promise."""
+    if model.traits.family != "dual":
+        return (
+            ("gradcam",) if model.traits.family == "cross" and "gradcam" in model.traits.attributions else ()
+        )
     readout = model.traits.image_readout
     return () if readout is None else ("gradcam",) if readout == "features" else ("attention", "gradcam")
 
 
-def check(model: DualEncoder, method: ImageMethod) -> None:
+def check(model: PairScorer, method: ImageMethod) -> None:
     """Refuse what the model's traits say it cannot give."""
+    if model.traits.family != "dual":
+        if method not in image_methods(model):
+            wanted = ", ".join(image_methods(model)) or "none"
+            raise Unsupported(f"{model.name} gives no image maps by {method}: ask for {wanted}")
+        return
     readout = model.traits.image_readout
     if readout is None:
         raise Unsupported(f"{model.name} gives no image maps: its traits name no image readout")
@@ -125,10 +139,74 @@ def _on_grid(model: DualEncoder, heats: Float[Tensor, "image patch"]) -> Float[T
     return rearrange(heats, "image (row column) -> image row column", row=rows)
 
 
+def painted(regions: Regions, heats: Float[Tensor, " region"]) -> Float[Tensor, "row column"]:
+    """Heats of regions on `CELLS` x `CELLS` cells of their image, so that they can be seen and pointed with.
+
+    A region's heat is shared evenly by the cells whose middles its box covers; a box too narrow or too low
+    to cover one goes to the nearest. Where boxes overlap their shares add up.
+    """
+    boxes = torch.from_numpy(regions.boxes).to(heats)
+    across = _covered(boxes[:, 0] / regions.width, boxes[:, 2] / regions.width)
+    down = _covered(boxes[:, 1] / regions.height, boxes[:, 3] / regions.height)
+    return einsum(heats, down, across, "region, region row, region column -> row column")
+
+
+def _covered(start: Float[Tensor, " region"], stop: Float[Tensor, " region"]) -> Float[Tensor, "region cell"]:
+    """The share of each region that each cell along one axis takes; all between 0 and 1 of the axis."""
+    middles = (torch.arange(CELLS).to(start) + 0.5) / CELLS
+    covers = (start[:, None] <= middles) & (middles < stop[:, None])
+    nearest = ((start + stop)[:, None] / 2 - middles).abs().argmin(dim=-1)
+    covers |= ~covers.any(dim=-1, keepdim=True) & F.one_hot(nearest, CELLS).bool()
+    return covers / covers.sum(dim=-1, keepdim=True)
+
+
+def _dual_maps(
+    model: PairScorer,
+    opened: Mapping[str, Picture],
+    keys: Sequence[str],
+    texts: Sequence[str],
+    layers: Layers,
+    method: ImageMethod,
+) -> list[tuple[Tensor, Box]]:
+    """Each text's map on the image of its key and the view of it; every image goes through the processor once."""
+    dual = as_dual(model)
+    images = {key: cast(Image, picture) for key, picture in opened.items()}
+    place = {key: row for row, key in enumerate(images)}
+    pixels = dual.pixels(list(images.values()))[[place[key] for key in keys]]
+    heats = patch_heats(dual, pixels, dual.encode_texts(texts), layers=layers, method=method)
+    return [(heat, dual.view(*images[key].size)) for key, heat in zip(keys, heats, strict=True)]
+
+
+def _cross_maps(
+    model: PairScorer,
+    opened: Mapping[str, Picture],
+    keys: Sequence[str],
+    texts: Sequence[str],
+    layers: Layers,
+    method: ImageMethod,
+) -> list[tuple[Tensor, Box]]:
+    """As `_dual_maps`, of a model that reads pairs."""
+    cross = cast(CrossEncoder, model)
+    inputs = cross.inputs([opened[key] for key in keys], texts)
+    heats = cross_heats(cross, inputs, methods=[method], options=Options(layers=layers)).images
+    assert heats is not None
+    maps = []
+    for key, heat, count, grid in zip(keys, heats, inputs.counts, inputs.grids, strict=True):
+        picture = opened[key]
+        if isinstance(picture, Regions):
+            on_cells = painted(picture, heat[:count])
+            maps.append((on_cells, Box(0, 0, picture.width, picture.height)))
+        else:
+            assert grid is not None
+            on_grid = rearrange(heat[:count], "(row column) -> row column", row=grid[0])
+            maps.append((on_grid, cross.view(*picture.size)))
+    return maps
+
+
 def patch_maps(
-    model: DualEncoder,
+    model: PairScorer,
     items: Sequence[Item],
-    image_of: Callable[[str], Image],
+    picture_of: Callable[[str], Picture],
     texts: Sequence[str],
     *,
     layers: Layers = "all",
@@ -138,7 +216,9 @@ def patch_maps(
 ) -> Iterator[PatchMap]:
     """The map of every item's image for the text of the same row, in order, batch by batch.
 
-    An item with several texts is given once for each; within a batch its image is opened once.
+    An item with several texts is given once for each; within a batch its image is opened once. A patch
+    that the model left out (ViLT draws them where there are too many) has 0. Regions are painted on
+    `CELLS` x `CELLS` cells of the image (`painted`).
     """
     check(model, method)
     if len(texts) != len(items):
@@ -147,11 +227,10 @@ def patch_maps(
         raise BadInput(f"got a batch size of {batch_size}, wanted 1 or more")
     for start in range(0, len(items), batch_size):
         batch, said = items[start : start + batch_size], texts[start : start + batch_size]
-        opened = {key: image_of(key) for key in dict.fromkeys(item.image for item in batch)}
-        place = {key: row for row, key in enumerate(opened)}
-        pixels = model.pixels(list(opened.values()))[[place[item.image] for item in batch]]
-        heats = patch_heats(model, pixels, model.encode_texts(said), layers=layers, method=method)
-        for item, text, heat in zip(batch, said, heats, strict=True):
+        opened = {key: picture_of(key) for key in dict.fromkeys(item.image for item in batch)}
+        of_batch = _dual_maps if model.traits.family == "dual" else _cross_maps
+        maps = of_batch(model, opened, [item.image for item in batch], said, layers, method)
+        for item, text, (heat, view) in zip(batch, said, maps, strict=True):
             yield PatchMap(
                 item=item.id,
                 image=item.image,
@@ -160,7 +239,7 @@ def patch_maps(
                 rows=heat.shape[0],
                 columns=heat.shape[1],
                 heats=tuple(heat.flatten().tolist()),
-                view=model.view(*opened[item.image].size),
+                view=view,
             )
         if progress is not None:
             progress(start + len(batch), len(items))

@@ -1,7 +1,7 @@
 """Heats of words by what the score loses without them (paper B's PB, eq. 9).
 
 A word's heat is the score of the caption minus the score of the caption with that word replaced, averaged
-over the draws; the image is not trained through. Works from texts and scores alone.
+over the draws; the image is not trained through. Works from texts and scores alone, so for every model.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from alignscope.attribution.options import DEFAULTS, Options
+from alignscope.attribution.scores import ImageSide, as_dual, check_images, pair_scores
 from alignscope.attribution.tokens import TextPass
 from alignscope.attribution.words import Heats, Unheard, merged
-from alignscope.errors import BadInput
+from alignscope.errors import BadInput, Unsupported
 from alignscope.language.replacements import Candidates, Perturbed, left_out, replaced
-from alignscope.models.protocols import DualEncoder, Tokens
+from alignscope.models.protocols import DualEncoder, PairScorer, Picture, Tokens
 from alignscope.records import Caption
 
 BATCH = 256
@@ -27,9 +28,9 @@ Choice = Callable[[Caption, Sequence[int]], Collection[int]]
 
 
 def perturbation(
-    model: DualEncoder,
+    model: PairScorer,
     captions: Sequence[Caption],
-    image_embeddings: Float[Tensor, "caption dim"],
+    images: ImageSide,
     *,
     candidates: Candidates | None = None,
     options: Options = DEFAULTS,
@@ -41,9 +42,16 @@ def perturbation(
 
     `replace` needs `candidates` and speaks of object, attribute, relation and scene words; leave-one-out
     of every word; a `choice` narrows them down. Words beyond the context window are not heard, as in the
-    other methods. Every distinct text is encoded once, texts of like length together; the captions
-    themselves not at all where a `forward` of them is given.
+    other methods. From embeddings every distinct text is encoded once, texts of like length together; the
+    captions themselves not at all where a `forward` of them is given. From pictures every text is scored
+    once with its own, those of one picture side by side, and nothing can be trained through.
     """
+    check_images(images, len(captions), of="captions")
+    if not isinstance(images, Tensor) and (create_graph or forward):
+        raise Unsupported(
+            f"perturbation of {model.name} from pictures has scores alone: only embeddings of a dual encoder "
+            "can be trained through, or go on from a forward"
+        )
     if options.variant == "replace" and candidates is None:
         raise BadInput(
             "perturbation by replacement needs candidates: build them from captions, or leave words out"
@@ -68,17 +76,40 @@ def perturbation(
     if choice:
         planned = _narrowed(captions, planned, choice)
     texts = [change.text for _, change in planned]
-    if forward:
-        assert forward.embeddings is not None
-        full = forward.embeddings if create_graph else forward.embeddings.detach().cpu()
-        changed = _encoded(model, texts, create_graph=create_graph) if texts else full[:0]
-        vectors = torch.cat([full, changed])
+    said = [caption.text for caption in captions]
+    rows = [*range(len(captions)), *(row for row, _ in planned)]
+    if isinstance(images, Tensor):
+        dual = as_dual(model)
+        if forward:
+            assert forward.embeddings is not None
+            full = forward.embeddings if create_graph else forward.embeddings.detach().cpu()
+            changed = _encoded(dual, texts, create_graph=create_graph) if texts else full[:0]
+            vectors = torch.cat([full, changed])
+        else:
+            vectors = _encoded(dual, [*said, *texts], create_graph=create_graph)
+        pictured = images.detach().to(vectors)[torch.tensor(rows, device=vectors.device).long()]
+        scores = model.traits.scale * einsum(vectors, pictured, "text dim, text dim -> text")
     else:
-        said = [caption.text for caption in captions]
-        vectors = _encoded(model, [*said, *texts], create_graph=create_graph)
+        scores = _scored(model, images, rows, [*said, *texts])
     places = [(row, change.word) for row, change in planned]
-    values, heard = _drops(vectors, image_embeddings, places, inside.heard.shape, model.traits.scale)
-    return Heats(values, heard, tuple(unheard))
+    values, heard = _drops(scores, places, inside.heard.shape)
+    odd = (~values.isfinite()).cpu()
+    unheard += [Unheard(row, word, "has no finite score to lose") for row, word in odd.nonzero().tolist()]
+    return Heats(torch.where(odd.to(values.device), 0.0, values), heard & ~odd, tuple(unheard))
+
+
+def _scored(
+    model: PairScorer, images: Sequence[Picture], rows: Sequence[int], texts: Sequence[str]
+) -> Float[Tensor, " text"]:
+    """The score of each text with the image of its row; equal pairs once, texts of one picture side by side."""
+    opened = [images[row] for row in range(len(images))]
+    by_picture: dict[int, dict[tuple[int, str], int]] = {}  # pictures by identity: captions may share one
+    for row, text in zip(rows, texts, strict=True):
+        by_picture.setdefault(id(opened[row]), {}).setdefault((id(opened[row]), text), row)
+    pairs = {pair: row for own in by_picture.values() for pair, row in own.items()}
+    scores = pair_scores(model, [opened[row] for row in pairs.values()], [text for _, text in pairs])
+    place = {pair: at for at, pair in enumerate(pairs)}
+    return scores[[place[id(opened[row]), text] for row, text in zip(rows, texts, strict=True)]]
 
 
 def _narrowed(
@@ -93,21 +124,14 @@ def _narrowed(
 
 
 def _drops(
-    vectors: Float[Tensor, "text dim"],
-    image_embeddings: Float[Tensor, "caption dim"],
-    places: Sequence[tuple[int, int]],
-    shape: tuple[int, int],
-    scale: float,
+    scores: Float[Tensor, " text"], places: Sequence[tuple[int, int]], shape: tuple[int, int]
 ) -> tuple[Float[Tensor, "caption word"], Bool[Tensor, "caption word"]]:
     """Mean drop per word, and which words have one.
 
-    `vectors` are of the captions and then of the perturbed ones, whose caption and word are `places`.
+    `scores` are of the captions and then of the perturbed ones, whose caption and word are `places`.
     """
     captions, words = shape
-    row, word = torch.tensor(places, device=vectors.device).long().reshape(-1, 2).unbind(dim=1)
-    rows = torch.cat([torch.arange(captions, device=vectors.device), row])
-    images = image_embeddings.detach().to(vectors)[rows]
-    scores = scale * einsum(vectors, images, "text dim, text dim -> text")
+    row, word = torch.tensor(places, device=scores.device).long().reshape(-1, 2).unbind(dim=1)
     full, changed = scores[:captions], scores[captions:]
     flat = row * words + word
     sums = scores.new_zeros(captions * words).index_add(0, flat, full[row] - changed)

@@ -7,6 +7,7 @@ all its texts; other models see the pictures themselves.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from einops import reduce
 from jaxtyping import Float
@@ -27,18 +28,34 @@ def pair_scores(model: PairScorer, images: ImageSide, texts: Sequence[str]) -> F
         raise LengthMismatch(f"{len(texts)} texts for {len(images)} images: repeat what comes several times")
     if not isinstance(images, Tensor):
         return model.score(images, texts)
-    if not isinstance(model, DualEncoder):
-        raise BadInput(
-            f"got embeddings of images, {model.name} reads images and texts together: give pictures"
-        )
+    dual = as_dual(model)
     place = {text: at for at, text in enumerate(dict.fromkeys(texts))}
-    vectors = model.encode_texts(list(place))[[place[text] for text in texts]]
+    vectors = dual.encode_texts(list(place))[[place[text] for text in texts]]
     products = reduce(images.to(vectors) * vectors, "pair dim -> pair", "sum")
     return model.traits.scale * products + model.traits.bias
 
 
-def rows_of(images: ImageSide, rows: Sequence[int]) -> ImageSide:
-    """The images of some rows, which may come several times."""
+def as_dual(model: PairScorer) -> DualEncoder:
+    """The model as one whose images have embeddings; refused where its traits say otherwise."""
+    if model.traits.family != "dual":
+        raise BadInput(
+            f"got embeddings of images, {model.name} reads images and texts together: give pictures"
+        )
+    return cast(DualEncoder, model)
+
+
+def check_images(images: ImageSide, wanted: int, *, of: str) -> None:
+    """Refuse images that are not one for each of what is attributed."""
+    if len(images) != wanted:
+        what = "image embeddings" if isinstance(images, Tensor) else "pictures"
+        raise LengthMismatch(
+            f"{len(images)} {what} for {wanted} {of}: wanted one for each; repeat those of images that have several"
+        )
+
+
+def rows_of(images: ImageSide, rows: Sequence[int]) -> Float[Tensor, "row dim"] | Sequence[Picture]:
+    """The images of some rows, which may come several times; pictures are opened once each."""
     if isinstance(images, Tensor):
         return images[list(rows)]
-    return [images[row] for row in rows]
+    opened = {row: images[row] for row in dict.fromkeys(rows)}
+    return [opened[row] for row in rows]

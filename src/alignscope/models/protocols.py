@@ -202,3 +202,7 @@ class CrossEncoder(PairScorer, Protocol):
         """Within the `with`, each `match` appends the token embeddings that enter the model,
         (pair, token, dim), part of the graph even where the weights are frozen."""
         ...
+
+    def view(self, width: int, height: int) -> Box:
+        """The part of an image of this size that the model sees, in the image's pixels."""
+        ...

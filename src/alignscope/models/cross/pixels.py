@@ -5,13 +5,32 @@ from __future__ import annotations
 from typing import Any
 
 from jaxtyping import Float
-from PIL.Image import Image
+from PIL.Image import Image, new
 from torch import Tensor
 
+from alignscope.records import Box
 
-def pixels(image_processor: Any, image: Image) -> Float[Tensor, "channel height width"]:
-    """Pixels as the model takes them; any mode, any size."""
+
+def pixels(image_processor: Any, image: Image, **changes: bool) -> Float[Tensor, "channel height width"]:
+    """Pixels as the model takes them; any mode, any size. `changes` overrule the processor's settings."""
     rgb = image if image.mode == "RGB" else image.convert("RGB")
     # Said, not guessed: an image three pixels high would pass for channels-first.
-    batch = image_processor(images=[rgb], return_tensors="pt", input_data_format="channels_last")
+    kinds = {"return_tensors": "pt", "input_data_format": "channels_last"}
+    batch = image_processor(images=[rgb], **kinds, **changes)
     return batch["pixel_values"][0]
+
+
+def view(image_processor: Any, width: int, height: int) -> Box:
+    """The part of an image of this size that is left after resizing and cropping, in the image's pixels.
+
+    Both are asked of the processor itself, whose rules differ (ViLT's sides are multiples of 32). A crop
+    wider than the image is filled up with black: the view then reaches over its edges.
+    """
+    if not getattr(image_processor, "do_center_crop", None):
+        return Box(0, 0, width, height)
+    blank = new("RGB", (width, height))
+    _, down, across = pixels(image_processor, blank, do_center_crop=False).shape
+    _, shown_down, shown_across = pixels(image_processor, blank).shape
+    left, top = (across - shown_across) // 2, (down - shown_down) // 2
+    x, y = width / across, height / down
+    return Box(left * x, top * y, (left + shown_across) * x, (top + shown_down) * y)
