@@ -5,12 +5,40 @@ Attention probabilities pass through the submodule `attention.self.dropout`, so 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from transformers import PreTrainedConfig
 from transformers.activations import ACT2FN
+
+from alignscope.errors import CheckpointMismatch
+
+HEAD = 64
+"""Numbers per attention head of every BERT that was published; a state dict does not tell them."""
+
+
+class BertSizes(PreTrainedConfig):
+    """The sizes of BERT-base, over features of a detector."""
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    layer_norm_eps: float = 1e-12
+    initializer_range: float = 0.02
+    visual_feat_dim: int = 2048
+    tie_word_embeddings: bool = True
 
 
 def attend(
@@ -167,3 +195,32 @@ class WordHead(nn.Module):
 
     def forward(self, states: Float[Tensor, "*any hidden"]) -> Float[Tensor, "*any word"]:
         return self.decoder(self.transform(states)) + self.bias
+
+
+def size_of(state: Mapping[str, Tensor], key: str, side: int = 0) -> int:
+    """One side of a tensor of a state dict; a tensor that is not there is an error that names it."""
+    if key not in state:
+        raise CheckpointMismatch(
+            f"got no tensor {key!r} among {len(state)}, wanted it to tell the model's sizes: "
+            "give a whole checkpoint of this architecture"
+        )
+    return state[key].shape[side]
+
+
+def layers_of(state: Mapping[str, Tensor], prefix: str) -> int:
+    """How many layers a state dict numbers after a prefix.
+
+    >>> layers_of({"layer.0.bias": torch.zeros(1), "layer.1.bias": torch.zeros(1)}, "layer.")
+    2
+    """
+    numbered = re.compile(re.escape(prefix) + r"(\d+)\.")
+    return len({found[1] for found in map(numbered.match, state) if found})
+
+
+def heads_of(hidden: int) -> int:
+    """Attention heads of a published model of this width.
+
+    >>> heads_of(768), heads_of(1024)
+    (12, 16)
+    """
+    return max(1, hidden // HEAD)

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from alignscope.errors import BadInput, LengthMismatch
 from alignscope.models import taps
 from alignscope.models.dual.encoder import evaluating, shuffle
-from alignscope.models.dual.texts import TextSide, token_rules, tokenise
+from alignscope.models.dual.texts import TextSide, check_texts, token_rules, tokenise
 from alignscope.models.fingerprint import weights_digest
 from alignscope.models.protocols import AttentionMap, PairInputs, Picture, Stream, Tokens, Traits
 from alignscope.records import Regions
@@ -43,8 +43,9 @@ class Family:
 
     `sites` are in the order in which they run; their places are the blocks of the maps. `inputs` takes the
     model, its image processor (None for regions), the pictures and the tokens, and derives the position
-    vectors of regions. `match` gives the log-odds of a match by the head's logit `match_index`, or the
-    logit itself where the head has one and `match_index` is None.
+    vectors of regions. `prepare` changes a text before its tokens are found and keeps its length, so that
+    offsets stay those of the text as given. `match` gives the log-odds of a match by the head's logit
+    `match_index`, or the logit itself where the head has one and `match_index` is None.
     """
 
     model_class: str  # "module:class"
@@ -56,6 +57,7 @@ class Family:
     match: Callable[[PreTrainedModel, PairInputs], Tensor]
     match_index: int | None = 1
     feature_width: Callable[[Any], int | None] = lambda config: None  # of regions, by the configuration
+    prepare: Callable[[str], str] = lambda text: text
 
 
 @final
@@ -123,7 +125,8 @@ class TransformersCrossEncoder:
 
     def tokens(self, texts: Sequence[str]) -> Tokens:
         """The texts as the model reads them; those longer than the context are cut."""
-        return tokenise(texts, self.tokenizer, self._rules)
+        check_texts(texts)
+        return tokenise([self.family.prepare(text) for text in texts], self.tokenizer, self._rules)
 
     def scrambled(self, *, seed: int) -> TransformersCrossEncoder:
         """A copy whose weights are shuffled within each tensor."""

@@ -27,6 +27,9 @@ FAMILIES = Registry(
     {
         "BlipForImageTextRetrieval": "alignscope.models.cross.blip:BLIP",
         "LxmertForPreTraining": "alignscope.models.cross.lxmert:LXMERT",
+        "RositaForPretraining": "alignscope.models.cross.rosita:ROSITA",
+        "UniterForImageTextRetrieval": "alignscope.models.cross.uniter:UNITER_RETRIEVAL",
+        "UniterForPretraining": "alignscope.models.cross.uniter:UNITER",
         "ViltForImageAndTextRetrieval": "alignscope.models.cross.vilt:VILT",
     },
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel
 
 from alignscope.errors import BadData
 from alignscope.models.protocols import PairInputs, Tokens
@@ -56,3 +57,23 @@ def shares(regions: Regions) -> Float[Tensor, "region 4"]:
     """Left, top, right, bottom as shares of the image's width and height."""
     sides = torch.tensor([regions.width, regions.height] * 2, dtype=torch.float32)
     return torch.from_numpy(regions.boxes) / sides
+
+
+def padded(
+    model: PreTrainedModel, inputs: PairInputs
+) -> tuple[
+    Int[Tensor, "pair token"],
+    Bool[Tensor, "pair token"],
+    Float[Tensor, "pair region width"],
+    Float[Tensor, "pair region position"],
+    Bool[Tensor, "pair region"],
+]:
+    """A batch where the model is: ids and which are tokens, features, their places and which are regions."""
+    features, positions = (
+        pad_sequence(list(each), batch_first=True).to(model.device, model.dtype)
+        for each in (inputs.images, inputs.positions)
+    )
+    ids, mask, units = (
+        each.to(model.device) for each in (inputs.tokens.ids, inputs.tokens.mask, inputs.units)
+    )
+    return ids, mask.bool(), features, positions, units >= 0
