@@ -1,5 +1,6 @@
 """Tiny random cross-encoders, saved and loaded like real ones, and pairs for each."""
 
+import pkgutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import torch
 from PIL import Image
 
 from alignscope.models.cross.encoder import TransformersCrossEncoder
-from alignscope.models.cross.loading import load
+from alignscope.models.cross.loading import FAMILIES, load
+from alignscope.models.cross.rosita import RositaConfig
+from alignscope.models.cross.uniter import UniterConfig
 from alignscope.models.protocols import Picture
 from alignscope.records import Regions
 
@@ -28,6 +31,13 @@ CLASSES = {
     "lxmert": "LxmertForPreTraining",
     "vilt": "ViltForImageAndTextRetrieval",
     "blip": "BlipForImageTextRetrieval",
+    "uniter": "UniterForPretraining",
+    "uniter-retrieval": "UniterForImageTextRetrieval",
+    "rosita": "RositaForPretraining",
+    "visualbert": "VisualBertForPreTraining",
+    "blip2": "Blip2ForImageTextRetrieval",
+    "bridgetower": "BridgeTowerForImageAndTextRetrieval",
+    "flava": "FlavaForPreTraining",
 }
 SIZES = [(48, 32), (20, 40), (32, 32), (64, 25)]
 
@@ -40,9 +50,44 @@ def config_of(kind: str) -> Any:
         return transformers.LxmertConfig(
             **text, l_layers=2, r_layers=1, x_layers=2, visual_feat_dim=6, num_qa_labels=3, num_attr_labels=3
         )
+    if kind.startswith("uniter"):
+        return UniterConfig(**TEXT, visual_feat_dim=6, num_region_classes=5)
+    if kind == "rosita":
+        return RositaConfig(
+            **TEXT, visual_feat_dim=6, num_object_classes=5, num_attribute_classes=4, num_answers=3
+        )
     if kind == "vilt":
         return transformers.ViltConfig(**TEXT, image_size=32, patch_size=8)
+    if kind == "visualbert":
+        return transformers.VisualBertConfig(**TEXT, visual_embedding_dim=6)
     vision = {**WIDTH, "image_size": 32, "patch_size": 8, "num_hidden_layers": 2}
+    if kind == "blip2":
+        return transformers.Blip2Config(
+            vision_config=vision,
+            qformer_config={**TEXT, "encoder_hidden_size": 16, "use_qformer_text_input": True},
+            text_config={"model_type": "opt", "hidden_size": 16, "num_hidden_layers": 0},
+            num_query_tokens=3,
+            image_text_hidden_size=8,
+        )
+    if kind == "bridgetower":
+        width = {"hidden_size": 64, "intermediate_size": 32}
+        text = {**TEXT, **width, "pad_token_id": 0, "max_position_embeddings": 21, "num_hidden_layers": 3}
+        return transformers.BridgeTowerConfig(
+            **width,
+            num_attention_heads=2,
+            num_hidden_layers=2,
+            text_config=text,
+            vision_config={"hidden_size": 64, "num_hidden_layers": 3, "image_size": 32, "patch_size": 8},
+        )
+    if kind == "flava":
+        return transformers.FlavaConfig(
+            text_config=TEXT,
+            image_config={**vision, "vocab_size": 8},
+            multimodal_config={**WIDTH, "num_hidden_layers": 2},
+            init_codebook=False,
+            hidden_size=16,
+            projection_dim=8,
+        )
     return transformers.BlipConfig(
         text_config={**TEXT, "encoder_hidden_size": 16, "pad_token_id": 0},
         vision_config=vision,
@@ -62,7 +107,7 @@ def save_twin(directory: Path, kind: str, **changes: Any) -> Path:
         setattr(config, name, value)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        model = getattr(transformers, CLASSES[kind])(config)
+        model = pkgutil.resolve_name(FAMILIES[CLASSES[kind]].model_class)(config)
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.normal_(std=0.4)
@@ -74,8 +119,16 @@ def save_twin(directory: Path, kind: str, **changes: Any) -> Path:
         transformers.ViltImageProcessorPil(size={"shortest_edge": 24}, size_divisor=8).save_pretrained(
             directory
         )
-    if kind == "blip":
+    if kind in ("blip", "blip2"):
         transformers.BlipImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(directory)
+    if kind == "bridgetower":
+        edge = {"shortest_edge": 32}
+        transformers.BridgeTowerImageProcessorPil(size=edge, crop_size=edge, size_divisor=8).save_pretrained(
+            directory
+        )
+    if kind == "flava":
+        square = {"height": 32, "width": 32}
+        transformers.FlavaImageProcessorPil(size=square, crop_size=square).save_pretrained(directory)
     return directory
 
 

@@ -84,19 +84,19 @@ def step_by_step(
     query: Float[Tensor, "text head query dim"],
     key: Float[Tensor, "text head key dim"],
     value: Float[Tensor, "text head key dim"],
-    mask: Float[Tensor, "..."] | None,
+    attention_mask: Float[Tensor, "..."] | None,
     *,
     scaling: float,
     dropout: float = 0.0,
     **_: Any,
 ) -> tuple[Float[Tensor, "text query head dim"], Float[Tensor, "text head query key"]]:
-    """softmax(scaling * query key^T + mask) value, and the map (Vaswani et al. 2017, eq. 1).
+    """softmax(scaling * query key^T + attention_mask) value, and the map (Vaswani et al. 2017, eq. 1).
 
     Differs from transformers' own eager path: a float64 softmax stays float64, there it is float32.
     """
     logits = query @ key.mT * scaling
-    if mask is not None:
-        logits = logits + mask
+    if attention_mask is not None:
+        logits = logits + attention_mask
     kind = torch.promote_types(query.dtype, torch.float32)
     attention = F.softmax(logits, dim=-1, dtype=kind).to(query.dtype)
     attention = F.dropout(attention, p=dropout, training=module.training)

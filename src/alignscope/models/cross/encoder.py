@@ -11,30 +11,38 @@ from dataclasses import dataclass
 from typing import Any, Literal, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from alignscope.errors import BadInput, LengthMismatch
+from alignscope.errors import BadInput, LengthMismatch, Unsupported
 from alignscope.models import taps
+from alignscope.models.cross.pixels import view
 from alignscope.models.dual.encoder import evaluating, shuffle
 from alignscope.models.dual.texts import TextSide, check_texts, token_rules, tokenise
 from alignscope.models.fingerprint import weights_digest
 from alignscope.models.protocols import AttentionMap, PairInputs, Picture, Stream, Tokens, Traits
-from alignscope.records import Regions
+from alignscope.records import Box, Regions
 
 Calls = tuple[tuple[Stream, Stream], ...]
 """What each call of a module in one forward attends from and to."""
 FIRST_TOKEN = TextSide(attention="", readout="first", is_causal=False, reads_padding=False)
+ALL = ("attention", "gradcam", "gradient", "perturbation")
+NO_MAPS = ("gradient", "perturbation")
+"""Methods of a model whose attention the rules for one or two streams do not describe."""
 BATCH = 32
 
 
 @dataclass(frozen=True)
 class Site:
-    """A module that attention probabilities enter, by its path in the model."""
+    """A module that attention probabilities enter, by its path in the model.
+
+    `order` gives, for so many positions, the model's place of each of ours (text, then image) where it differs.
+    """
 
     path: str
     calls: Calls
+    order: Callable[[int], Int[Tensor, " position"]] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,8 @@ class Family:
     model, its image processor (None for regions), the pictures and the tokens, and derives the position
     vectors of regions. `prepare` changes a text before its tokens are found and keeps its length, so that
     offsets stay those of the text as given. `match` gives the log-odds of a match by the head's logit
-    `match_index`, or the logit itself where the head has one and `match_index` is None.
+    `match_index`, or the logit itself where the head has one and `match_index` is None. `token_table` is the
+    path of the token embeddings where transformers does not give them.
     """
 
     model_class: str  # "module:class"
@@ -58,6 +67,9 @@ class Family:
     match_index: int | None = 1
     feature_width: Callable[[Any], int | None] = lambda config: None  # of regions, by the configuration
     prepare: Callable[[str], str] = lambda text: text
+    text_side: TextSide = FIRST_TOKEN
+    token_table: str | None = None
+    attributions: tuple[str, ...] = ALL
 
 
 @final
@@ -83,7 +95,7 @@ class TransformersCrossEncoder:
         if (self._index is None) != (family.match_index is None) or self._index not in (None, 0, 1):
             wanted = "none: its head has one logit" if family.match_index is None else "0 or 1"
             raise BadInput(f"got match index {match_index} for {name}, wanted {wanted}")
-        self._rules = token_rules(FIRST_TOKEN, family.text_config(model.config), tokenizer)
+        self._rules = token_rules(family.text_side, family.text_config(model.config), tokenizer)
 
     @property
     def name(self) -> str:
@@ -116,7 +128,7 @@ class TransformersCrossEncoder:
             readout="first",
             is_causal=False,
             trims_padding=True,
-            attributions=("attention", "gradcam", "gradient", "perturbation"),
+            attributions=self.family.attributions,
             scale=1.0,
             score="match",
             match_index=self._index,
@@ -161,39 +173,65 @@ class TransformersCrossEncoder:
         """Within the `with` there is no dropout; every module is as it was afterwards."""
         return evaluating(self.model)
 
+    def view(self, width: int, height: int) -> Box:
+        """The part of an image of this size that the model sees: all of it where a detector saw it."""
+        if self.image_processor is None:
+            return Box(0, 0, width, height)
+        return view(self.image_processor, width, height)
+
     @contextmanager
     def pair_attention(self) -> Iterator[list[AttentionMap]]:
         """Within the `with`, each `match` appends every attention map, in the order of the calls."""
+        sites = self.family.sites(self.model.config)
+        if not sites:
+            raise Unsupported(
+                f"{self.name} gives no attention maps, only {', '.join(self.family.attributions)}"
+            )
         maps: list[AttentionMap] = []
         with ExitStack() as hooks:
-            for block, site in enumerate(self.family.sites(self.model.config)):
-                hook = keeping(maps, block, site.calls)
+            for block, site in enumerate(sites):
+                hook = keeping(maps, block, site)
                 module = self.model.get_submodule(site.path)
                 hooks.callback(module.register_forward_pre_hook(hook).remove)
             yield maps
 
     @contextmanager
     def text_inputs(self) -> Iterator[list[Tensor]]:
-        """Within the `with`, each `match` appends the token embeddings that enter the model."""
-        table = self.model.get_input_embeddings()
-        with taps.embeddings(table) as found:
+        """Within the `with`, each `match` appends the token embeddings that enter the model.
+
+        Attention runs step by step inside: fused attention has no second derivative to train through.
+        """
+        path = self.family.token_table
+        table = self.model.get_submodule(path) if path else self.model.get_input_embeddings()
+        with ExitStack() as hooks:
+            if self.model.config._attn_implementation != "eager":
+                hooks.enter_context(taps.eager(self.model))
+            found = hooks.enter_context(taps.embeddings(table))
             # BLIP adds the positions in place, which a leaf does not allow: it gets a copy
             copies = table.register_forward_hook(lambda module, inputs, output: output.clone())
-            try:
-                yield found
-            finally:
-                copies.remove()
+            hooks.callback(copies.remove)
+            yield found
 
 
-def keeping(maps: list[AttentionMap], block: int, calls: Calls) -> Callable[[Any, tuple[Any, ...]], None]:
+def keeping(
+    maps: list[AttentionMap], block: int, site: Site
+) -> Callable[[Any, tuple[Any, ...]], tuple[Tensor] | None]:
     """A pre-hook that keeps what enters a module, named by which call of a forward it is."""
     done = 0
 
-    def keep(module: Any, inputs: tuple[Any, ...]) -> None:
+    def keep(module: Any, inputs: tuple[Any, ...]) -> tuple[Tensor] | None:
         nonlocal done
-        query, key = calls[done % len(calls)]
+        query, key = site.calls[done % len(site.calls)]
         done += 1
-        maps.append(AttentionMap(query, key, block, inputs[0]))
+        if site.order is None:
+            maps.append(AttentionMap(query, key, block, inputs[0]))
+            return None
+        # The model goes on with what is kept, put back in its own order: a copy would have no gradient.
+        order = site.order(inputs[0].shape[-1]).to(inputs[0].device)
+        ours = inputs[0][..., order, :][..., order]
+        maps.append(AttentionMap(query, key, block, ours))
+        back = order.argsort()
+        return (ours[..., back, :][..., back],)
 
     return keep
 

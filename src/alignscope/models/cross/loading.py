@@ -26,11 +26,15 @@ FAMILIES = Registry(
     "cross-encoder",
     {
         "BlipForImageTextRetrieval": "alignscope.models.cross.blip:BLIP",
+        "Blip2ForImageTextRetrieval": "alignscope.models.cross.blip2:BLIP2",
+        "BridgeTowerForImageAndTextRetrieval": "alignscope.models.cross.bridgetower:BRIDGETOWER",
+        "FlavaForPreTraining": "alignscope.models.cross.flava:FLAVA",
         "LxmertForPreTraining": "alignscope.models.cross.lxmert:LXMERT",
         "RositaForPretraining": "alignscope.models.cross.rosita:ROSITA",
         "UniterForImageTextRetrieval": "alignscope.models.cross.uniter:UNITER_RETRIEVAL",
         "UniterForPretraining": "alignscope.models.cross.uniter:UNITER",
         "ViltForImageAndTextRetrieval": "alignscope.models.cross.vilt:VILT",
+        "VisualBertForPreTraining": "alignscope.models.cross.visualbert:VISUALBERT",
     },
 )
 """By the architecture that a checkpoint's configuration names; each is imported with its first model."""

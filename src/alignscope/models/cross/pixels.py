@@ -8,6 +8,7 @@ from jaxtyping import Float
 from PIL.Image import Image, new
 from torch import Tensor
 
+from alignscope.errors import BadImage
 from alignscope.records import Box
 
 
@@ -16,7 +17,13 @@ def pixels(image_processor: Any, image: Image, **changes: bool) -> Float[Tensor,
     rgb = image if image.mode == "RGB" else image.convert("RGB")
     # Said, not guessed: an image three pixels high would pass for channels-first.
     kinds = {"return_tensors": "pt", "input_data_format": "channels_last"}
-    batch = image_processor(images=[rgb], **kinds, **changes)
+    try:
+        batch = image_processor(images=[rgb], **kinds, **changes)
+    except ValueError as error:
+        raise BadImage(
+            f"an image of {image.width}x{image.height} pixels cannot be brought to the size that "
+            f"{type(image_processor).__name__} wants ({error}): crop it to a less narrow shape"
+        ) from None
     return batch["pixel_values"][0]
 
 

@@ -1,0 +1,64 @@
+"""VisualBERT (Li et al. 2019): words and region features in one stream of BERT; boxes do not enter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel
+
+from alignscope.models.cross.encoder import Family, Site
+from alignscope.models.cross.regions import region_inputs
+from alignscope.models.protocols import PairInputs, Tokens
+from alignscope.records import Regions
+
+
+def sites(config: Any) -> list[Site]:
+    """Where probabilities pass."""
+    path = "visual_bert.encoder.layer.{i}.attention.self.dropout"
+    return [Site(path.format(i=i), (("joint", "joint"),)) for i in range(config.num_hidden_layers)]
+
+
+def nowhere(regions: Regions) -> Float[Tensor, "region 0"]:
+    """The model is not told where a region lies."""
+    return torch.zeros(len(regions), 0)
+
+
+def inputs(
+    model: PreTrainedModel, image_processor: None, images: Sequence[Regions], tokens: Tokens
+) -> PairInputs:
+    """Features alone; every position of the image stream is a region."""
+    return region_inputs(images, tokens, nowhere, width=model.config.visual_embedding_dim)
+
+
+def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
+    """The logit of "the text fits the image", the first of the head that transformers documents so."""
+    real = (inputs.units >= 0).to(model.device)
+    output = model(
+        input_ids=inputs.tokens.ids.to(model.device),
+        attention_mask=inputs.tokens.mask.to(model.device),
+        visual_embeds=pad_sequence(list(inputs.images), batch_first=True).to(model.device, model.dtype),
+        visual_attention_mask=real.long(),
+        visual_token_type_ids=torch.ones_like(real, dtype=torch.long),
+    )
+    scores = output.seq_relationship_logits
+    return scores[:, 0] - scores[:, 1]
+
+
+VISUALBERT = Family(
+    "transformers:VisualBertForPreTraining",
+    "region",
+    text_config=lambda config: config,
+    grid=lambda config: None,
+    sites=sites,
+    inputs=inputs,
+    match=match,
+    match_index=0,
+    feature_width=lambda config: config.visual_embedding_dim,
+)
+"""Which logit says "match" is disputed: transformers documents the first (0 = a matching pair), an answer of
+the authors (uclanlp/visualbert, issue 26) suggests the second. The calibration check tells for a checkpoint."""
