@@ -59,7 +59,12 @@ class Toy:
 
     name, fingerprint = "toy", ""
     traits = SimpleNamespace(
-        attributions=METHODS, scale=2.0, context_length=5, is_causal=True, trims_padding=True
+        family="dual",
+        attributions=METHODS,
+        scale=2.0,
+        context_length=5,
+        is_causal=True,
+        trims_padding=True,
     )
 
     def __init__(self) -> None:
@@ -198,7 +203,9 @@ def test_units_differ_where_a_word_has_two_tokens() -> None:
 def test_the_token_that_the_embedding_is_read_from_has_no_side() -> None:
     # read at token 3, which spells z: its heat is not counted, so a side of z alone is no side
     toy, caption = Toy(), letters("object", "attribute", "relation")
-    toy.traits = SimpleNamespace(attributions=METHODS, scale=2.0, context_length=5, is_causal=False)
+    toy.traits = SimpleNamespace(
+        family="dual", attributions=METHODS, scale=2.0, context_length=5, is_causal=False
+    )
     tokens = replace(toy.tokens(["x y z"]), readout=torch.tensor([3]))
     assert sides_of_tokens(caption, owners(toy, tokens, caption), tokens).tolist() == [[0, 1, 2, 0, 0]]
 

@@ -63,8 +63,9 @@ def faithfulness(
 ) -> Iterator[Judged]:
     """Faithfulness of every item's attributions, batch by batch, in the order of the items.
 
-    `images` has one per item: pictures, or a dual encoder's embeddings. `methods` defaults to those of `attributions`; name them where
-    the items come in parts. Words of equal heat stand in the item's random order.
+    `images` has one per item: pictures, or a dual encoder's embeddings. `methods` defaults to those of
+    `attributions`; name them where the items come in parts. Words of equal heat stand in the item's
+    random order.
     """
     check_images(images, len(items), of="items")
     if batch_size < 1:
@@ -163,7 +164,7 @@ def _scores(
     images: ImageSide,
     planned: Sequence[tuple[int, Sequence[Order]]],
 ) -> dict[int, dict[str, float]]:
-    """Per item the score of each of its texts with its image; every distinct text comes once, an item's side by side."""
+    """Per item the score of each of its texts with its image; an item's texts stand side by side, each once."""
     pairs = list(
         dict.fromkeys(
             (row, text)

@@ -56,7 +56,31 @@ def perturbation(
         raise BadInput(
             "perturbation by replacement needs candidates: build them from captions, or leave words out"
         )
-    planned, unheard = [], []
+    planned, unheard = _planned(captions, candidates, options)
+    tokens = forward.tokens if forward else model.tokens([caption.text for caption in captions])
+    inside = merged(model, tokens, torch.zeros(tokens.ids.shape), captions)
+    planned = [(row, change) for row, change in planned if inside.heard[row, change.word]]
+    unheard = [*inside.unheard, *(one for one in unheard if inside.heard[one.caption, one.word])]
+    if choice:
+        planned = _narrowed(captions, planned, choice)
+    rows = [*range(len(captions)), *(row for row, _ in planned)]
+    texts = [*(caption.text for caption in captions), *(change.text for _, change in planned)]
+    places = [(row, change.word) for row, change in planned]
+    if isinstance(images, Tensor):
+        scores = _from_embeddings(as_dual(model), images, rows, texts, forward, create_graph=create_graph)
+        return Heats(*_drops(scores, places, inside.heard.shape), tuple(unheard))
+    values, heard = _drops(_from_pictures(model, images, rows, texts), places, inside.heard.shape)
+    is_odd = ~values.isfinite()  # a mean over the tokens of no text
+    unheard += [Unheard(row, word, "has no finite score to lose") for row, word in is_odd.nonzero().tolist()]
+    return Heats(values.masked_fill(is_odd, 0.0), heard & ~is_odd, tuple(unheard))
+
+
+def _planned(
+    captions: Sequence[Caption], candidates: Candidates | None, options: Options
+) -> tuple[list[tuple[int, Perturbed]], list[Unheard]]:
+    """Every perturbation with the row of its caption, and the words that have none."""
+    planned: list[tuple[int, Perturbed]] = []
+    unheard: list[Unheard] = []
     for row, caption in enumerate(captions):
         if options.variant == "replace":
             assert candidates is not None
@@ -69,36 +93,32 @@ def perturbation(
         else:
             changes = left_out(caption)
         planned += [(row, change) for change in changes]
-    tokens = forward.tokens if forward else model.tokens([caption.text for caption in captions])
-    inside = merged(model, tokens, torch.zeros(tokens.ids.shape), captions)
-    planned = [(row, change) for row, change in planned if inside.heard[row, change.word]]
-    unheard = [*inside.unheard, *(one for one in unheard if inside.heard[one.caption, one.word])]
-    if choice:
-        planned = _narrowed(captions, planned, choice)
-    texts = [change.text for _, change in planned]
-    said = [caption.text for caption in captions]
-    rows = [*range(len(captions)), *(row for row, _ in planned)]
-    if isinstance(images, Tensor):
-        dual = as_dual(model)
-        if forward:
-            assert forward.embeddings is not None
-            full = forward.embeddings if create_graph else forward.embeddings.detach().cpu()
-            changed = _encoded(dual, texts, create_graph=create_graph) if texts else full[:0]
-            vectors = torch.cat([full, changed])
-        else:
-            vectors = _encoded(dual, [*said, *texts], create_graph=create_graph)
-        pictured = images.detach().to(vectors)[torch.tensor(rows, device=vectors.device).long()]
-        scores = model.traits.scale * einsum(vectors, pictured, "text dim, text dim -> text")
+    return planned, unheard
+
+
+def _from_embeddings(
+    model: DualEncoder,
+    images: Float[Tensor, "caption dim"],
+    rows: Sequence[int],
+    texts: Sequence[str],
+    forward: TextPass | None,
+    *,
+    create_graph: bool,
+) -> Float[Tensor, " text"]:
+    """The score of each text with the image of its row; the captions, which come first, may have a forward."""
+    if forward:
+        assert forward.embeddings is not None
+        full = forward.embeddings if create_graph else forward.embeddings.detach().cpu()
+        others = texts[len(full) :]
+        changed = _encoded(model, others, create_graph=create_graph) if others else full[:0]
+        vectors = torch.cat([full, changed])
     else:
-        scores = _scored(model, images, rows, [*said, *texts])
-    places = [(row, change.word) for row, change in planned]
-    values, heard = _drops(scores, places, inside.heard.shape)
-    odd = (~values.isfinite()).cpu()
-    unheard += [Unheard(row, word, "has no finite score to lose") for row, word in odd.nonzero().tolist()]
-    return Heats(torch.where(odd.to(values.device), 0.0, values), heard & ~odd, tuple(unheard))
+        vectors = _encoded(model, texts, create_graph=create_graph)
+    pictured = images.detach().to(vectors)[torch.tensor(rows, device=vectors.device).long()]
+    return model.traits.scale * einsum(vectors, pictured, "text dim, text dim -> text")
 
 
-def _scored(
+def _from_pictures(
     model: PairScorer, images: Sequence[Picture], rows: Sequence[int], texts: Sequence[str]
 ) -> Float[Tensor, " text"]:
     """The score of each text with the image of its row; equal pairs once, texts of one picture side by side."""
