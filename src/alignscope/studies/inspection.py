@@ -69,7 +69,7 @@ def inspection(
             problems += found.problems
         problems += [replace(one, item=name, subject=caption.text) for one in unsupported(model)]
         for method in image_methods(model):
-            maps += patch_maps(model, [item], lambda _, seen=seen: seen, [caption.text], method=method)
+            maps += patch_maps(model, [item], {item.image: seen}.__getitem__, [caption.text], method=method)
         score = model.score([seen], [caption.text]).item()
         rows.append({"name": name, "fingerprint": model.fingerprint, "score": score})
     image.save(out / "image.png")

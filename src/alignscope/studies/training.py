@@ -14,11 +14,12 @@ from alignscope.errors import BadInput
 from alignscope.files import write_json
 from alignscope.processes import PATIENCE, Processes, processes
 from alignscope.studies.output import RUN, alone, claim
-from alignscope.training import contrastive
+from alignscope.training import contrastive, matching
 from alignscope.training.finetune import finetune
 from alignscope.training.metrics import Seen, Watch, nobody
 from alignscope.training.reading import find, read
-from alignscope.training.recipe import Recipe
+from alignscope.training.recipe import Matching, Recipe
+from alignscope.training.settings import FineTuning
 
 
 def train_recipe(
@@ -43,12 +44,13 @@ def train_recipe(
     group = _processes(device)
     recipe = group.first(lambda: read(find(name), changes))
     out = out or Path("runs") / recipe.name
-    if isinstance(recipe, Recipe) and (device != "cpu" or workers or tensorboard or group.world > 1):
+    is_from_scratch = isinstance(recipe, Recipe | Matching)
+    if is_from_scratch and (device != "cpu" or workers or tensorboard or group.world > 1):
         raise BadInput(
             f"'{recipe.name}' trains from scratch, which takes one process on the CPU: leave out --device, "
             "--workers, --tensorboard and torchrun"
         )
-    decisive = asdict(recipe) if isinstance(recipe, Recipe) else recipe.decisive
+    decisive = recipe.decisive if isinstance(recipe, FineTuning) else asdict(recipe)
     identity = {"kind": "train", "recipe": decisive}
     with ExitStack() as held:
 
@@ -57,13 +59,14 @@ def train_recipe(
             claim(out, identity, resume=resume, overwrite=overwrite)
 
         group.first(claim_it)
+
+        def tell(stage: str, done: int, total: int) -> None:
+            watch(Seen(stage, done, total, {}))
+
         if isinstance(recipe, Recipe):
-            directory = contrastive.train(
-                recipe,
-                out,
-                resume=resume,
-                progress=lambda stage, done, total: watch(Seen(stage, done, total, {})),
-            )
+            directory = contrastive.train(recipe, out, resume=resume, progress=tell)
+        elif isinstance(recipe, Matching):
+            directory = matching.train(recipe, out, resume=resume, progress=tell)
         else:
             directory = finetune(
                 recipe,

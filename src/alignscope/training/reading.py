@@ -18,12 +18,14 @@ from alignscope.attribution.options import Layers, layers_of
 from alignscope.errors import BadInput, BadRecipe, UnknownName
 from alignscope.registry import did_you_mean
 from alignscope.training.contradictions import RULES
-from alignscope.training.recipe import Recipe
+from alignscope.training.recipe import Matching, Recipe
 from alignscope.training.settings import FineTuning
 
 Section = TypeVar("Section")
 WRONG: Any = object()  # in place of a value that could not be read
 FOLDER = Path("recipes")
+KINDS: dict[str, Any] = {"model": FineTuning, "architecture": Recipe, "scorer": Matching}
+"""What a recipe trains, by the entry that only it has."""
 _NAMES = {int: "a whole number", float: "a finite number", str: "a text", bool: "true or false"}
 
 
@@ -40,10 +42,11 @@ def find(name: str) -> Path:
     raise UnknownName(f"no recipe '{name}', neither a file nor a name: {did_you_mean(str(stem), known)}")
 
 
-def read(path: Path, changes: Sequence[str] = ()) -> Recipe | FineTuning:
+def read(path: Path, changes: Sequence[str] = ()) -> Recipe | Matching | FineTuning:
     """The recipe in a file, after `changes` such as `attribution.weight=2.0` (TOML, each an entry or more).
 
-    A file with `model` fine-tunes it, one with `architecture` trains from scratch. BadRecipe lists every
+    A file with `model` fine-tunes it, one with `architecture` trains a dual encoder from scratch, one with
+    `scorer` a scorer of regions. BadRecipe lists every
     unknown, missing, ill-typed, impossible and contradictory entry, one per line.
     """
     try:
@@ -67,14 +70,15 @@ def section(kind: type[Section], entries: Any, where: str) -> Section:
     return found
 
 
-def _kind_of(entries: Mapping[str, Any], path: Path) -> type[Recipe] | type[FineTuning]:
-    given = [name for name in ("model", "architecture") if name in entries]
+def _kind_of(entries: Mapping[str, Any], path: Path) -> type[Recipe] | type[Matching] | type[FineTuning]:
+    given = [name for name in KINDS if name in entries]
     if len(given) == 1:
-        return FineTuning if given == ["model"] else Recipe
+        return KINDS[given[0]]
     near = "" if given else f" (has {', '.join(entries) or 'no entries'})"
     raise BadRecipe(
         f"{path}: got {' and '.join(given) or 'neither model nor architecture'}{near}, wanted exactly one: "
-        "`model` names the model that is fine-tuned, `architecture` the towers of one trained from scratch"
+        "`model` names the model that is fine-tuned, `architecture` the towers of one trained from scratch, "
+        "`scorer` a scorer of regions trained from scratch"
     )
 
 

@@ -93,3 +93,45 @@ class Recipe:
     @property
     def sha(self) -> str:
         return sha_of(self)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A scorer of regions with a matching head; sizes are those of `models.cross.fresh`."""
+
+    architecture: str
+    width: int
+    heads: int
+    mlp: int
+    layers: int
+    image_layers: int = 0
+    cross_layers: int = 0
+    context_length: int = 32
+    feature_width: int = 256
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Everything that decides the weights of a scorer of regions trained from scratch on matching.
+
+    Each right caption comes with `in_batch` captions of other images of its batch and with up to `foils`
+    wrong ones made from it, of kinds drawn from `foil_kinds`.
+    """
+
+    name: str
+    seed: int
+    threads: int
+    data: WorldData
+    scorer: Scorer
+    register: Register
+    steps: int
+    batch: int
+    learning_rate: float
+    warmup: int
+    weight_decay: float = 0.01
+    max_norm: float = 1.0
+    in_batch: int = 1
+    foils: int = 1
+    foil_kinds: tuple[str, ...] = FOIL_KINDS
+    check_every: int = 100
+    save_every: int = 200
