@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import no_type_check
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ HEAD = 64
 """Numbers per attention head of every BERT that was published; a state dict does not tell them."""
 
 
+@no_type_check  # transformers takes more keywords than a dataclass has fields, which type checks at run time refuse
 class BertSizes(PreTrainedConfig):
     """The sizes of BERT-base, over features of a detector."""
 

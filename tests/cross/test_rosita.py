@@ -1,0 +1,364 @@
+"""ROSITA against the sheet's table, a slow recomputation of one pair, and its authors' way with texts."""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from alignscope.attribution.cross import cross_heats
+from alignscope.errors import BadData, CheckpointMismatch
+from alignscope.models.cross.encoder import TransformersCrossEncoder
+from alignscope.models.cross.loading import load
+from alignscope.models.cross.regions import padded
+from alignscope.models.cross.rosita import (
+    OPTIONAL,
+    TIED,
+    RositaConfig,
+    RositaForPretraining,
+    config_from,
+    five,
+    flattened,
+    without_punctuation,
+)
+from alignscope.models.protocols import Picture
+from alignscope.records import Regions
+
+TABLE = """
+text_embeddings.word_embeddings.weight 30522x768
+text_embeddings.position_embeddings.weight 512x768
+text_embeddings.token_type_embeddings.weight 2x768
+text_embeddings.layer_norm.weight 768
+text_embeddings.layer_norm.bias 768
+visual_embeddings.dense_imgfeat.weight 768x2048
+visual_embeddings.dense_imgfeat.bias 768
+visual_embeddings.dense_bboxfeat.weight 768x5
+visual_embeddings.dense_bboxfeat.bias 768
+visual_embeddings.layer_norm.weight 768
+visual_embeddings.layer_norm.bias 768
+backbone.layers.N.mhatt.dense_v.weight 768x768
+backbone.layers.N.mhatt.dense_v.bias 768
+backbone.layers.N.mhatt.dense_k.weight 768x768
+backbone.layers.N.mhatt.dense_k.bias 768
+backbone.layers.N.mhatt.dense_q.weight 768x768
+backbone.layers.N.mhatt.dense_q.bias 768
+backbone.layers.N.mhatt.dense_merge.weight 768x768
+backbone.layers.N.mhatt.dense_merge.bias 768
+backbone.layers.N.ffn.dense0.weight 3072x768
+backbone.layers.N.ffn.dense0.bias 3072
+backbone.layers.N.ffn.dense1.weight 768x3072
+backbone.layers.N.ffn.dense1.bias 768
+backbone.layers.N.layer_norm0.weight 768
+backbone.layers.N.layer_norm0.bias 768
+backbone.layers.N.layer_norm1.weight 768
+backbone.layers.N.layer_norm1.bias 768
+pooler.dense.weight 768x768
+pooler.dense.bias 768
+text_mlm_head.bias 30522
+text_mlm_head.dense.weight 768x768
+text_mlm_head.dense.bias 768
+text_mlm_head.layer_norm.weight 768
+text_mlm_head.layer_norm.bias 768
+text_mlm_head.decode.weight 30522x768
+imgfeat_head.dense.weight 768x768
+imgfeat_head.dense.bias 768
+imgfeat_head.layer_norm.weight 768
+imgfeat_head.layer_norm.bias 768
+imgfeat_head.dense_feat.weight 2048x768
+imgfeat_head.dense_feat.bias 2048
+imgfeat_head.dense_obj.weight 1600x768
+imgfeat_head.dense_obj.bias 1600
+imgfeat_head.dense_attr.weight 400x768
+imgfeat_head.dense_attr.bias 400
+mm_itm_head.dense.weight 2x768
+mm_itm_head.dense.bias 2
+mm_qa_head.dense0.weight 1536x768
+mm_qa_head.dense0.bias 1536
+mm_qa_head.dense1.weight 3129x1536
+mm_qa_head.dense1.bias 3129
+mm_qa_head.layer_norm.weight 1536
+mm_qa_head.layer_norm.bias 1536
+"""
+"""Keys and shapes of a file tuned on questions, N for a layer (reference/papers.md, table 4.2)."""
+
+
+def shapes() -> dict[str, tuple[int, ...]]:
+    rows = [row.split() for row in TABLE.split("\n") if row]
+    return {
+        key.replace(".N.", f".{layer}."): tuple(map(int, shape.split("x")))
+        for key, shape in rows
+        for layer in range(12 if ".N." in key else 1)
+    }
+
+
+def shapes_of(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+
+
+@pytest.fixture
+def scorer(twin: Callable[..., Path]) -> TransformersCrossEncoder:
+    """A twin with no bias at 0 and no normalisation at 1, so that each of them counts."""
+    scorer = load(twin("rosita"))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in scorer.model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    return scorer
+
+
+@pytest.fixture
+def pictures(picture_of: Callable[[str, int], Picture]) -> Sequence[Picture]:
+    return [picture_of("region", number) for number in range(4)]
+
+
+def test_keys_shapes_and_parameters_are_those_of_the_published_file() -> None:
+    with torch.device("meta"):
+        tuned = RositaForPretraining(RositaConfig(num_answers=3129))
+        model = RositaForPretraining(RositaConfig())
+    assert len(shapes()) == 229
+    assert shapes_of(tuned) == shapes()
+    assert sum(parameter.numel() for parameter in tuned.parameters()) == 121_384_773
+    without = {key: shape for key, shape in shapes().items() if not key.startswith("mm_qa_head.")}
+    assert len(without) == 223
+    assert shapes_of(model) == without
+    for key, other in TIED.items():
+        assert model.get_parameter(key) is model.get_parameter(other)
+
+
+def plain_score(scorer: TransformersCrossEncoder, ids: list[int], regions: Regions) -> float:
+    """One pair without padding, position by position and head by head, in float64."""
+    state = {key: tensor.double().numpy() for key, tensor in scorer.model.state_dict().items()}
+
+    def dense(key: str, x: np.ndarray) -> np.ndarray:
+        return state[f"{key}.weight"] @ x + state[f"{key}.bias"]
+
+    def norm(key: str, x: np.ndarray) -> np.ndarray:
+        centred = x - x.mean()
+        return centred / np.sqrt((centred**2).mean() + 1e-12) * state[f"{key}.weight"] + state[f"{key}.bias"]
+
+    words, places, types = (
+        state[f"text_embeddings.{name}_embeddings.weight"] for name in ("word", "position", "token_type")
+    )
+    x = [norm("text_embeddings.layer_norm", words[i] + places[at] + types[0]) for at, i in enumerate(ids)]
+    for box, feature in zip(regions.boxes.astype(float), regions.features.astype(float), strict=True):
+        left, top, right, bottom = box
+        area = (right - left) * (bottom - top) / (regions.width * regions.height)
+        corners = [left / regions.width, top / regions.height, right / regions.width, bottom / regions.height]
+        visual = dense("visual_embeddings.dense_imgfeat", feature)
+        visual = visual + dense("visual_embeddings.dense_bboxfeat", np.array([*corners, area]))
+        x.append(norm("visual_embeddings.layer_norm", visual))
+    for layer in range(scorer.model.config.num_hidden_layers):
+        name = f"backbone.layers.{layer}."
+        q, k, v = ([dense(f"{name}mhatt.dense_{part}", h) for h in x] for part in "qkv")
+        looked = [np.zeros(16) for _ in x]
+        for head in (slice(0, 8), slice(8, 16)):
+            for i in range(len(x)):
+                weights = np.array([math.exp(q[i][head] @ key[head] / math.sqrt(8)) for key in k])
+                looked[i][head] = sum(
+                    w * value[head] for w, value in zip(weights / weights.sum(), v, strict=True)
+                )
+        x = [
+            norm(f"{name}layer_norm0", old + dense(f"{name}mhatt.dense_merge", new))
+            for new, old in zip(looked, x, strict=True)
+        ]
+        wide = [dense(f"{name}ffn.dense0", h) for h in x]
+        wide = [np.array([n * (1 + math.erf(n / math.sqrt(2))) / 2 for n in h]) for h in wide]
+        x = [
+            norm(f"{name}layer_norm1", old + dense(f"{name}ffn.dense1", new))
+            for new, old in zip(wide, x, strict=True)
+        ]
+    apart, together = dense("mm_itm_head.dense", np.tanh(dense("pooler.dense", x[0])))
+    return float(together - apart)
+
+
+def test_scores_are_those_of_a_slow_recomputation(
+    scorer: TransformersCrossEncoder, pictures: Sequence[Regions], texts: list[str]
+) -> None:
+    tokens = scorer.tokens(texts)
+    ids = [row[: int(mask.sum())].tolist() for row, mask in zip(tokens.ids, tokens.mask, strict=True)]
+    wanted = [plain_score(scorer, *pair) for pair in zip(ids, pictures, strict=True)]
+    scores = scorer.score(pictures, texts)
+    assert scores.tolist() == pytest.approx(wanted, abs=1e-4)
+    assert scores.std() > 0.05
+
+
+def test_order_batch_and_padding_change_nothing(
+    scorer: TransformersCrossEncoder,
+    pictures: Sequence[Picture],
+    texts: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scores = scorer.score(pictures, texts).tolist()
+    assert scorer.score(pictures[::-1], texts[::-1]).tolist() == pytest.approx(scores[::-1], abs=1e-5)
+    monkeypatch.setattr("alignscope.models.cross.encoder.BATCH", 3)
+    assert scorer.score(pictures, texts).tolist() == pytest.approx(scores, abs=1e-5)
+    assert scorer.score([], []).shape == (0,)
+
+
+def test_what_lies_in_the_padding_has_no_influence_at_all(
+    scorer: TransformersCrossEncoder, pictures: Sequence[Picture], texts: list[str]
+) -> None:
+    ids, mask, features, positions, present = padded(scorer.model, scorer.inputs(pictures, texts))
+    assert not mask.all()
+    assert not present.all()
+    other = (
+        torch.where(mask, ids, 7),
+        mask,
+        features.masked_fill(~present[..., None], 1e4),
+        positions.masked_fill(~present[..., None], -1e4),
+        present,
+    )
+    with torch.no_grad():
+        assert torch.equal(scorer.model(ids, mask, features, positions, present), scorer.model(*other))
+
+
+def test_texts_are_read_without_punctuation_as_its_authors_do(twin: Callable[..., Path]) -> None:
+    """Taken out before the tokenizer, nothing in their place: neighbours touch; offsets stay where they were."""
+    scorer = load(twin("rosita"))
+    texts = [
+        "The kitchen, with two cats!",
+        "a r-e_d dog's cat",
+        "two: dogs... (near) the 'cat'",
+        "un-knowable\u2014cat",
+        "!?",
+        "",
+        "a\tre\u0301d dog",
+        "a [MASK] dog",
+    ]
+    tokens = scorer.tokens(texts)
+    differ = 0
+    for row, text in enumerate(texts):
+        cleaned = re.sub(r"([^\s\w]|_)+", "", text)
+        wanted = scorer.tokenizer([cleaned])["input_ids"][0]
+        assert tokens.ids[row, : int(tokens.mask[row].sum())].tolist() == wanted
+        differ += wanted != scorer.tokenizer([text])["input_ids"][0]
+        for start, end in tokens.offsets[row]:
+            piece = re.sub(r"([^\s\w]|_)+", "", text[start:end])
+            assert bool(piece) == (end > start)
+    assert differ >= 5
+    pieces = scorer.tokenizer.convert_ids_to_tokens(tokens.ids[1].tolist())
+    spelled = {p: texts[1][a:b] for p, (a, b) in zip(pieces, tokens.offsets[1], strict=True) if b > a}
+    assert spelled == {"a": "a", "red": "r-e_d", "dog": "dog", "##s": "s", "cat": "cat"}
+
+
+def test_prepared_texts_keep_their_length(scorer: TransformersCrossEncoder) -> None:
+    for text in ("", "don't!", "a\u0301_\U0001f415 b", "İ-\ufffd"):
+        assert len(without_punctuation(text)) == len(text)
+    with pytest.raises(BadData, match="got one string"):
+        scorer.tokens("a cat")
+
+
+def test_position_is_corners_and_area_as_shares() -> None:
+    boxes = np.array([[10, 20, 60, 40], [0, 0, 100, 50]], np.float32)
+    vectors = five(Regions("a", 100, 50, boxes, np.zeros((2, 6), np.float32)))
+    assert torch.allclose(vectors, torch.tensor([[0.1, 0.4, 0.6, 0.8, 0.2], [0, 0, 1, 1, 1]]))
+
+
+def test_saved_and_loaded_it_is_the_same(
+    scorer: TransformersCrossEncoder, pictures: Sequence[Picture], texts: list[str], tmp_path: Path
+) -> None:
+    scorer.model.save_pretrained(tmp_path)
+    scorer.tokenizer.save_pretrained(tmp_path)
+    again = load(tmp_path)
+    before, after = scorer.model.state_dict(), again.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert again.fingerprint == scorer.fingerprint
+    assert torch.equal(again.score(pictures, texts), scorer.score(pictures, texts))
+    for key, other in TIED.items():
+        assert again.model.get_parameter(key) is again.model.get_parameter(other)
+
+
+def nested(state: dict[str, torch.Tensor]) -> dict[str, object]:
+    """As the authors' training writes a file: a state dict per module, and the state of the run."""
+    modules: dict[str, object] = {"epoch": 40, "net_optim": {"state": {}, "param_groups": [{}]}, "amp": {}}
+    for key, tensor in state.items():
+        module, rest = key.split(".", 1)
+        part = modules.setdefault(module, {})
+        assert isinstance(part, dict)
+        part[rest] = tensor
+    return modules
+
+
+def test_an_official_file_is_flattened_to_the_names_of_the_table() -> None:
+    with torch.device("meta"):
+        state = RositaForPretraining(RositaConfig(num_answers=3129)).state_dict()
+    found = flattened(nested(state))
+    assert {key: tuple(each.shape) for key, each in found.items()} == shapes()
+    with pytest.raises(BadData, match="got int under 'answers', wanted a state dict"):
+        flattened({"answers": 3})
+    with pytest.raises(BadData, match="under 'extra'"):
+        flattened({"extra": {"weight": [1.0]}})
+
+
+@pytest.mark.parametrize("answers", [0, 7])
+@pytest.mark.parametrize(("hidden", "layers", "heads"), [(1024, 24, 16), (128, 3, 2)])
+def test_sizes_are_read_off_a_state_dict(hidden: int, layers: int, heads: int, answers: int) -> None:
+    sizes = {
+        "vocab_size": 11,
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": 4 * hidden,
+        "max_position_embeddings": 64,
+        "type_vocab_size": 3,
+        "visual_feat_dim": 10,
+        "num_object_classes": 5,
+        "num_attribute_classes": 4,
+        "num_answers": answers,
+    }
+    with torch.device("meta"):
+        state = RositaForPretraining(RositaConfig(**sizes)).state_dict()
+        found = config_from(state)
+        again = RositaForPretraining(found)
+    assert {name: getattr(found, name) for name in sizes} == sizes
+    assert found.architectures == ["RositaForPretraining"]
+    assert {key: each.shape for key, each in state.items()} == {
+        key: each.shape for key, each in again.state_dict().items()
+    }
+
+
+def test_what_may_be_missing_is_no_part_of_a_score(
+    twin: Callable[..., Path], pictures: Sequence[Picture], texts: list[str]
+) -> None:
+    """Without the optional keys the sizes are still found, and other numbers in them change no score."""
+    scorer = load(twin("rosita"))
+    state = scorer.model.state_dict()
+    scores = scorer.score(pictures, texts)
+    optional = [key for key in state if key.startswith(OPTIONAL) and key not in TIED]
+    assert len(optional) == 5 + 10 + 6
+    assert config_from({key: state[key] for key in state.keys() - {*optional, *TIED}}).num_answers == 0
+    for key in optional:
+        state[key].add_(1)
+    assert torch.equal(scorer.score(pictures, texts), scores)
+
+
+def test_half_a_state_dict_is_refused_by_name() -> None:
+    with pytest.raises(CheckpointMismatch, match=r"got no tensor 'text_embeddings\.word_embeddings\.weight'"):
+        config_from({"pooler.dense.bias": torch.zeros(768)})
+
+
+def test_maps_of_every_layer_are_kept_and_heats_are_finite(
+    scorer: TransformersCrossEncoder, pictures: Sequence[Picture], texts: list[str]
+) -> None:
+    inputs = scorer.inputs(pictures, texts)
+    with scorer.pair_attention() as maps:
+        scorer.match(inputs)
+    width = inputs.tokens.ids.shape[1] + inputs.units.shape[1]
+    assert [(each.query, each.key, each.block) for each in maps] == [("joint", "joint", n) for n in range(2)]
+    hidden = ~torch.cat([inputs.tokens.mask.bool(), inputs.units >= 0], dim=1)
+    for each in maps:
+        assert each.probabilities.shape == (4, 2, width, width)
+        assert torch.allclose(each.probabilities.sum(dim=-1), torch.ones(()))
+        assert not each.probabilities.masked_select(hidden[:, None, None]).any()
+    heats = cross_heats(scorer, inputs, methods=("attention", "gradcam", "gradient"))
+    assert all(heat.isfinite().all() and heat.any() for heat in heats.tokens.values())
+    assert heats.images is not None
+    assert heats.images.isfinite().all()
+    assert heats.images[heats.seen].any()
+    assert not heats.images[~heats.seen].any()
+    assert heats.seen.sum(dim=-1).tolist() == [len(each) for each in pictures]

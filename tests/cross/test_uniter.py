@@ -1,0 +1,380 @@
+"""UNITER against the sheet's table, a slow recomputation of one pair, and the authors' packing."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from alignscope.attribution.cross import cross_heats
+from alignscope.errors import BadData, CheckpointMismatch
+from alignscope.models.cross.bert import attend
+from alignscope.models.cross.encoder import TransformersCrossEncoder
+from alignscope.models.cross.loading import load
+from alignscope.models.cross.regions import padded
+from alignscope.models.cross.uniter import (
+    OPTIONAL,
+    TIED,
+    UniterConfig,
+    UniterForImageTextRetrieval,
+    UniterForPretraining,
+    config_from,
+    seven,
+)
+from alignscope.models.protocols import Picture
+from alignscope.records import Regions
+
+TABLE = """
+uniter.embeddings.word_embeddings.weight 28996x768
+uniter.embeddings.position_embeddings.weight 512x768
+uniter.embeddings.token_type_embeddings.weight 2x768
+uniter.embeddings.LayerNorm.weight 768
+uniter.embeddings.LayerNorm.bias 768
+uniter.img_embeddings.img_linear.weight 768x2048
+uniter.img_embeddings.img_linear.bias 768
+uniter.img_embeddings.img_layer_norm.weight 768
+uniter.img_embeddings.img_layer_norm.bias 768
+uniter.img_embeddings.pos_layer_norm.weight 768
+uniter.img_embeddings.pos_layer_norm.bias 768
+uniter.img_embeddings.pos_linear.weight 768x7
+uniter.img_embeddings.pos_linear.bias 768
+uniter.img_embeddings.mask_embedding.weight 2x2048
+uniter.img_embeddings.LayerNorm.weight 768
+uniter.img_embeddings.LayerNorm.bias 768
+uniter.encoder.layer.N.attention.self.query.weight 768x768
+uniter.encoder.layer.N.attention.self.query.bias 768
+uniter.encoder.layer.N.attention.self.key.weight 768x768
+uniter.encoder.layer.N.attention.self.key.bias 768
+uniter.encoder.layer.N.attention.self.value.weight 768x768
+uniter.encoder.layer.N.attention.self.value.bias 768
+uniter.encoder.layer.N.attention.output.dense.weight 768x768
+uniter.encoder.layer.N.attention.output.dense.bias 768
+uniter.encoder.layer.N.attention.output.LayerNorm.weight 768
+uniter.encoder.layer.N.attention.output.LayerNorm.bias 768
+uniter.encoder.layer.N.intermediate.dense.weight 3072x768
+uniter.encoder.layer.N.intermediate.dense.bias 3072
+uniter.encoder.layer.N.output.dense.weight 768x3072
+uniter.encoder.layer.N.output.dense.bias 768
+uniter.encoder.layer.N.output.LayerNorm.weight 768
+uniter.encoder.layer.N.output.LayerNorm.bias 768
+uniter.pooler.dense.weight 768x768
+uniter.pooler.dense.bias 768
+cls.predictions.bias 28996
+cls.predictions.transform.dense.weight 768x768
+cls.predictions.transform.dense.bias 768
+cls.predictions.transform.LayerNorm.weight 768
+cls.predictions.transform.LayerNorm.bias 768
+cls.predictions.decoder.weight 28996x768
+feat_regress.weight 768x2048
+feat_regress.bias 2048
+feat_regress.net.0.weight 768x768
+feat_regress.net.0.bias 768
+feat_regress.net.2.weight 768
+feat_regress.net.2.bias 768
+region_classifier.net.0.weight 768x768
+region_classifier.net.0.bias 768
+region_classifier.net.2.weight 768
+region_classifier.net.2.bias 768
+region_classifier.net.3.weight 1601x768
+region_classifier.net.3.bias 1601
+itm_output.weight 2x768
+itm_output.bias 2
+"""
+"""Keys and shapes of the authors' uniter-base.pt, N for a layer (reference/papers.md, table 4.1)."""
+RETRIEVAL = ("uniter.", "itm_output.")
+
+
+def shapes() -> dict[str, tuple[int, ...]]:
+    rows = [row.split() for row in TABLE.split("\n") if row]
+    return {
+        key.replace(".N.", f".{layer}."): tuple(map(int, shape.split("x")))
+        for key, shape in rows
+        for layer in range(12 if ".N." in key else 1)
+    }
+
+
+def shapes_of(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+
+
+@pytest.fixture(params=["uniter", "uniter-retrieval"])
+def scorer(request: pytest.FixtureRequest, twin: Callable[..., Path]) -> TransformersCrossEncoder:
+    """A twin with no bias at 0 and no normalisation at 1, so that each of them counts."""
+    scorer = load(twin(request.param))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in scorer.model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    return scorer
+
+
+@pytest.fixture
+def pictures(picture_of: Callable[[str, int], Picture]) -> Sequence[Picture]:
+    return [picture_of("region", number) for number in range(4)]
+
+
+def test_keys_shapes_and_parameters_are_those_of_the_published_file() -> None:
+    with torch.device("meta"):
+        model = UniterForPretraining(UniterConfig())
+    assert len(shapes()) == 230
+    assert shapes_of(model) == shapes()
+    assert sum(parameter.numel() for parameter in model.parameters()) == 112_938_887
+    for key, other in TIED.items():
+        assert model.get_parameter(key) is model.get_parameter(other)
+
+
+def test_the_ranker_has_the_encoder_and_two_heads() -> None:
+    with torch.device("meta"):
+        model = UniterForImageTextRetrieval(UniterConfig())
+    wanted = {key: shape for key, shape in shapes().items() if key.startswith(RETRIEVAL)}
+    assert shapes_of(model) == wanted | {"rank_output.weight": (1, 768), "rank_output.bias": (1,)}
+
+
+def plain_score(scorer: TransformersCrossEncoder, ids: list[int], regions: Regions) -> float:
+    """One pair without padding, position by position and head by head, in float64."""
+    state = {key: tensor.double().numpy() for key, tensor in scorer.model.state_dict().items()}
+
+    def dense(key: str, x: np.ndarray) -> np.ndarray:
+        return state[f"{key}.weight"] @ x + state[f"{key}.bias"]
+
+    def norm(key: str, x: np.ndarray) -> np.ndarray:
+        centred = x - x.mean()
+        return centred / np.sqrt((centred**2).mean() + 1e-12) * state[f"{key}.weight"] + state[f"{key}.bias"]
+
+    words, places, types = (
+        state[f"uniter.embeddings.{name}_embeddings.weight"] for name in ("word", "position", "token_type")
+    )
+    x = [norm("uniter.embeddings.LayerNorm", words[i] + places[at] + types[0]) for at, i in enumerate(ids)]
+    image = "uniter.img_embeddings."
+    for box, feature in zip(regions.boxes.astype(float), regions.features.astype(float), strict=True):
+        left, top, right, bottom = box / ([regions.width, regions.height] * 2)
+        width, height = right - left, bottom - top
+        vector = np.array([left, top, right, bottom, width, height, width * height])
+        seen = norm(image + "img_layer_norm", dense(image + "img_linear", feature))
+        placed = norm(image + "pos_layer_norm", dense(image + "pos_linear", vector))
+        x.append(norm(image + "LayerNorm", seen + placed + types[1]))
+    for layer in range(scorer.model.config.num_hidden_layers):
+        name = f"uniter.encoder.layer.{layer}."
+        q, k, v = (
+            [dense(f"{name}attention.self.{part}", h) for h in x] for part in ("query", "key", "value")
+        )
+        looked = [np.zeros(16) for _ in x]
+        for head in (slice(0, 8), slice(8, 16)):
+            for i in range(len(x)):
+                weights = np.array([math.exp(q[i][head] @ key[head] / math.sqrt(8)) for key in k])
+                looked[i][head] = sum(
+                    w * value[head] for w, value in zip(weights / weights.sum(), v, strict=True)
+                )
+        x = [
+            norm(f"{name}attention.output.LayerNorm", dense(f"{name}attention.output.dense", new) + old)
+            for new, old in zip(looked, x, strict=True)
+        ]
+        wide = [dense(f"{name}intermediate.dense", h) for h in x]
+        wide = [np.array([n * (1 + math.erf(n / math.sqrt(2))) / 2 for n in h]) for h in wide]
+        x = [
+            norm(f"{name}output.LayerNorm", dense(f"{name}output.dense", new) + old)
+            for new, old in zip(wide, x, strict=True)
+        ]
+    pooled = np.tanh(dense("uniter.pooler.dense", x[0]))
+    if "rank_output.weight" in state:
+        return float(dense("rank_output", pooled)[0])
+    apart, together = dense("itm_output", pooled)
+    return float(together - apart)
+
+
+def test_scores_are_those_of_a_slow_recomputation(
+    scorer: TransformersCrossEncoder, pictures: Sequence[Regions], texts: list[str]
+) -> None:
+    tokens = scorer.tokens(texts)
+    ids = [row[: int(mask.sum())].tolist() for row, mask in zip(tokens.ids, tokens.mask, strict=True)]
+    wanted = [plain_score(scorer, *pair) for pair in zip(ids, pictures, strict=True)]
+    scores = scorer.score(pictures, texts)
+    assert scores.tolist() == pytest.approx(wanted, abs=1e-4)
+    assert scores.std() > 0.05
+
+
+def test_order_batch_and_padding_change_nothing(
+    scorer: TransformersCrossEncoder,
+    pictures: Sequence[Picture],
+    texts: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scores = scorer.score(pictures, texts).tolist()
+    assert scorer.score(pictures[::-1], texts[::-1]).tolist() == pytest.approx(scores[::-1], abs=1e-5)
+    monkeypatch.setattr("alignscope.models.cross.encoder.BATCH", 3)
+    assert scorer.score(pictures, texts).tolist() == pytest.approx(scores, abs=1e-5)
+    assert scorer.score([], []).shape == (0,)
+
+
+def test_what_lies_in_the_padding_has_no_influence_at_all(
+    scorer: TransformersCrossEncoder, pictures: Sequence[Picture], texts: list[str]
+) -> None:
+    ids, mask, features, positions, present = padded(scorer.model, scorer.inputs(pictures, texts))
+    assert not mask.all()
+    assert not present.all()
+    other = (
+        torch.where(mask, ids, 7),
+        mask,
+        features.masked_fill(~present[..., None], 1e4),
+        positions.masked_fill(~present[..., None], -1e4),
+        present,
+    )
+    with torch.no_grad():
+        assert torch.equal(scorer.model(ids, mask, features, positions, present), scorer.model(*other))
+
+
+def test_packed_as_its_authors_do_it_scores_the_same(
+    scorer: TransformersCrossEncoder, pictures: Sequence[Picture], texts: list[str]
+) -> None:
+    """Each pair's regions directly after its own last token; what is left at the end is padding."""
+    batch = scorer.inputs(pictures[::-1], texts)
+    model = scorer.model
+    lengths = batch.tokens.mask.sum(dim=-1).tolist()
+    longest = max(n + count for n, count in zip(lengths, batch.counts, strict=True))
+    assert longest < batch.tokens.ids.shape[1] + max(batch.counts)
+    states, seen = torch.zeros(4, longest, 16), torch.zeros(4, longest, dtype=torch.bool)
+    with torch.no_grad():
+        type_row = model.uniter.embeddings.token_type_embeddings.weight[1]
+        for row, (n, count) in enumerate(zip(lengths, batch.counts, strict=True)):
+            states[row, :n] = model.uniter.embeddings(batch.tokens.ids[[row], :n])[0]
+            regions = batch.images[row][None], batch.positions[row][None]
+            states[row, n : n + count] = model.uniter.img_embeddings(*regions, type_row)[0]
+            seen[row, : n + count] = True
+        for layer in model.uniter.encoder.layer:
+            states = layer(states, seen)
+        pooled = model.uniter.pooled(states)
+        if hasattr(model, "rank_output"):
+            wanted = model.rank_output(pooled)[:, 0]
+        else:
+            wanted = model.itm_output(pooled) @ torch.tensor([-1.0, 1.0])
+        assert torch.allclose(scorer.match(batch), wanted, atol=1e-5)
+
+
+def test_nothing_is_looked_at_where_nothing_is() -> None:
+    """Exactly no weight, also in half precision and where the hidden key would win by far."""
+    for kind in (torch.float32, torch.float16, torch.bfloat16):
+        query = torch.ones(1, 2, 4, dtype=kind)
+        key = torch.tensor([[[0.0] * 4, [0.0] * 4, [30.0] * 4]], dtype=kind)
+        value = torch.tensor([[[1.0] * 4, [3.0] * 4, [1e4] * 4]], dtype=kind)
+        seen = torch.tensor([[True, True, False]])
+        looked = attend(query, key, value, seen, heads=2, dropout=torch.nn.Identity())
+        assert torch.equal(looked, torch.full((1, 2, 4), 2.0, dtype=kind))
+
+
+def test_position_is_corners_sides_and_area_as_shares() -> None:
+    boxes = np.array([[10, 20, 60, 40], [0, 0, 100, 50]], np.float32)
+    vectors = seven(Regions("a", 100, 50, boxes, np.zeros((2, 6), np.float32)))
+    wanted = [[0.1, 0.4, 0.6, 0.8, 0.5, 0.4, 0.2], [0, 0, 1, 1, 1, 1, 1]]
+    assert torch.allclose(vectors, torch.tensor(wanted))
+
+
+def test_features_of_another_width_are_refused(twin: Callable[..., Path]) -> None:
+    scorer = load(twin("uniter"))
+    wide = Regions("a", 9, 9, np.array([[0, 0, 9, 9]], np.float32), np.zeros((1, 2048), np.float32))
+    with pytest.raises(BadData, match="got features of width 2048, the model takes width 6"):
+        scorer.score([wide], ["cat"])
+
+
+def test_saved_and_loaded_it_is_the_same(
+    scorer: TransformersCrossEncoder, pictures: Sequence[Picture], texts: list[str], tmp_path: Path
+) -> None:
+    scorer.model.save_pretrained(tmp_path)
+    scorer.tokenizer.save_pretrained(tmp_path)
+    again = load(tmp_path)
+    before, after = scorer.model.state_dict(), again.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert again.fingerprint == scorer.fingerprint
+    assert torch.equal(again.score(pictures, texts), scorer.score(pictures, texts))
+    for key, other in TIED.items() if "feat_regress.bias" in after else ():
+        assert again.model.get_parameter(key) is again.model.get_parameter(other)
+
+
+def test_the_match_index_turns_the_score_around(
+    twin: Callable[..., Path], pictures: Sequence[Picture], texts: list[str]
+) -> None:
+    scorer, flipped = load(twin("uniter")), load(twin("uniter"), match_index=0)
+    assert (scorer.traits.match_index, flipped.traits.match_index) == (1, 0)
+    assert torch.equal(flipped.score(pictures, texts), -scorer.score(pictures, texts))
+    assert load(twin("uniter-retrieval")).traits.match_index is None
+
+
+@pytest.mark.parametrize("model_class", [UniterForPretraining, UniterForImageTextRetrieval])
+@pytest.mark.parametrize(("hidden", "layers", "heads"), [(1024, 24, 16), (128, 3, 2)])
+def test_sizes_are_read_off_a_state_dict(model_class: type, hidden: int, layers: int, heads: int) -> None:
+    sizes = {
+        "vocab_size": 11,
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": 4 * hidden,
+        "max_position_embeddings": 64,
+        "type_vocab_size": 3,
+        "visual_feat_dim": 10,
+        "num_region_classes": 5 if model_class is UniterForPretraining else 1601,
+    }
+    with torch.device("meta"):
+        state = model_class(UniterConfig(**sizes)).state_dict()
+        found = config_from(state)
+        again = model_class(found)
+    assert {name: getattr(found, name) for name in sizes} == sizes
+    assert found.architectures == [model_class.__name__]
+    assert {key: each.shape for key, each in state.items()} == {
+        key: each.shape for key, each in again.state_dict().items()
+    }
+
+
+def test_what_may_be_missing_is_no_part_of_a_score(
+    twin: Callable[..., Path], pictures: Sequence[Picture], texts: list[str]
+) -> None:
+    """Without the optional keys the sizes are still found, and other numbers in them change no score."""
+    scorer = load(twin("uniter"))
+    state = scorer.model.state_dict()
+    scores = scorer.score(pictures, texts)
+    optional = [key for key in state if key.startswith(OPTIONAL) and key not in TIED]
+    assert len(optional) == 5 + 5 + 6 + 1
+    assert config_from({key: state[key] for key in state.keys() - {*optional, *TIED}}).hidden_size == 16
+    for key in optional:
+        state[key].add_(1)
+    assert torch.equal(scorer.score(pictures, texts), scores)
+
+
+def test_half_a_state_dict_is_refused_by_name() -> None:
+    with pytest.raises(
+        CheckpointMismatch, match=r"got no tensor 'uniter\.embeddings\.word_embeddings\.weight'"
+    ):
+        config_from({"uniter.pooler.dense.bias": torch.zeros(768)})
+
+
+def test_the_feature_head_uses_the_weight_the_other_way_round(twin: Callable[..., Path]) -> None:
+    head = load(twin("uniter")).model.feat_regress
+    states: Tensor = torch.randn(5, 16, generator=torch.Generator().manual_seed(0))
+    wanted = head.net(states) @ head.weight + head.bias
+    assert head.bias.shape == (6,)
+    assert torch.allclose(head(states), wanted, atol=1e-6)
+
+
+def test_maps_of_every_layer_are_kept_and_heats_are_finite(
+    scorer: TransformersCrossEncoder, pictures: Sequence[Picture], texts: list[str]
+) -> None:
+    inputs = scorer.inputs(pictures, texts)
+    with scorer.pair_attention() as maps:
+        scorer.match(inputs)
+    width = inputs.tokens.ids.shape[1] + inputs.units.shape[1]
+    assert [(each.query, each.key, each.block) for each in maps] == [("joint", "joint", n) for n in range(2)]
+    hidden = ~torch.cat([inputs.tokens.mask.bool(), inputs.units >= 0], dim=1)
+    for each in maps:
+        assert each.probabilities.shape == (4, 2, width, width)
+        assert torch.allclose(each.probabilities.sum(dim=-1), torch.ones(()))
+        assert not each.probabilities.masked_select(hidden[:, None, None]).any()
+    heats = cross_heats(scorer, inputs, methods=("attention", "gradcam", "gradient"))
+    assert all(heat.isfinite().all() and heat.any() for heat in heats.tokens.values())
+    assert heats.images is not None
+    assert heats.images.isfinite().all()
+    assert heats.images[heats.seen].any()
+    assert not heats.images[~heats.seen].any()
+    assert heats.seen.sum(dim=-1).tolist() == [len(each) for each in pictures]
