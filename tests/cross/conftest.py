@@ -38,6 +38,8 @@ CLASSES = {
     "blip2": "Blip2ForImageTextRetrieval",
     "bridgetower": "BridgeTowerForImageAndTextRetrieval",
     "flava": "FlavaForPreTraining",
+    "vilbert": "VilbertForPretraining",
+    "vilbert-tasks": "VilbertForTasks",
 }
 SIZES = [(48, 32), (20, 40), (32, 32), (64, 25)]
 
@@ -58,6 +60,24 @@ def config_of(kind: str) -> Any:
         )
     if kind == "vilt":
         return transformers.ViltConfig(**TEXT, image_size=32, patch_size=8)
+    if kind in ("vilbert", "vilbert-tasks"):
+        from alignscope.models.cross.vilbert_layers import VilbertConfig
+
+        return VilbertConfig(
+            **{**TEXT, "num_hidden_layers": 3},
+            v_hidden_size=12,
+            v_num_hidden_layers=2,
+            v_num_attention_heads=3,
+            v_intermediate_size=10,
+            visual_feat_dim=6,
+            v_target_size=5,
+            bi_hidden_size=16,
+            bi_num_attention_heads=4,
+            v_biattention_id=[0, 1],
+            t_biattention_id=[1, 2],
+            num_vqa_answers=4,
+            num_gqa_answers=3,
+        )
     if kind == "visualbert":
         return transformers.VisualBertConfig(**TEXT, visual_embedding_dim=6)
     vision = {**WIDTH, "image_size": 32, "patch_size": 8, "num_hidden_layers": 2}

@@ -13,12 +13,12 @@ from alignscope.errors import CheckpointError
 from alignscope.models.cross.encoder import TransformersCrossEncoder
 from alignscope.models.dual.loading import (
     FAILURES,
+    broken,
     check_finite,
     check_keys,
     compute_device,
     compute_dtype,
     quiet,
-    reason_of,
 )
 from alignscope.registry import Registry
 
@@ -33,6 +33,8 @@ FAMILIES = Registry(
         "RositaForPretraining": "alignscope.models.cross.rosita:ROSITA",
         "UniterForImageTextRetrieval": "alignscope.models.cross.uniter:UNITER_RETRIEVAL",
         "UniterForPretraining": "alignscope.models.cross.uniter:UNITER",
+        "VilbertForPretraining": "alignscope.models.cross.vilbert:VILBERT",
+        "VilbertForTasks": "alignscope.models.cross.vilbert:VILBERT_TASKS",
         "ViltForImageAndTextRetrieval": "alignscope.models.cross.vilt:VILT",
         "VisualBertForPreTraining": "alignscope.models.cross.visualbert:VISUALBERT",
     },
@@ -87,10 +89,8 @@ def architecture(source: str) -> str:
 
 def _part(what: str, source: str, read: Any, **options: Any) -> Any:
     """A part of a checkpoint; what transformers raises on a broken one becomes one sentence."""
+    is_local = Path(source).is_dir()
     try:
-        return read(source, local_files_only=Path(source).is_dir(), **options)
+        return read(source, local_files_only=is_local, **options)
     except FAILURES as error:
-        raise CheckpointError(
-            f"{source}: its {what} cannot be loaded ({reason_of(error)}): give a complete directory written by "
-            "save_pretrained, or the hub id of a model that is in the local cache"
-        ) from None
+        raise broken(what, source, is_local, error) from None
