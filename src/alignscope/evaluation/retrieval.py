@@ -1,4 +1,4 @@
-"""Retrieval both ways among images with several captions each, by cosine.
+"""Retrieval both ways among images with several captions each, by cosine or by any scores of pairs.
 
 The best right answer counts for an image with several captions (Karpathy and Fei-Fei 2015, section
 4.1); a tie with a wrong answer counts against the model.
@@ -7,11 +7,11 @@ The best right answer counts for an image with several captions (Karpathy and Fe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -39,26 +39,63 @@ def ranks(
     the model and shows in `ties`. Equal embeddings are scored once, hence ties between them are exact.
     Without `text_keys` the texts of an image are called `key#0`, `key#1`, ....
     """
-    _check(images, texts, image_of_text, image_keys, text_keys)
-    if text_keys is None:
-        text_keys = _numbered([image_keys[index] for index in image_of_text])
-    owner = torch.as_tensor(list(image_of_text), device=images.device)
+    _check(images.shape[:1] + texts.shape[:1], image_of_text, image_keys, text_keys)
     image_rows, image_place = torch.unique(_unit(images, "image"), dim=0, return_inverse=True)
     text_rows, text_place = torch.unique(_unit(texts, "text"), dim=0, return_inverse=True)
+
+    def from_images(some: slice) -> Float[Tensor, "image text"]:
+        return (image_rows[image_place[some]] @ text_rows.mT)[:, text_place]
+
+    def from_texts(some: slice) -> Float[Tensor, "text image"]:
+        return (text_rows[text_place[some]] @ image_rows.mT)[:, image_place]
+
+    owner = torch.as_tensor(list(image_of_text), device=images.device)
+    return _both_ways(from_images, from_texts, owner, image_keys, text_keys, block)
+
+
+@torch.no_grad()
+def ranks_of_scores(
+    scores: Float[Tensor, "image text"],
+    image_of_text: Sequence[int],
+    image_keys: Sequence[str],
+    *,
+    text_keys: Sequence[str] | None = None,
+    block: int = 512,
+) -> list[Rank]:
+    """As `ranks`, of a score for every image with every text."""
+    _check(scores.shape, image_of_text, image_keys, text_keys)
+    broken = int((~scores.isfinite()).sum())
+    if broken:
+        raise BadData(
+            f"{broken} scores are not finite: leave their queries out and pass their number to `recall` as missing"
+        )
+    owner = torch.as_tensor(list(image_of_text), device=scores.device)
+    from_texts = scores.mT
+    return _both_ways(scores.__getitem__, from_texts.__getitem__, owner, image_keys, text_keys, block)
+
+
+def _both_ways(
+    from_images: Callable[[slice], Float[Tensor, "image text"]],
+    from_texts: Callable[[slice], Float[Tensor, "text image"]],
+    owner: Int[Tensor, " text"],
+    image_keys: Sequence[str],
+    text_keys: Sequence[str] | None,
+    block: int,
+) -> list[Rank]:
+    """Ranks of some queries at a time: of images among texts, then of texts among images."""
+    owners = [image_keys[index] for index in owner.tolist()]
+    texts = _numbered(owners) if text_keys is None else text_keys
+    everyone = torch.arange(len(image_keys), device=owner.device)
     found: list[Rank] = []
-    for start in range(0, len(images), block):
-        queries = torch.arange(start, min(start + block, len(images)), device=images.device)
-        scores = (image_rows[image_place[queries]] @ text_rows.mT)[:, text_place]  # (image, text)
-        is_right = owner[None, :] == queries[:, None]
-        keys = [image_keys[int(query)] for query in queries]
-        found += _block_ranks(scores, is_right, keys, keys, IMAGE_TO_TEXT)
-    everyone = torch.arange(len(images), device=images.device)
-    for start in range(0, len(texts), block):
-        stop = min(start + block, len(texts))
-        scores = (text_rows[text_place[start:stop]] @ image_rows.mT)[:, image_place]  # (text, image)
-        is_right = owner[start:stop, None] == everyone[None, :]
-        keys = [image_keys[index] for index in image_of_text[start:stop]]
-        found += _block_ranks(scores, is_right, text_keys[start:stop], keys, TEXT_TO_IMAGE)
+    for start in range(0, len(image_keys), block):
+        some = slice(start, start + block)
+        is_right = owner[None, :] == everyone[some, None]
+        keys = image_keys[some]
+        found += _block_ranks(from_images(some), is_right, keys, keys, IMAGE_TO_TEXT)
+    for start in range(0, len(owner), block):
+        some = slice(start, start + block)
+        is_right = owner[some, None] == everyone[None, :]
+        found += _block_ranks(from_texts(some), is_right, texts[some], owners[some], TEXT_TO_IMAGE)
     return found
 
 
@@ -174,26 +211,26 @@ def _unit(embeddings: Float[Tensor, "row dim"], what: str) -> Float[Tensor, "row
 
 
 def _check(
-    images: Tensor,
-    texts: Tensor,
+    counts: Sequence[int],
     image_of_text: Sequence[int],
     image_keys: Sequence[str],
     text_keys: Sequence[str] | None,
 ) -> None:
-    if len(image_keys) != len(images) or len(image_of_text) != len(texts):
+    images, texts = counts
+    if len(image_keys) != images or len(image_of_text) != texts:
         raise LengthMismatch(
-            f"{len(image_keys)} keys for {len(images)} images, {len(image_of_text)} owners for "
-            f"{len(texts)} texts: give one key per image and one image per text"
+            f"{len(image_keys)} keys for {images} images, {len(image_of_text)} owners for "
+            f"{texts} texts: give one key per image and one image per text"
         )
-    if text_keys is not None and len(text_keys) != len(texts):
-        raise LengthMismatch(f"{len(text_keys)} keys for {len(texts)} texts: give one key per text")
-    strays = [index for index in image_of_text if not 0 <= index < len(images)]
+    if text_keys is not None and len(text_keys) != texts:
+        raise LengthMismatch(f"{len(text_keys)} keys for {texts} texts: give one key per text")
+    strays = [index for index in image_of_text if not 0 <= index < images]
     if strays:
         raise BadData(
-            f"text of image {strays[0]}, but images are 0 to {len(images) - 1}: "
+            f"text of image {strays[0]}, but images are 0 to {images - 1}: "
             "`image_of_text` holds positions in `images`"
         )
-    bare = sorted(set(range(len(images))) - set(image_of_text))
+    bare = sorted(set(range(images)) - set(image_of_text))
     if bare:
         raise BadData(
             f"{len(bare)} images have no caption (first: {image_keys[bare[0]]!r}): "

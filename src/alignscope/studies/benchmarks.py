@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,13 @@ from alignscope.data.benchmarks.facts import Benchmark
 from alignscope.data.benchmarks.hub import HubCopy
 from alignscope.data.benchmarks.table import BENCHMARKS, SUITES
 from alignscope.data.images import ImageFolder
+from alignscope.data.world.exported import exported_world
 from alignscope.errors import BadInput
 from alignscope.evaluation.baselines import baselines
 from alignscope.files import write_json, write_parquet
-from alignscope.models.protocols import DualEncoder
+from alignscope.models.protocols import PairScorer
 from alignscope.models.zoo import open_model
-from alignscope.records import Measurement, Question, Signature
+from alignscope.records import Measurement, Question, Regions, Signature
 from alignscope.reporting.pages import page
 from alignscope.studies.elsewhere import evaluate_scores
 from alignscope.studies.embeddings import Progress
@@ -27,6 +28,7 @@ from alignscope.studies.evaluation import Evaluated
 from alignscope.studies.evaluation import evaluate as run
 from alignscope.studies.leakage import text_scores
 from alignscope.studies.output import RUN, claim
+from alignscope.studies.pictures import RegionsOf, regions_of
 from alignscope.studies.plan import Images
 
 MOST_FOR_BASELINES = 500_000  # items, which are held in memory; a larger benchmark gets none
@@ -42,12 +44,14 @@ class Evaluation:
 
 
 def evaluate(
-    model: str | DualEncoder | None,
+    model: str | PairScorer | None,
     benchmarks: str | Sequence[str],
     annotations: Path | str | None = None,
     images: Path | str | None = None,
     *,
     out: Path | str = "runs/evaluate",
+    regions: Path | str | Mapping[str, Regions] | None = None,
+    calibrate: bool = True,
     scores: Path | str | None = None,
     probabilities: bool = False,
     captions: Path | str | None = None,
@@ -56,6 +60,8 @@ def evaluate(
     cache: Path | str | None = None,
     device: str = "cpu",
     dtype: str = "float32",
+    match_index: int | None = None,
+    scoring: str | None = None,
     batch_size: int = 64,
     seed: int = 0,
     resume: bool = False,
@@ -67,7 +73,10 @@ def evaluate(
 
     `benchmarks` is a name, several, or a suite ("composition"). With one, `annotations` and `images` are
     its own; with several they hold a folder per name (`images` may be one folder for all). `scores` takes
-    the place of a model. `captions` trains a trigram model, the baseline of what texts alone tell.
+    the place of a model. `regions` is a file (or a mapping by image key) for models that take regions of a
+    detector in place of pixels; an exported world has its own. A matching head that ranks shuffled pairs
+    above matched ones is refused, unless `calibrate` is off; `match_index` and `scoring` are passed to
+    `open_model`. `captions` trains a trigram model, the baseline of what texts alone tell.
     `hub` takes copies on the hub instead of files (extra `alignscope[hub]`), which downloads them.
     """
     names = named([benchmarks] if isinstance(benchmarks, str) else benchmarks)
@@ -75,7 +84,7 @@ def evaluate(
     target, is_suite = Path(out), len(names) > 1
     if is_suite and not hub:
         _check_folders(names, annotations)
-    encoder = open_model(model, device=device, dtype=dtype) if isinstance(model, str) else model
+    scorer = _opened(model, device, dtype, match_index, scoring)
     if is_suite and _is_first():
         identity = {"kind": "suite", "version": alignscope.__version__, "runs": list(names)}
         claim(target, identity, resume=resume, overwrite=overwrite)
@@ -84,23 +93,51 @@ def evaluate(
         where = target / name if is_suite else target
         facts, notes, pictures = _files(name, annotations, images, hub=hub, is_suite=is_suite)
         how: dict[str, Any] = {"seed": seed, "resume": resume, "overwrite": overwrite, "command": command}
-        if encoder is None:
+        if scorer is None:
             how |= {"annotations": notes, "probabilities": probabilities}
             runs[name] = evaluate_scores(facts, Path(str(scores)), where, **how)
         else:
-            how |= {
-                "allow_missing": allow_missing,
-                "batch_size": batch_size,
-                "dtype": dtype,
-            }
+            how |= {"allow_missing": allow_missing, "batch_size": batch_size, "dtype": dtype}
             how |= {"cache": cache and Path(cache), "progress": _under(name, progress)}
-            runs[name] = _from_model(encoder, facts, notes, pictures, where, how)
+            own = regions if isinstance(regions, Mapping) else _own(regions, name, is_suite)
+            how |= {"regions": _regions(scorer, facts, notes, pictures, own), "calibrate": calibrate}
+            runs[name] = _from_model(scorer, facts, notes, pictures, where, how)
         if _is_first():
             _told(facts, notes, where, captions, seed)
     if is_suite and _is_first():
         write_json(target / RUN, {**identity, "identity": identity, "finished": True})
         page(target)
     return Evaluation(target, target / "report.html", runs)
+
+
+def _opened(
+    model: str | PairScorer | None, device: str, dtype: str, match_index: int | None, scoring: str | None
+) -> PairScorer | None:
+    if isinstance(model, str):
+        return open_model(model, device=device, dtype=dtype, match_index=match_index, scoring=scoring)
+    if match_index is not None or scoring is not None:
+        raise BadInput(
+            "match_index and scoring are for a model that is opened here: give its name, or leave them out"
+        )
+    return model
+
+
+def _regions(
+    model: PairScorer,
+    benchmark: Benchmark,
+    annotations: Path | None,
+    images: Images | None,
+    regions: Path | Mapping[str, Regions] | None,
+) -> RegionsOf | None:
+    """Where the regions of a benchmark's images are: in a file, or in the world that was exported."""
+    if benchmark.asks == "similarity":
+        return None
+    if isinstance(regions, Path):
+        from alignscope.data.regionfiles import open_regions
+
+        regions = open_regions(regions)
+    needs_world = model.traits.unit == "region" and regions is None
+    return regions_of(model, (exported_world(annotations) if needs_world else None) or images, regions)
 
 
 def _told(
@@ -131,7 +168,7 @@ def _check_folders(names: Sequence[str], annotations: Path | str | None) -> None
 
 
 def _from_model(
-    model: DualEncoder,
+    model: PairScorer,
     benchmark: Benchmark,
     annotations: Path | None,
     images: Images | None,

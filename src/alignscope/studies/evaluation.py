@@ -1,7 +1,7 @@
 """`alignscope evaluate`: a model's scores on a benchmark, option by option, and what is counted of them.
 
-Unique images and texts are encoded once and kept by content; questions are streamed, so that memory
-does not grow with them. A stopped run goes on where it was; several processes (torchrun) make the same
+Unique images and texts are encoded once and kept by content, or every pair is scored where a model reads
+both together (`pairwise`); questions are streamed, so that memory does not grow with them. A stopped run goes on where it was; several processes (torchrun) make the same
 files as one.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import alignscope
 from alignscope.data.benchmarks.facts import Benchmark
@@ -31,14 +31,32 @@ from alignscope.files import (
     write_jsonl,
     write_parquet,
 )
-from alignscope.models.protocols import DualEncoder
+from alignscope.models.protocols import DualEncoder, PairScorer
 from alignscope.processes import Processes, processes
 from alignscope.records import Measurement, OptionScore, Problem, Question, Rank, Signature
+from alignscope.studies.calibration import calibrated, calibration_pairs, doubts
 from alignscope.studies.clock import Clock
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.encoding import encode_images, encode_texts, settle
 from alignscope.studies.output import RUN, claim
-from alignscope.studies.plan import CHUNK, Contents, Images, Plan
+from alignscope.studies.pairwise import (
+    QUESTIONS,
+    Pairs,
+    PictureNotes,
+    RegionFolder,
+    check_able,
+    grid_of,
+    open_pictures,
+    pairs_of,
+    ranked_grid,
+    score_grid,
+    scored_pairs,
+    settle_pictures,
+    unscored,
+    whole,
+)
+from alignscope.studies.pictures import Pictures, RegionsOf
+from alignscope.studies.plan import CHUNK, Contents, Images, Plan, name_of, shown_of
 from alignscope.studies.scoring import Sources, chunks, missing, problems, ranked, scored
 from alignscope.studies.store import EmbeddingStore
 
@@ -58,35 +76,52 @@ class Evaluated:
 class Task:
     """What is evaluated on what, and where the work lies."""
 
-    model: DualEncoder
+    model: PairScorer
     benchmark: Benchmark
     annotations: Path
-    images: Images | None
+    images: Images | RegionFolder | None
     out: Path
-    sources: Sources
+    sources: Sources | Pairs
     dtype: str
     batch_size: int
     seed: int
     draws: int
     allow_missing: bool
+    calibrate: bool
 
     @property
     def work(self) -> Path:
         """Where parts are kept until the run is finished."""
         return self.out / "work"
 
+    @property
+    def questions(self) -> int:
+        """How many are scored and kept at a time."""
+        return QUESTIONS if isinstance(self.sources, Pairs) else CHUNK
+
     def lines(self) -> Iterator[Question | Problem]:
         """The reader's lines from the start."""
-        return self.benchmark.read(self.annotations)
+        lines = self.benchmark.read(self.annotations)
+        return whole(lines, self.model) if isinstance(self.images, RegionFolder) else lines
+
+    def parts(self, contents: Contents) -> int:
+        """How many chunks of questions there are."""
+        return -(-contents.items.total() // self.questions)
+
+    def part(self, name: str, number: int) -> Path:
+        """Where the records or the problems of a chunk lie."""
+        return self.work / f"{name}-{number:08d}.{'parquet' if name == 'scores' else 'jsonl'}"
 
 
 def evaluate(
-    model: DualEncoder,
+    model: PairScorer,
     benchmark: Benchmark,
     annotations: Path,
     images: Images | None,
     out: Path,
     *,
+    regions: RegionsOf | None = None,
+    calibrate: bool = True,
     allow_missing: bool = False,
     cache: Path | None = None,
     batch_size: int = 64,
@@ -102,11 +137,13 @@ def evaluate(
 
     Items whose image is missing or broken are refused, unless `allow_missing`; the signature then says how
     many they are. `cache` keeps embeddings for other runs of the same model; without it they go with the
-    run. Under torchrun every process calls this, and all get the result; the records are those of one
+    run. A model of regions takes those of `regions` in place of `images`; a matching head that ranks shuffled
+    pairs above matched ones is refused, unless `calibrate` is off. Under torchrun every process calls this, and all get the result; the records are those of one
     process, to the bit where each has as many threads as that one.
     """
-    if images is None and benchmark.asks != "similarity":
+    if images is None and regions is None and benchmark.asks != "similarity":
         raise BadInput(f"{benchmark.name} asks about images and got none: give --images ({benchmark.images})")
+    seen = images if regions is None else RegionFolder(regions, width=model.traits.feature_width)
     identity = {
         "kind": "evaluate",
         "version": alignscope.__version__,
@@ -118,23 +155,41 @@ def evaluate(
     group = processes()
     started, clock = datetime.datetime.now(datetime.UTC), Clock()
     group.first(lambda: claim(out, identity, resume=resume, overwrite=overwrite))
-    kept = (cache or out / "work" / "embeddings") / model.fingerprint / dtype
-    pictures, texts = EmbeddingStore(kept / "images"), EmbeddingStore(kept / "texts")
-    sources = Sources(Plan(out / "work" / "plan.sqlite"), pictures, texts, model.traits)
+    sources = _sources(model, seen, out, cache, dtype, batch_size)
     task = Task(
-        *(model, benchmark, annotations, images, out, sources),
-        *(dtype, batch_size, seed, draws, allow_missing),
+        *(model, benchmark, annotations, seen, out, sources),
+        *(dtype, batch_size, seed, draws, allow_missing, calibrate),
     )
     contents = group.first(lambda: _planned(task))
     clock.lap("plan")
     _encode(task, contents, group, progress)
     clock.lap("encoding")
     lost = group.first(lambda: _settled(task, contents))
+    calibration = group.first(lambda: _calibrated(task, contents, lost))
     _score(task, contents, group, progress)
     clock.lap("scoring")
     run = {**identity, "identity": identity, "finished": True, "command": command}
     run |= {"started": started.isoformat(timespec="seconds"), "seed": seed}
-    return group.first(lambda: _finished(task, contents, lost, run, clock))
+    return group.first(lambda: _finished(task, contents, lost, calibration, run, clock))
+
+
+def _sources(
+    model: PairScorer,
+    images: Images | RegionFolder | None,
+    out: Path,
+    cache: Path | None,
+    dtype: str,
+    batch_size: int,
+) -> Sources | Pairs:
+    """Where scores come from: embeddings on disk, or the model itself where it has none."""
+    work = out / "work"
+    plan = Plan(work / "plan.sqlite")
+    if not isinstance(model, DualEncoder):
+        if cache is not None:
+            raise BadInput(f"got a cache of embeddings, and {model.name} has none: leave --cache out")
+        return Pairs(plan, PictureNotes(work / "pictures.sqlite"), model, images, batch_size)
+    kept = (cache or work / "embeddings") / model.fingerprint / dtype
+    return Sources(plan, EmbeddingStore(kept / "images"), EmbeddingStore(kept / "texts"), model.traits)
 
 
 def _planned(task: Task) -> Contents:
@@ -147,6 +202,8 @@ def _planned(task: Task) -> Contents:
         if got < wanted:
             what = f"{got} items, the authors count {wanted}"
             told.append(Problem(subset, task.annotations.name, what, "handled"))
+    if isinstance(task.sources, Pairs):
+        told += check_able(task.model, task.benchmark)
     write_jsonl(task.work / READER, told)
     _refuse_missing(task, contents)
     return contents
@@ -155,7 +212,10 @@ def _planned(task: Task) -> Contents:
 def _settled(task: Task, contents: Contents) -> Counter[str]:
     """Items that cannot be scored by subset, after all was encoded; from here on the data are settled."""
     sources = task.sources
-    settle(sources.plan, task.images, sources.images, sources.texts)
+    if isinstance(sources, Pairs):
+        settle_pictures(sources)
+    else:
+        settle(sources.plan, _encodable(task)[1], sources.images, sources.texts)
     lost = _refuse_missing(task, contents)
     data = {"annotations": contents.annotations, "images": contents.images}
     run = json.loads((task.out / RUN).read_text(encoding="utf-8"))
@@ -199,70 +259,120 @@ def _refuse_missing(task: Task, contents: Contents) -> Counter[str]:
 
 
 def _encode(task: Task, contents: Contents, group: Processes, progress: Progress) -> None:
-    """All embeddings the store lacks."""
+    """All embeddings the store lacks; of a model that has none, which pictures open."""
     sources, size = task.sources, task.batch_size
     pictures, texts = sources.plan.counts()
 
     def tell(stage: str, total: int) -> Any:
         return lambda done: progress(stage, done, total) if group.rank == 0 else None
 
-    if task.images is not None:
-        told = tell("images", -(-pictures // size))
-        encode_images(
-            task.model, sources.plan, task.images, sources.images, group, batch_size=size, tell=told
-        )
-    told = tell("texts", -(-texts // size))
-    encode_texts(task.model, sources.plan, sources.texts, group, batch_size=size, tell=told)
+    told = tell("images", -(-pictures // size))
+    if isinstance(sources, Pairs):
+        open_pictures(sources, group, tell=told)
+    else:
+        model, images = _encodable(task)
+        if images is not None:
+            encode_images(model, sources.plan, images, sources.images, group, batch_size=size, tell=told)
+        told = tell("texts", -(-texts // size))
+        encode_texts(model, sources.plan, sources.texts, group, batch_size=size, tell=told)
     group.wait()
+
+
+def _encodable(task: Task) -> tuple[DualEncoder, Images | None]:
+    """The model and the images of a run with embeddings."""
+    return cast(DualEncoder, task.model), cast("Images | None", task.images)
+
+
+def _calibrated(
+    task: Task, contents: Contents, lost: Counter[str]
+) -> tuple[list[Measurement], list[Problem]]:
+    """The self-check of a model that reads image and text together, on pairs of these data."""
+    sources = task.sources
+    if not isinstance(sources, Pairs) or not task.calibrate:
+        return [], []
+    named = ((name_of(shown), text) for shown, text in pairs_of(task.lines(), sources.plan))
+    pairs = calibration_pairs(named, seed=task.seed)
+    pictures = Pictures([name for name, _ in pairs], lambda name: sources.picture(shown_of(name)))
+    signature = _signature(task, contents, lost)
+    found = calibrated(task.model, pictures, [text for _, text in pairs], signature=signature)
+    return [found], doubts(found)
 
 
 def _score(task: Task, contents: Contents, group: Processes, progress: Progress) -> None:
     """Records and problems of each chunk as a part, unless it is there; the scores are written last."""
-    total = _chunk_count(contents)
-    for chunk in chunks(task.lines(), task.sources.plan, group):
-        path = _part(task, "scores", chunk.number)
+    sources, total = task.sources, task.parts(contents)
+    for chunk in chunks(task.lines(), sources.plan, group, size=task.questions):
+        path = task.part("scores", chunk.number)
         if not path.exists():
-            write_jsonl(_part(task, "problems", chunk.number), problems(chunk, task.sources))
-            write_parquet(path, scored(task.benchmark, chunk, task.sources), OptionScore)
+            if isinstance(sources, Pairs):
+                records = scored_pairs(task.benchmark, chunk, sources)
+                told = [*problems(chunk, sources.pictures), *unscored(records)]
+            else:
+                records = scored(task.benchmark, chunk, sources)
+                told = [*problems(chunk, sources.images)]
+            write_jsonl(task.part("problems", chunk.number), told)
+            write_parquet(path, records, OptionScore)
         if group.rank == 0:
             progress("scores", chunk.number + 1, total)
+    if isinstance(sources, Pairs) and task.benchmark.asks == "retrieval":
+        grid = grid_of(task.lines(), sources, task.work)
+        count = len(grid.images) * len(grid.texts)
+        stage = f"scores of {count:,} pairs"
+
+        def tell(done: int) -> None:
+            if group.rank == 0:
+                progress(stage, done, count)
+
+        tell(0)
+        score_grid(grid, sources, group, tell=tell)
     group.wait()
 
 
-def _chunk_count(contents: Contents) -> int:
-    return -(-contents.items.total() // CHUNK)
-
-
-def _part(task: Task, name: str, number: int) -> Path:
-    return task.work / f"{name}-{number:08d}.{'parquet' if name == 'scores' else 'jsonl'}"
-
-
-def _finished(
-    task: Task, contents: Contents, lost: Counter[str], run: dict[str, Any], clock: Clock
-) -> Evaluated:
-    """The parts as one file per kind of record, and what is measured of them."""
-    out, name, count = task.out, task.benchmark.name, _chunk_count(contents)
-    parts = chain([task.work / READER], (_part(task, "problems", number) for number in range(count)))
-    told = write_jsonl(out / "problems.jsonl", chain.from_iterable(map(read_jsonl, parts)))
+def _signature(task: Task, contents: Contents, lost: Counter[str]) -> Signature:
+    """What every number of a run rests on; it says what is missing and whose regions were used."""
+    name, missing = task.benchmark.name, lost.total()
     total = contents.items.total() + contents.unread.total()
-    items, images = total - lost.total(), task.sources.plan.usable_images()
-    sha = sha_of([contents.annotations, contents.images])
-    signature = Signature(
+    makers = task.images.makers if isinstance(task.images, RegionFolder) else set()
+    remarks = [f"{missing} of {total} missing"] if missing else []
+    remarks += [f"regions of {', '.join(sorted(makers))}"] if makers else []
+    return Signature(
         "official accuracy",
-        f"{name}[{lost.total()} of {total} missing]" if lost.total() else name,
-        *(sha, items, images, task.model.name, task.model.fingerprint[:12]),
+        f"{name}[{'; '.join(remarks)}]" if remarks else name,
+        sha_of([contents.annotations, contents.images]),
+        *(total - missing, task.sources.plan.usable_images(), task.model.name, task.model.fingerprint[:12]),
         dtype=task.dtype,
         seed=task.seed,
         version=alignscope.__version__,
     )
-    numbers = _measured(task, contents, lost, signature)
+
+
+def _finished(
+    task: Task,
+    contents: Contents,
+    lost: Counter[str],
+    calibration: tuple[list[Measurement], list[Problem]],
+    run: dict[str, Any],
+    clock: Clock,
+) -> Evaluated:
+    """The parts as one file per kind of record, and what is measured of them."""
+    out, (calibrations, doubtful) = task.out, calibration
+    parts = chain([task.work / READER], (task.part("problems", n) for n in range(task.parts(contents))))
+    rows = chain(chain.from_iterable(map(read_jsonl, parts)), doubtful)
+    told = write_jsonl(out / "problems.jsonl", rows)
+    signature = _signature(task, contents, lost)
+    numbers = [*_measured(task, contents, lost, signature), *calibrations]
     clock.lap("measuring")
     write_parquet(out / "measurements.parquet", numbers, Measurement)
     run["model"] = {**run["model"], "traits": asdict(task.model.traits)}
     run["benchmark"] = told_of(task.benchmark)
     run["settings"] = {**run["settings"], "allow_missing": task.allow_missing}
-    run["data"] = {"name": name, "sha": sha, "annotations": contents.annotations, "images": contents.images}
-    run["counts"] = {"items": items, "missing": lost.total(), "images": images, "problems": told}
+    run["data"] = {"name": task.benchmark.name, "sha": signature.sha}
+    run["data"] |= {"annotations": contents.annotations, "images": contents.images}
+    run["counts"] = {"items": signature.items, "missing": lost.total()}
+    run["counts"] |= {"images": signature.images, "problems": told}
+    if isinstance(task.sources, Pairs):
+        run["settings"]["calibrate"] = task.calibrate
+        run["calibration"] = [asdict(each) for each in calibrations]
     write_json(out / RUN, {**run, "seconds": clock.laps})
     shutil.rmtree(task.work)
     return Evaluated(out, tuple(numbers), told)
@@ -270,14 +380,18 @@ def _finished(
 
 def _measured(task: Task, contents: Contents, lost: Counter[str], signature: Signature) -> list[Measurement]:
     """Records to measurements: the one place that knows of the two ways to be measured."""
-    out = task.out
+    out, sources = task.out, task.sources
     how: dict[str, Any] = {"signature": signature, "draws": task.draws, "seed": task.seed}
     if task.benchmark.asks == "retrieval":
-        found = ranked(task.lines(), task.sources)
+        found = (
+            ranked_grid(grid_of(task.lines(), sources, task.work))
+            if isinstance(sources, Pairs)
+            else ranked(task.lines(), sources)
+        )
         write_parquet(out / "ranks.parquet", found.ranks, Rank)
         how["missing"] = found.missing
         return [*recall(found.ranks, **how), *mean_recall(found.ranks, **how)]
-    parts = [_part(task, "scores", number) for number in range(_chunk_count(contents))]
+    parts = [task.part("scores", number) for number in range(task.parts(contents))]
     merge_parquet(out / "scores.parquet", parts, OptionScore)
     records = stream_parquet(out / "scores.parquet", OptionScore)
     return measure(task.benchmark, records, missing=lost, **how)

@@ -39,7 +39,9 @@ def picture_of(
     return regions_of(model, source, regions) or source.image
 
 
-def regions_of(model: PairScorer, source: Shows, regions: Mapping[str, Regions] | None) -> RegionsOf | None:
+def regions_of(
+    model: PairScorer, source: Shows | None, regions: Mapping[str, Regions] | None
+) -> RegionsOf | None:
     """Where a model of regions finds those of a key: in a file, or else in the source; None for one of pixels."""
     if model.traits.unit == "patch":
         if regions is not None:

@@ -20,7 +20,7 @@ from PIL.Image import Image
 
 from alignscope.data.benchmarks.facts import unread_by_subset
 from alignscope.errors import BadData, BadImage
-from alignscope.models.protocols import DualEncoder
+from alignscope.models.protocols import PairScorer
 from alignscope.records import Box, Problem, Question, Shown
 from alignscope.studies.store import batches, found, opened
 
@@ -43,6 +43,13 @@ class Images(Protocol):
     def notes(self) -> Mapping[str, tuple[str, ...]]: ...
     def digest(self, key: str) -> str: ...
     def image(self, key: str) -> Image: ...
+
+
+@runtime_checkable
+class Digests(Protocol):
+    """What tells images apart: a `BadImage` where there is none."""
+
+    def digest(self, key: str) -> str: ...
 
 
 @final
@@ -74,8 +81,8 @@ class Plan:
     def made(
         self,
         lines: Iterable[Question | Problem],
-        images: Images | None,
-        model: DualEncoder,
+        images: Digests | None,
+        model: PairScorer,
         problems: list[Problem],
         *,
         sizes: Mapping[str, int],
@@ -115,7 +122,7 @@ class Plan:
         )
         with opened(self.path) as file:
             for content, name, _ in file.execute(query):
-                yield content, _shown(name)
+                yield content, shown_of(name)
 
     def unique_texts(self, batch_size: int) -> Iterator[tuple[bytes, str]]:
         """Each text once; within windows of the items' order, texts of like length lie together."""
@@ -128,7 +135,7 @@ class Plan:
 
     def images(self, shown: Iterable[Shown]) -> dict[Shown, Known]:
         """What the plan knows of these images."""
-        names = {_name(each): each for each in shown}
+        names = {name_of(each): each for each in shown}
         with opened(self.path) as file:
             rows = list(found(file, "image", "name", "content, fault", names))
         return {names[name]: Known(*known) for name, *known in rows}
@@ -167,12 +174,13 @@ class Plan:
             return int(file.execute(query).fetchone()[0])
 
 
-def _name(shown: Shown) -> str:
-    """An image with its crop as one text, which `_shown` reads back."""
+def name_of(shown: Shown) -> str:
+    """An image with its crop as one text, which `shown_of` reads back."""
     return json.dumps([shown.key, *(astuple(shown.crop) if shown.crop else ())])
 
 
-def _shown(name: str) -> Shown:
+def shown_of(name: str) -> Shown:
+    """The image of such a text."""
     key, *corners = json.loads(name)
     return Shown(key, Box(*corners) if corners else None)
 
@@ -188,10 +196,10 @@ def _keep_items(file: sqlite3.Connection, asked: Sequence[Question]) -> None:
 
 
 def _keep_images(
-    file: sqlite3.Connection, asked: Sequence[Question], images: Images, hashed: Any
+    file: sqlite3.Connection, asked: Sequence[Question], images: Digests, hashed: Any
 ) -> list[Question]:
     """Keep images new to the plan, an absent one with the reason; returns the questions that have theirs."""
-    names = {_name(shown): shown for question in asked for shown in question.images}
+    names = {name_of(shown): shown for question in asked for shown in question.images}
     faults = dict(found(file, "image", "name", "fault", names))
     for name, shown in names.items():
         if name in faults:
@@ -204,10 +212,10 @@ def _keep_images(
             faults[name] = str(error)
         hashed.update(content or b"absent")
         file.execute("INSERT INTO image VALUES (?, ?, ?)", (name, content, faults[name]))
-    return [q for q in asked if not any(faults[_name(shown)] for shown in q.images)]
+    return [q for q in asked if not any(faults[name_of(shown)] for shown in q.images)]
 
 
-def _keep_texts(file: sqlite3.Connection, asked: Sequence[Question], model: DualEncoder) -> None:
+def _keep_texts(file: sqlite3.Connection, asked: Sequence[Question], model: PairScorer) -> None:
     """Texts that are new to the plan, by their tokens."""
     texts = dict.fromkeys(text for question in asked for text in question.texts)
     known = {name for name, _ in found(file, "text", "name", "fault", texts)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import NamedTuple, Protocol, final, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -31,6 +31,13 @@ class Sources:
     images: EmbeddingStore
     texts: EmbeddingStore
     traits: Traits
+
+
+@runtime_checkable
+class Noted(Protocol):
+    """Where remarks on images lie, by content."""
+
+    def notes(self, keys: Sequence[bytes]) -> Mapping[bytes, tuple[str, ...]]: ...
 
 
 class Chunk(NamedTuple):
@@ -62,10 +69,10 @@ class Ranked(NamedTuple):
     missing: dict[str, int]
 
 
-def chunks(lines: Lines, plan: Plan, group: Processes = ALONE) -> Iterator[Chunk]:
+def chunks(lines: Lines, plan: Plan, group: Processes = ALONE, *, size: int = CHUNK) -> Iterator[Chunk]:
     """The reader's questions with what the plan knows of them; those of other processes are left out."""
     asked = (line for line in lines if isinstance(line, Question))
-    for number, some in enumerate(batches(asked, CHUNK)):
+    for number, some in enumerate(batches(asked, size)):
         if group.is_mine(number):
             shown = plan.images(each for question in some for each in question.images)
             yield Chunk(number, some, shown, plan.texts(text for each in some for text in each.texts))
@@ -80,10 +87,10 @@ def missing(lines: Lines, plan: Plan) -> Iterator[tuple[Question, list[Problem]]
                     yield question, faults
 
 
-def problems(chunk: Chunk, sources: Sources) -> Iterator[Problem]:
+def problems(chunk: Chunk, images: Noted) -> Iterator[Problem]:
     """What is wrong with each question, and what was done to its images and texts."""
     contents = [known.content for known in chunk.images.values() if known.content is not None]
-    notes = sources.images.notes(contents)
+    notes = images.notes(contents)
     for question in chunk.questions:
         yield from chunk.faults(question)
         for shown in dict.fromkeys(question.images):
@@ -109,7 +116,9 @@ def scored(benchmark: Benchmark, chunk: Chunk, sources: Sources) -> list[OptionS
         mine = [(row, place) for row, place in wanted if place.kind == kind]
         if mine:
             first = store.read([_first(chunk, asked[row], place) for row, place in mine])
-            second = sources.texts.read([_text(chunk, asked[row], place.second) for row, place in mine])
+            second = sources.texts.read(
+                [text_content(chunk, asked[row], place.second) for row, place in mine]
+            )
             values = pair_scores(first, second, scale=scale, bias=bias)
             for (row, place), value in zip(mine, values, strict=True):
                 scores[row][place] = value
@@ -126,30 +135,48 @@ def pair_scores(
 
 def _first(chunk: Chunk, question: Question, place: Place) -> bytes:
     if place.kind == "text":
-        return _text(chunk, question, place.first)
-    return chunk.images[question.images[place.first]].content or b""
+        return text_content(chunk, question, place.first)
+    return image_content(chunk, question, place.first)
 
 
-def _text(chunk: Chunk, question: Question, place: int) -> bytes:
+def image_content(chunk: Chunk, question: Question, place: int) -> bytes:
+    """What the plan knows an image of a usable question by."""
+    return chunk.images[question.images[place]].content or b""
+
+
+def text_content(chunk: Chunk, question: Question, place: int) -> bytes:
+    """What the plan knows a text of a usable question by."""
     return chunk.texts[question.texts[place]].content or b""
+
+
+class Gallery(NamedTuple):
+    """Images and captions that are ranked among each other, and how many queries cannot be, by direction."""
+
+    names: list[str]
+    images: list[bytes]
+    texts: list[bytes]
+    owners: list[int]  # of each text its image
+    missing: Counter[str]
+
+
+def gallery(lines: Lines, plan: Plan) -> Gallery:
+    """All images and captions of a retrieval benchmark that can be scored, by content."""
+    found = Gallery([], [], [], [], Counter())
+    for chunk in chunks(lines, plan):
+        for question in chunk.questions:
+            if chunk.faults(question):
+                found.missing[IMAGE_TO_TEXT] += 1
+                found.missing[TEXT_TO_IMAGE] += len(question.texts)
+                continue
+            found.owners.extend([len(found.names)] * len(question.texts))
+            found.names.append(question.images[0].key)
+            found.images.append(image_content(chunk, question, 0))
+            found.texts.extend(text_content(chunk, question, place) for place in range(len(question.texts)))
+    return found
 
 
 def ranked(lines: Lines, sources: Sources) -> Ranked:
     """Every image among all captions and every caption among all images; these lie in memory together."""
-    names: list[str] = []
-    pictures: list[bytes] = []
-    captions: list[bytes] = []
-    owners: list[int] = []
-    lost: Counter[str] = Counter()
-    for chunk in chunks(lines, sources.plan):
-        for question in chunk.questions:
-            if chunk.faults(question):
-                lost[IMAGE_TO_TEXT] += 1
-                lost[TEXT_TO_IMAGE] += len(question.texts)
-                continue
-            owners += [len(names)] * len(question.texts)
-            names.append(question.images[0].key)
-            pictures.append(chunk.images[question.images[0]].content or b"")
-            captions += [_text(chunk, question, place) for place in range(len(question.texts))]
-    found = ranks(sources.images.read(pictures), sources.texts.read(captions), owners, names)
-    return Ranked(found, dict(lost))
+    these = gallery(lines, sources.plan)
+    images, texts = sources.images.read(these.images), sources.texts.read(these.texts)
+    return Ranked(ranks(images, texts, these.owners, these.names), dict(these.missing))
