@@ -16,6 +16,8 @@ from alignscope.records import Box, Regions
 Progress = Callable[[int, int], None]
 """Told after every batch: how many are done, of how many."""
 
+Baseline = Literal["no image", "blank image"]
+
 
 @dataclass(frozen=True)
 class Traits:
@@ -42,6 +44,8 @@ class Traits:
     match_index: int | None = None
     """Which of the two logits of a matching head says that text and image belong together."""
     feature_width: int | None = None  # of the regions a model takes
+    baseline: Baseline | None = None
+    """What `information` takes for "without the image"."""
 
 
 @dataclass(frozen=True)
