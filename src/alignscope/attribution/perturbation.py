@@ -6,7 +6,9 @@ over the draws; the image is not trained through. Works from texts and scores al
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
+from operator import itemgetter
 
 import torch
 from einops import einsum
@@ -23,6 +25,7 @@ from alignscope.models.protocols import DualEncoder, PairScorer, Picture, Tokens
 from alignscope.records import Caption
 
 BATCH = 256
+UNSCORED = "not heard: the caption or one with the word changed has no score (too long, or no finite number)"
 Choice = Callable[[Caption, Sequence[int]], Collection[int]]
 """Of a caption's words that can be perturbed, by their places, those that are."""
 
@@ -70,8 +73,8 @@ def perturbation(
         scores = _from_embeddings(as_dual(model), images, rows, texts, forward, create_graph=create_graph)
         return Heats(*_drops(scores, places, inside.heard.shape), tuple(unheard))
     values, heard = _drops(_from_pictures(model, images, rows, texts), places, inside.heard.shape)
-    is_odd = ~values.isfinite()  # a mean over the tokens of no text
-    unheard += [Unheard(row, word, "has no finite score to lose") for row, word in is_odd.nonzero().tolist()]
+    is_odd = ~values.isfinite()
+    unheard += [Unheard(row, word, UNSCORED) for row, word in is_odd.nonzero().tolist()]
     return Heats(values.masked_fill(is_odd, 0.0), heard & ~is_odd, tuple(unheard))
 
 
@@ -121,15 +124,22 @@ def _from_embeddings(
 def _from_pictures(
     model: PairScorer, images: Sequence[Picture], rows: Sequence[int], texts: Sequence[str]
 ) -> Float[Tensor, " text"]:
-    """The score of each text with the image of its row; equal pairs once, texts of one picture side by side."""
+    """The score of each text with the image of its row; equal pairs once, texts of one picture side by side.
+
+    NaN where a text is too long for a captioner, which refuses it; other models cut.
+    """
     opened = [images[row] for row in range(len(images))]
-    by_picture: dict[int, dict[tuple[int, str], int]] = {}  # pictures by identity: captions may share one
-    for row, text in zip(rows, texts, strict=True):
-        by_picture.setdefault(id(opened[row]), {}).setdefault((id(opened[row]), text), row)
-    pairs = {pair: row for own in by_picture.values() for pair, row in own.items()}
-    scores = pair_scores(model, [opened[row] for row in pairs.values()], [text for _, text in pairs])
-    place = {pair: at for at, pair in enumerate(pairs)}
-    return scores[[place[id(opened[row]), text] for row, text in zip(rows, texts, strict=True)]]
+    first: dict[int, int] = {}  # row of each picture, known by identity: captions may share one
+    for row, picture in enumerate(opened):
+        first.setdefault(id(picture), row)
+    wanted = [(first[id(opened[row])], text) for row, text in zip(rows, texts, strict=True)]
+    pairs = sorted(dict.fromkeys(wanted), key=itemgetter(0))
+    if model.traits.family == "captioner" and pairs:
+        is_long = model.tokens([text for _, text in pairs]).truncated(model.traits.context_length)
+        pairs = [pair for pair, is_over in zip(pairs, is_long, strict=True) if not is_over]
+    scores = pair_scores(model, [opened[row] for row, _ in pairs], [text for _, text in pairs])
+    found = dict(zip(pairs, scores.tolist(), strict=True))
+    return torch.tensor([found.get(pair, math.nan) for pair in wanted])
 
 
 def _narrowed(

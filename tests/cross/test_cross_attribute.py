@@ -1,0 +1,459 @@
+"""Attribution of what reads pairs: against one pair at a time in plain code, and toys worked by hand."""
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from PIL import Image
+from torch import Tensor
+
+from alignscope.attribution.attribute import attribute, heats
+from alignscope.attribution.cross import cross_heats
+from alignscope.attribution.faithfulness import faithfulness
+from alignscope.attribution.options import METHODS, Method, Options
+from alignscope.attribution.patches import CELLS, image_methods, painted, patch_maps
+from alignscope.attribution.perturbation import UNSCORED, perturbation
+from alignscope.errors import BadInput, LengthMismatch, Unsupported
+from alignscope.evaluation.pointing import pointing
+from alignscope.language.replacements import candidates, replaced
+from alignscope.models.cross.encoder import TransformersCrossEncoder
+from alignscope.models.cross.pixels import view
+from alignscope.models.protocols import Picture, Tokens, Traits
+from alignscope.models.zoo import open_model
+from alignscope.records import Attribution, Box, Caption, Item, Regions, Word, WordHeat
+
+LEAVE_OUT = Options(variant="leave-one-out", normalize="none")
+RAW = Options(draws=2, seed=3, normalize="none")
+
+
+def tagged(identity: str, text: str) -> Item:
+    """Every word is an object."""
+    words = tuple(Word(m[0], *m.span(), "object") for m in re.finditer(r"\w+", text))
+    return Item(identity, f"{identity}.png", Caption(text, words))
+
+
+@pytest.fixture
+def items(texts: list[str]) -> list[Item]:
+    return [tagged(str(number), text) for number, text in enumerate(texts)]
+
+
+def records(
+    model: object, items: Sequence[Item], pictures: Sequence[Picture], **how: object
+) -> dict[tuple[str, str], list[float]]:
+    found = [one for part in attribute(model, items, pictures, **how) for one in part.attributions]  # type: ignore[arg-type]
+    return {(one.item, one.method): [word.heat for word in one.words] for one in found}
+
+
+def slow_heats(
+    model: TransformersCrossEncoder, item: Item, picture: Picture, available: object, options: Options
+) -> dict[Method, list[float]]:
+    """One pair at a time, the heats of a word's tokens added by characters; words beyond the context left out."""
+    inputs = model.inputs([picture], [item.caption.text])
+    own = cross_heats(model, inputs, methods=["attention", "gradcam", "gradient"]).tokens
+    spans = inputs.tokens.offsets[0]
+    last = max(end for _, end in spans)
+    heard = [place for place, word in enumerate(item.caption.words) if word.start < last]
+    found: dict[Method, list[float]] = {}
+    for method, heat in own.items():
+        found[method] = [
+            sum(
+                heat[0, at].item()
+                for at, (start, end) in enumerate(spans)
+                if start < end
+                and start < item.caption.words[place].end
+                and end > item.caption.words[place].start
+            )
+            for place in heard
+        ]
+    total = sum(found["gradcam"])
+    found["gradcam"] = [heat / total for heat in found["gradcam"]]
+    changes, _ = replaced(item.caption, available, draws=options.draws, seed=options.seed)  # type: ignore[arg-type]
+    full = model.score([picture], [item.caption.text]).item()
+    found["perturbation"] = [
+        full - np.mean([model.score([picture], [c.text]).item() for c in changes if c.word == place])
+        for place in heard
+    ]
+    return found
+
+
+def test_attribute_is_a_plain_loop_over_single_pairs(
+    model: TransformersCrossEncoder, items: list[Item], pictures: Sequence[Picture]
+) -> None:
+    """Texts and pictures of four sizes in one batch; the longest text is cut."""
+    available = candidates([item.caption for item in items])
+    options = replace(RAW, normalize="method")
+    found = records(model, items, pictures, methods=METHODS, options=options, candidates=available)
+    compared = 0
+    for item, picture in zip(items, pictures, strict=True):
+        wanted = slow_heats(model, item, picture, available, options)
+        for method in METHODS:
+            assert found[item.id, method] == pytest.approx(wanted[method], rel=1e-3, abs=2e-5)
+            compared += len(wanted[method])
+    assert compared > 4 * 30
+    assert any(max(map(abs, values)) > 1e-2 for (_, m), values in found.items() if m == "perturbation")
+
+
+def test_neither_batch_nor_order_changes_anything(
+    model: TransformersCrossEncoder, items: list[Item], pictures: Sequence[Picture]
+) -> None:
+    how = {"methods": METHODS, "candidates": candidates([item.caption for item in items]), "options": RAW}
+    whole = records(model, items, pictures, **how)
+    turned = records(model, items[::-1], pictures[::-1], batch_size=3, **how)
+    assert whole.keys() == turned.keys()
+    assert len(whole) == 16
+    for key, found in whole.items():
+        assert found == pytest.approx(turned[key], rel=1e-3, abs=2e-5)
+
+
+def test_words_beyond_the_context_are_problems_told_once(
+    model: TransformersCrossEncoder, items: list[Item], pictures: Sequence[Picture]
+) -> None:
+    (found,) = attribute(model, items, pictures, methods=METHODS, options=LEAVE_OUT)
+    long = items[3]
+    heard = next(a for a in found.attributions if (a.item, a.method) == (long.id, "attention")).words
+    assert 0 < len(heard) < len(long.caption.words)
+    assert all(p.item == long.id and "beyond the 20 tokens" in p.what for p in found.problems)
+    assert len(found.problems) == len(long.caption.words) - len(heard)
+    assert [(a.method, a.item) for a in found.attributions] == [(m, i.id) for m in METHODS for i in items]
+    for one in found.attributions:
+        assert all(one.text[w.start : w.end] == w.word for w in one.words)
+
+
+def test_heats_train_through_what_looks_inside_and_not_through_scores(
+    model: TransformersCrossEncoder, items: list[Item], pictures: Sequence[Picture]
+) -> None:
+    captions, inside = [item.caption for item in items], METHODS[:3]
+    found = heats(model, captions, pictures, methods=inside, create_graph=True)
+    weights = [p for p in model.model.parameters() if p.ndim == 2]
+    for method in inside:
+        slopes = torch.autograd.grad(
+            found[method].values[:, 0].sum(), weights, retain_graph=True, allow_unused=True
+        )
+        assert max(slope.abs().max().item() for slope in slopes if slope is not None) > 0
+    with pytest.raises(Unsupported, match="only embeddings of a dual encoder can be trained through"):
+        heats(model, captions, pictures, methods=["perturbation"], options=LEAVE_OUT, create_graph=True)
+
+
+def test_embeddings_and_too_few_pictures_are_refused(
+    model: TransformersCrossEncoder, items: list[Item], pictures: Sequence[Picture]
+) -> None:
+    for method in METHODS:
+        with pytest.raises(BadInput, match="reads images and texts together: give pictures"):
+            next(attribute(model, items, torch.zeros(4, 3), methods=[method], options=LEAVE_OUT))
+    with pytest.raises(LengthMismatch, match="3 pictures for 4 items: wanted one for each"):
+        next(attribute(model, items, pictures[:3]))
+    with pytest.raises(LengthMismatch, match="3 pictures for 4 items"):
+        next(faithfulness(model, items, pictures[:3], []))
+    with pytest.raises(LengthMismatch, match="3 pictures for 4 captions"):
+        perturbation(model, [item.caption for item in items], pictures[:3], options=LEAVE_OUT)
+
+
+class Lazy(Sequence[Picture]):
+    """Pictures made anew whenever they are asked for; the room's own asking is noted, not the type checker's."""
+
+    def __init__(self, made: Callable[[int], Picture], places: range, opened: list[int]) -> None:
+        self.made, self.places, self.opened = made, places, opened
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, place):  # type: ignore[no-untyped-def]
+        if isinstance(place, slice):
+            return Lazy(self.made, self.places[place], self.opened)
+        if sys._getframe(1).f_code.co_filename.endswith(("attribute.py", "perturbation.py", "scores.py")):
+            self.opened.append(self.places[place])
+        return self.made(self.places[place])
+
+
+def test_pictures_are_opened_late_and_not_once_per_text(
+    model: TransformersCrossEncoder, items: list[Item], picture_of: Callable[[str, int], Picture]
+) -> None:
+    """In batches of two, each once for four methods and dozens of texts."""
+    opened: list[int] = []
+    lazy = Lazy(lambda number: picture_of(model.traits.unit, number), range(4), opened)
+    assert next(attribute(model, items, lazy, methods=METHODS, options=LEAVE_OUT, batch_size=2))
+    assert opened == [0, 1]
+    found = records(model, items, lazy, methods=METHODS, options=LEAVE_OUT, batch_size=2)
+    assert opened == [0, 1, 0, 1, 2, 3]
+    wanted = records(model, items, [lazy[at] for at in range(4)], methods=METHODS, options=LEAVE_OUT)
+    assert found.keys() == wanted.keys()
+    assert all(found[key] == pytest.approx(wanted[key], rel=1e-3, abs=2e-5) for key in wanted)
+
+
+def test_a_dual_encoder_may_be_given_pictures(tiny_clip_dir: Path, items: list[Item], picture_of) -> None:
+    clip = open_model(tiny_clip_dir)
+    pictures = [picture_of("patch", number) for number in range(4)]
+    rows = clip.encode_images(pictures)
+    how = {"methods": METHODS, "options": LEAVE_OUT}
+    assert records(clip, items, pictures, **how) == records(clip, items, rows, **how)
+    alone = perturbation(clip, [i.caption for i in items], pictures, options=LEAVE_OUT)
+    wanted = perturbation(clip, [i.caption for i in items], rows, options=LEAVE_OUT)
+    assert torch.allclose(alone.values, wanted.values, atol=1e-4)
+
+
+WORTH = {"big": 1.0, "red": 2.0, "dog": 4.0, "runs": 0.5}
+
+
+@dataclass
+class Writer:
+    """A captioner to the rest of the house: a text is worth its words, times the picture's width."""
+
+    kind: str = "likelihood"
+    context_length: int = 9
+    unit: float = 1.0
+    asked: list[tuple[int, str]] = field(default_factory=list)
+    name: str = "writer"
+    fingerprint: str = "0"
+
+    @property
+    def traits(self) -> Traits:
+        return Traits(
+            "captioner", "patch", None, self.context_length, "gelu", "last", True, True, ("perturbation",), 1.0,
+            score=self.kind,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def score(self, images: Sequence[Picture], texts: Sequence[str]) -> Tensor:
+        if any(len(text.split()) > self.context_length for text in texts):
+            raise BadInput("too long")
+        self.asked += [(id(image), text) for image, text in zip(images, texts, strict=True)]
+        worth = [sum(WORTH.get(word, 0.0) for word in text.split()) for text in texts]
+        scores = [self.unit * i.width * w for i, w in zip(images, worth, strict=True)]
+        return torch.tensor([s if t else torch.nan for s, t in zip(scores, texts, strict=True)])
+
+    def tokens(self, texts: Sequence[str]) -> Tokens:
+        """A word each and the end, at which a text is read."""
+        rows = [[m.span() for m in re.finditer(r"\S+", text)] for text in texts]
+        width = max(map(len, rows), default=0) + 1
+        ids = torch.tensor([[1] * (len(row) + 1) + [0] * (width - len(row) - 1) for row in rows]).long()
+        offsets = tuple((*row, *[(0, 0)] * (width - len(row))) for row in rows)
+        lengths = tuple(len(row) for row in rows)
+        return Tokens(ids, ids, torch.tensor(lengths).long(), offsets, lengths)
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def scrambled(self, *, seed: int) -> "Writer":
+        return self
+
+
+def test_perturbation_alone_by_hand_and_texts_of_one_picture_side_by_side() -> None:
+    """Worth 1, 2, 4 and 0.5, times a width of 2 or 3; the first and last caption share a picture."""
+    two, three = Image.new("RGB", (2, 1)), Image.new("RGB", (3, 1))
+    captions = [tagged("", text).caption for text in ("big red dog", "dog runs", "red dog")]
+    writer = Writer()
+    found = heats(writer, captions, [two, three, two], methods=["perturbation"], options=LEAVE_OUT)
+    heat = found["perturbation"]
+    assert heat.values.tolist() == [[2.0, 4.0, 8.0], [12.0, 1.5, 0.0], [4.0, 8.0, 0.0]]
+    assert heat.heard.tolist() == [[True] * 3, [True, True, False], [True, True, False]]
+    assert heat.unheard == ()
+    assert len(writer.asked) == len(set(writer.asked)) == 4 + 3 + 2, "'red dog' is asked once for its picture"
+    assert [key == id(two) for key, _ in writer.asked] == [True] * 6 + [False] * 3
+
+
+def test_a_captioner_gives_nothing_else() -> None:
+    writer, item = Writer(), tagged("1", "red dog")
+    with pytest.raises(Unsupported, match="writer gives no gradcam, only perturbation"):
+        next(attribute(writer, [item], [Image.new("RGB", (1, 1))]))
+    assert image_methods(writer) == ()
+    with pytest.raises(Unsupported, match="writer gives no image maps by gradcam: ask for none"):
+        next(patch_maps(writer, [item], lambda key: Image.new("RGB", (1, 1)), ["a dog"]))
+
+
+def test_what_has_no_score_is_a_problem_and_never_a_number() -> None:
+    """A lone word leaves nothing behind; a caption that is too long is not asked for at all."""
+    items = [tagged("lone", "dog"), tagged("long", "red " * 10), tagged("good", "red dog")]
+    pictures = [Image.new("RGB", (1, 1)) for _ in items]
+    (found,) = attribute(Writer(), items, pictures, methods=["perturbation"], options=LEAVE_OUT)
+    assert [one.item for one in found.attributions] == ["good"]
+    assert [w.heat for w in found.attributions[0].words] == [2.0, 4.0]
+    assert [(p.item, p.what) for p in found.problems] == [
+        ("lone", f"word 0 {UNSCORED}"),
+        *[("long", f"word {place} {UNSCORED}") for place in range(10)],
+    ]
+
+
+def faithful(writer: Writer, text: str = "the big red dog runs") -> tuple[list, list, list]:
+    item = tagged("1", text)
+    words = tuple(
+        WordHeat("1", "1.png", at, w.text, w.start, w.end, w.word_class, WORTH[w.text], "right")
+        for at, w in enumerate(item.caption.words)
+        if w.text in WORTH
+    )
+    given = Attribution("1", "1.png", text, "right", words)
+    (found,) = faithfulness(writer, [item], [Image.new("RGB", (2, 1))], [given])
+    return list(found.records), list(found.curves), list(found.problems)
+
+
+def test_faithfulness_of_scores_by_hand() -> None:
+    """Twice 7.5 in all; "the" is worth nothing and stays. Hottest first: dog 4, red 2, big 1, runs 0.5."""
+    writer = Writer()
+    (right, _), curves, problems = faithful(writer)
+    assert problems == []
+    assert (right.method, right.full, right.empty, right.words) == ("right", 15.0, 0.0, 4)
+    assert curves[0].values == pytest.approx((1, 3.5 / 7.5, 1.5 / 7.5, 0.5 / 7.5, 0))
+    assert curves[1].values == pytest.approx((0, 4 / 7.5, 6 / 7.5, 7 / 7.5, 1))
+    assert right.comprehensiveness == (8 + 12) / 2
+    assert right.sufficiency == (7 + 3) / 2
+    assert len(writer.asked) == len(set(writer.asked)), "every text once"
+
+
+@pytest.mark.parametrize(
+    ("kind", "enough"), [("match", 1.0), ("yes", 1.0), ("likelihood", 0.1), ("information", 0.1)]
+)
+def test_what_ranked_words_must_add_depends_on_what_a_score_is(kind: str, enough: float) -> None:
+    """All words together add 15 units."""
+    for share, is_enough in ((1.01, True), (0.99, False)):
+        judged, _, problems = faithful(Writer(kind, unit=share * enough / 15))
+        assert bool(judged) == is_enough
+        added = [f"words add {0.99 * enough:.3g}" in problem.what for problem in problems]
+        assert added == ([] if is_enough else [True])
+
+
+def test_an_empty_rest_without_a_score_is_left_out() -> None:
+    judged, _, [problem] = faithful(Writer(), "big red dog")
+    assert judged == []
+    assert "a score is not finite" in problem.what
+
+
+def test_faithfulness_of_a_cross_encoder_is_its_own_scores(
+    model: TransformersCrossEncoder, items: list[Item], pictures: Sequence[Picture]
+) -> None:
+    parts = list(attribute(model, items[:1], pictures[:1], methods=["attention"]))
+    found = next(faithfulness(model, items[:1], pictures[:1], parts[0].attributions))
+    said = items[0].caption.text.split()
+    full = model.score(pictures[:1], [items[0].caption.text]).item()
+    empty = model.score(pictures[:1], [""]).item()
+    if full - empty < 1:
+        assert "no curve to it" in found.problems[0].what
+        return
+    order = sorted(range(len(said)), key=lambda at: -parts[0].attributions[0].words[at].heat)
+    hot = " ".join(said[at] for at in sorted(order[:2]))
+    of_two = model.score(pictures[:1], [hot]).item()
+    insertion = next(c for c in found.curves if (c.method, c.kind) == ("attention", "insertion"))
+    assert insertion.values[2] == pytest.approx((of_two - empty) / (full - empty), abs=1e-4)
+
+
+def regions(*boxes: tuple[float, float, float, float], width: int = 48, height: int = 24) -> Regions:
+    features = np.zeros((len(boxes), 6), np.float32)
+    return Regions("i", width, height, np.array(boxes, np.float32).reshape(-1, 4), features)
+
+
+def test_regions_are_painted_by_hand() -> None:
+    """Cells are two pixels wide and one high, their middles at 1, 3, ... and 0.5, 1.5, ..."""
+    seen = regions((0, 0, 4, 2), (3, 0.2, 6, 1), (10.1, 5.1, 10.3, 5.3), (40, 23.6, 48, 24))
+    cells = painted(seen, torch.tensor([8.0, 1.0, 5.0, 4.0]))
+    assert cells.shape == (CELLS, CELLS)
+    wanted = torch.zeros(CELLS, CELLS)
+    wanted[0:2, 0:2] += 2.0  # two columns, two rows
+    wanted[0, 1:3] += 0.5  # middles at 3 and 5
+    wanted[5, 5] += 5.0  # too small for any middle: the nearest are 11 and 5.5
+    wanted[23, 20:24] += 1.0  # too low for a row's middle
+    assert torch.allclose(cells, wanted)
+    whole = painted(regions((0, 0, 48, 24)), torch.tensor([1.0]))
+    assert torch.allclose(whole, torch.full((CELLS, CELLS), 1 / CELLS**2))
+    assert painted(seen, torch.rand(4)).sum() > 0
+
+
+def slow_painting(seen: Regions, heat: Tensor) -> Tensor:
+    cells = torch.zeros(24, 24)
+    for (x1, y1, x2, y2), value in zip(seen.boxes.tolist(), heat.tolist(), strict=True):
+        middles_x = [(c + 0.5) * seen.width / 24 for c in range(24)]
+        middles_y = [(r + 0.5) * seen.height / 24 for r in range(24)]
+        columns = [c for c in range(24) if x1 <= middles_x[c] < x2]
+        rows = [r for r in range(24) if y1 <= middles_y[r] < y2]
+        columns = columns or [min(range(24), key=lambda c: abs(middles_x[c] - (x1 + x2) / 2))]
+        rows = rows or [min(range(24), key=lambda r: abs(middles_y[r] - (y1 + y2) / 2))]
+        for row in rows:
+            for column in columns:
+                cells[row, column] += value / (len(rows) * len(columns))
+    return cells
+
+
+def test_maps_as_records(model: TransformersCrossEncoder, picture_of: Callable[[str, int], Picture]) -> None:
+    """Batches of different images and texts are each pair's own map; regions by plain loops over cells."""
+    assert image_methods(model) == ("gradcam",)
+    opened: list[str] = []
+
+    def open_key(key: str) -> Picture:
+        opened.append(key)
+        return picture_of(model.traits.unit, int(key[0]))
+
+    items = [replace(tagged("i", "x"), image=f"{number}.png") for number in (2, 0, 2, 1)]
+    said = ["a red dog", "cat", "two cats", "a small cat"]
+    told: list[tuple[int, int]] = []
+    maps = list(
+        patch_maps(model, items, open_key, said, batch_size=3, progress=lambda *done: told.append(done))
+    )
+    assert opened == ["2.png", "0.png", "1.png"]
+    assert told == [(3, 4), (4, 4)]
+    for item, text, found in zip(items, said, maps, strict=True):
+        picture = picture_of(model.traits.unit, int(item.image[0]))
+        inputs = model.inputs([picture], [text])
+        alone = cross_heats(model, inputs).images
+        assert alone is not None
+        wide = picture.width, picture.height
+        assert (found.image, found.text, found.method) == (item.image, text, "gradcam")
+        assert found.view == Box(0, 0, *wide), "none of these processors crops"
+        if isinstance(picture, Regions):
+            assert (found.rows, found.columns) == (24, 24)
+            alone = slow_painting(picture, alone[0])
+        else:
+            assert (found.rows, found.columns) == inputs.grids[0]
+            assert found.rows * found.columns == inputs.counts[0]
+        assert max(found.heats) > 0
+        assert found.heats == pytest.approx(alone.flatten().tolist(), rel=1e-3, abs=1e-6)
+        pointed = pointing(found, [Box(0, 0, *wide)], text)
+        assert pointed.is_hit
+        assert pointed.chance == 1
+    with pytest.raises(Unsupported, match="gives no image maps by attention: ask for gradcam"):
+        next(patch_maps(model, items, open_key, said, method="attention"))
+
+
+def test_the_map_of_a_region_points_at_it() -> None:
+    """A detector's box on the thing, hotter than one elsewhere."""
+    cells = painted(regions((8, 4, 16, 12), (30, 4, 38, 12)), torch.tensor([3.0, 1.0]))
+    from_left = cells.sum(dim=0).argmax().item()
+    assert 8 <= (from_left + 0.5) * 2 < 16
+
+
+PROCESSORS = {
+    "blip": transformers.BlipImageProcessorPil(size={"height": 48, "width": 48}),
+    "vilt": transformers.ViltImageProcessorPil(size={"shortest_edge": 48}, size_divisor=16),
+    "bridgetower": transformers.BridgeTowerImageProcessorPil(
+        size={"shortest_edge": 48}, crop_size={"shortest_edge": 48}, size_divisor=16
+    ),
+    "flava": transformers.FlavaImageProcessorPil(
+        size={"height": 48, "width": 48}, crop_size={"height": 32, "width": 32}
+    ),
+}
+
+
+@pytest.mark.parametrize("size", [(120, 60), (60, 120), (90, 90), (130, 80)])
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_the_view_is_where_pixels_come_from(name: str, size: tuple[int, int]) -> None:
+    """A picture whose red says how far right a pixel is and whose green how far down, read off the pixels."""
+    width, height = size
+    red, green = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    ramp = Image.fromarray(np.stack([red, green, 0 * red], axis=-1).astype(np.uint8))
+    found = view(PROCESSORS[name], width, height)
+    shown = PROCESSORS[name](
+        images=[ramp], do_normalize=False, do_rescale=False, return_tensors="pt",
+        input_data_format="channels_last",
+    )["pixel_values"][0].float()  # fmt: skip
+    _, rows, columns = shown.shape
+    for pixels, start, stop, count, size_of in (
+        (shown[0].amax(dim=0), found.x1, found.x2, columns, width),
+        (shown[1].amax(dim=1), found.y1, found.y2, rows, height),
+    ):
+        middle = start + (torch.arange(count) + 0.5) * (stop - start) / count
+        is_inner = (middle > 4) & (middle < size_of - 4)  # edges are blurred, or filled up with black
+        assert is_inner.sum() > count / 2
+        assert (pixels - middle)[is_inner].abs().max() < 2.0
+    assert found == Box(0, 0, width, height) or name in ("bridgetower", "flava")
