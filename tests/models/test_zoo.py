@@ -1,5 +1,6 @@
 """Names, paths and hub ids to models, and what is said where there is none."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from alignscope.errors import BadInput, CheckpointError, UnknownName
+from alignscope.cli.export import export
+from alignscope.errors import BadInput, CheckpointError, UnknownName, Unsupported
 from alignscope.models import pretrained
-from alignscope.models.zoo import open_model
+from alignscope.models.zoo import kind_of, open_dual, open_model
+from alignscope.training.finetune import finetune
+from alignscope.training.recipe import Register
+from alignscope.training.settings import FineTuning, SceneData
 
 
 def test_a_directory_opens_as_the_model_in_it(tiny_clip_dir: Path) -> None:
@@ -31,12 +36,68 @@ def test_a_file_is_not_a_model(tmp_path: Path) -> None:
         open_model(notes)
 
 
-def test_activation_and_tokenizer_are_asked_of_open_clip_alone(tiny_clip_dir: Path) -> None:
-    for choice in ({"activation": "gelu"}, {"tokenizer": tiny_clip_dir}):
-        with pytest.raises(BadInput, match="no checkpoint of open_clip"):
-            open_model(tiny_clip_dir, **choice)
-        with pytest.raises(BadInput, match="no checkpoint of open_clip"):
-            open_model("tiny-clip", **choice)
+CHOICES = {"activation": "gelu", "tokenizer": "words", "match_index": 1, "scoring": "yes"}
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_choices_that_do_not_apply_are_refused_by_name(tiny_clip_dir: Path, choice: str) -> None:
+    asked = {choice: CHOICES[choice]}
+    with pytest.raises(BadInput, match=rf"{choice} asked for '.*', which is a dual encoder: .*leave it out"):
+        open_model(tiny_clip_dir, **asked)
+    with pytest.raises(BadInput, match=rf"{choice} asked for 'tiny-clip', which is a model that comes with"):
+        open_model("tiny-clip", **asked)
+
+
+def with_config(directory: Path, **values: Any) -> Path:
+    (directory / "config.json").write_text(json.dumps(values))
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "taken"),
+    [
+        ({"architectures": ["LxmertForPreTraining"], "model_type": "lxmert"}, "cross", "match_index"),
+        ({"architectures": ["UniterForPretraining"], "model_type": "uniter"}, "cross", "match_index"),
+        ({"architectures": ["GitForCausalLM"], "model_type": "git"}, "captioner", "scoring"),
+        ({"architectures": ["LlavaForConditionalGeneration"], "model_type": "llava"}, "captioner", "scoring"),
+        ({"architectures": ["SiglipModel"], "model_type": "siglip"}, "dual", None),
+        ({"model_type": "clip"}, "dual", None),
+    ],
+)
+def test_the_architecture_decides_who_opens_a_directory(
+    tmp_path: Path, values: dict[str, Any], kind: str, taken: str | None
+) -> None:
+    directory = with_config(tmp_path, **values)
+    assert kind_of(str(directory)) == kind
+    for choice in CHOICES.keys() - {taken}:
+        with pytest.raises(BadInput, match=f"{choice} asked for"):
+            open_model(directory, **{choice: CHOICES[choice]})
+    if kind != "dual":
+        with pytest.raises(Unsupported, match=r"wanted a dual encoder .*only these are trained and exported"):
+            open_dual(directory)
+
+
+def test_another_architecture_is_named_with_what_is_known(tmp_path: Path) -> None:
+    directory = with_config(tmp_path, architectures=["BertForMaskedLM"], model_type="bert")
+    with pytest.raises(CheckpointError, match=r"is a BertForMaskedLM, wanted .*`alignscope list models`"):
+        open_model(directory)
+
+
+def test_a_dual_encoder_is_one_by_any_way(tiny_clip_dir: Path) -> None:
+    assert open_dual(tiny_clip_dir).fingerprint == open_model(tiny_clip_dir).fingerprint
+    assert open_dual("tiny-clip").traits.family == "dual"
+
+
+@pytest.mark.parametrize("verb", ["export", "train"])
+def test_what_takes_dual_encoders_alone_says_so(tmp_path: Path, verb: str) -> None:
+    directory = str(with_config(tmp_path, architectures=["LxmertForPreTraining"], model_type="lxmert"))
+    plan = FineTuning("plan", directory, SceneData("world", Register(1.0, 1.0, 1.0, 1.0, 1.0), images=4))
+    calls = {
+        "export": lambda: export(directory, tmp_path / "out"),
+        "train": lambda: finetune(plan, tmp_path / "out"),
+    }
+    with pytest.raises(Unsupported, match=r"reads image and text together, wanted a dual encoder"):
+        calls[verb]()
 
 
 def test_an_unreachable_hub_id_says_how_to_fetch_it() -> None:

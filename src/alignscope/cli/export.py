@@ -21,9 +21,9 @@ def export(
     overwrite: shared.Overwrite = False,
 ) -> None:
     """Write MODEL to --out as open_clip or transformers read it, open the copy and compare scores."""
-    import alignscope
+    from alignscope.models.zoo import open_dual
     from alignscope.studies.export import export as write
 
-    opened = alignscope.model(model, activation=activation, tokenizer=tokenizer)
+    opened = open_dual(model, activation=activation, tokenizer=tokenizer)
     found = write(opened, out, form=form, overwrite=overwrite)
     typer.echo(f"{found.directory.resolve()}: scores differ by {found.difference:.1e} at most")

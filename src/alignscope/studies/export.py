@@ -18,7 +18,7 @@ from alignscope.models.dual.fresh import save
 from alignscope.models.dual.loading import quiet, reason_of
 from alignscope.models.dual.openclip_export import save_openclip
 from alignscope.models.protocols import DualEncoder
-from alignscope.models.zoo import open_model
+from alignscope.models.zoo import open_dual
 from alignscope.registry import did_you_mean
 from alignscope.studies.output import RUN, claim
 
@@ -53,7 +53,7 @@ def export(model: DualEncoder, out: Path, *, form: Form = "open_clip", overwrite
         _write(model, out, form)
     except (OSError, SafetensorError) as error:
         raise UnwritableOutput(f"{out} cannot be written ({reason_of(error)}): name another place") from None
-    difference = _difference(model, open_model(out))
+    difference = _difference(model, open_dual(out))
     if difference > TOLERANCE:
         raise CheckpointMismatch(
             f"{out}: scores of the copy differ by {difference:.2g} from those of {model.name}, wanted at most "

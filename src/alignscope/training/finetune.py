@@ -26,7 +26,7 @@ from alignscope.files import write_json
 from alignscope.models.dual import fresh
 from alignscope.models.dual.encoder import TransformersDualEncoder
 from alignscope.models.dual.loading import compute_device, quiet
-from alignscope.models.zoo import open_model
+from alignscope.models.zoo import open_dual
 from alignscope.records import Caption
 from alignscope.training import checkpoints, parameters
 from alignscope.training.cae import matched_weight
@@ -185,7 +185,7 @@ def opened(recipe: FineTuning, device: str, engine: Engine) -> TransformersDualE
             f"got device '{device}', and this process has {engine.device}: give cpu or cuda, and choose "
             "a GPU by CUDA_VISIBLE_DEVICES"
         )
-    encoder = open_model(recipe.model, device=str(engine.device), activation=recipe.activation or None)
+    encoder = open_dual(recipe.model, device=str(engine.device), activation=recipe.activation or None)
     if not isinstance(encoder, TransformersDualEncoder):
         raise Unsupported(f"{recipe.model} is no model of transformers, which alone are fine-tuned here")
     if recipe.fresh_text:

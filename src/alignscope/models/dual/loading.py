@@ -39,8 +39,6 @@ FAILURES = (
 )
 """What transformers raises on broken files."""
 SHOWN = 8
-CROSS = ("lxmert", "vilt", "blip")
-"""Types of models that `models.cross` loads."""
 
 
 def load(
@@ -117,12 +115,9 @@ def _model(config: Any, source: str, is_local: bool) -> PreTrainedModel:
     named = (config.architectures or [None])[0]
     if kind not in FAMILIES or named not in (None, FAMILIES[kind].model_class):
         wanted = ", ".join(family.model_class for family in FAMILIES.values())
-        hint = (
-            "; no command takes models that read image and text together: score them elsewhere and give `alignscope "
-            "evaluate --scores FILE`, or in Python use alignscope.models.cross.loading.load"
-        )
         raise CheckpointError(
-            f"{source} is a {named or kind}, wanted a dual encoder: {wanted}{hint if kind in CROSS else ''}"
+            f"{source} is a {named or kind}, wanted a dual encoder: {wanted}; `alignscope list models` tells what "
+            "else can be opened, and as which class"
         )
     try:
         model, report = getattr(transformers, FAMILIES[kind].model_class).from_pretrained(
@@ -135,7 +130,7 @@ def _model(config: Any, source: str, is_local: bool) -> PreTrainedModel:
             weights_only=True,
         )
     except FAILURES as error:
-        raise _broken("weights", source, is_local, error) from None
+        raise broken("weights", source, is_local, error) from None
     check_keys(source, report["missing_keys"], report["unexpected_keys"], report["mismatched_keys"])
     return model
 
@@ -201,17 +196,18 @@ def _tokenizer(source: str, is_local: bool) -> Any:
     except ImportError:
         return _part("tokenizer.json", source, is_local, PreTrainedTokenizerFast)
     except FAILURES as error:
-        raise _broken("tokenizer", source, is_local, error) from None
+        raise broken("tokenizer", source, is_local, error) from None
 
 
 def _part(what: str, source: str, is_local: bool, loader: Any) -> Any:
     try:
         return loader.from_pretrained(source, local_files_only=is_local, trust_remote_code=False)
     except FAILURES as error:
-        raise _broken(what, source, is_local, error) from None
+        raise broken(what, source, is_local, error) from None
 
 
-def _broken(what: str, source: str, is_local: bool, error: BaseException) -> CheckpointError:
+def broken(what: str, source: str, is_local: bool, error: BaseException) -> CheckpointError:
+    """The error of a part that cannot be read, with what to do."""
     remedy = (
         "is the directory complete?"
         if is_local
