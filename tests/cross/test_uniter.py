@@ -258,7 +258,7 @@ def test_nothing_is_looked_at_where_nothing_is() -> None:
     """Exactly no weight, also in half precision and where the hidden key would win by far."""
     for kind in (torch.float32, torch.float16, torch.bfloat16):
         query = torch.ones(1, 2, 4, dtype=kind)
-        key = torch.tensor([[[0.0] * 4, [0.0] * 4, [30.0] * 4]], dtype=kind)
+        key = torch.tensor([[[-1e4] * 4, [-1e4] * 4, [30.0] * 4]], dtype=kind)
         value = torch.tensor([[[1.0] * 4, [3.0] * 4, [1e4] * 4]], dtype=kind)
         seen = torch.tensor([[True, True, False]])
         looked = attend(query, key, value, seen, heads=2, dropout=torch.nn.Identity())
