@@ -1,0 +1,151 @@
+"""`alignscope regions`: region features of detectors, their files, and one safe format for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from alignscope.data.regionfiles.checking import Checked
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+Source = Annotated[Path, typer.Argument(help="a region file, or the folder of one")]
+FormatName = Annotated[
+    str | None, typer.Option(help="its format, by a name of `regions list`; recognised without")
+]
+Objects = Annotated[Path | None, typer.Option(help="words of the detector's objects, one per line")]
+Attributes = Annotated[Path | None, typer.Option(help="words of the detector's attributes, one per line")]
+Sizes = Annotated[
+    Path | None,
+    typer.Option(
+        help="image sizes where the format keeps none: COCO's JSON, JSONL or TSV of name, width, height; "
+        "or 'unit': boxes as shares of 1x1 images"
+    ),
+]
+Tags = Annotated[
+    bool, typer.Option("--tags/--no-tags", help="words of objects and attributes; they need vocabularies")
+]
+_TOLD = 10  # problems printed
+
+
+@app.callback()
+def regions() -> None:
+    """Region features of detectors: their files, and one safe format."""
+
+
+@app.command("list")
+def list_formats() -> None:
+    """Print the formats of region files, what they keep and what they need beside."""
+    from alignscope.data.regionfiles.table import FORMATS
+
+    rows = [["format", "of", "keeps beyond boxes", "needs"]]
+    rows += [[one.name, one.title, one.keeps or "-", one.needs or "-"] for one in FORMATS.values()]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
+        cells = [f"{cell:<{width}}" for cell, width in zip(row[:3], widths, strict=True)]
+        typer.echo("  ".join([*cells, row[3]]))
+
+
+@app.command()
+def convert(
+    source: Source,
+    out: Annotated[Path, typer.Argument(help="the .arrow file to write")],
+    format: FormatName = None,
+    objects: Objects = None,
+    attributes: Attributes = None,
+    sizes: Sizes = None,
+    tags: Tags = True,
+    half: Annotated[
+        bool, typer.Option("--half", help="features as float16: half the size, rounded to 11 bits")
+    ] = False,
+    skip_broken: Annotated[
+        bool,
+        typer.Option("--skip-broken", help="leave broken records out and list them in OUT.problems.jsonl"),
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing file")] = False,
+) -> None:
+    """Write the regions of SOURCE to OUT in the safe format; exit code 1 if images were left out."""
+    from alignscope.cli.progress import bars
+    from alignscope.data.regionfiles import open_regions
+    from alignscope.data.regionfiles.converting import convert as write
+
+    file = open_regions(source, format=format, objects=objects, attributes=attributes, sizes=sizes, tags=tags)
+    with bars() as show:
+        done = write(file, out, half=half, skip_broken=skip_broken, overwrite=overwrite, progress=show)
+    for note in file.notes:
+        typer.echo(f"note: {note}", err=True)
+    written = done.written
+    if half:
+        typer.echo(f"float16: features changed by at most {written.largest_change:.3g}")
+    typer.echo(
+        f"{written.images} of {len(file)} images, {written.regions} regions of width {written.width} "
+        f"({file.format}, hash {written.sha}): {out.resolve()}"
+    )
+    if done.problems:
+        typer.echo(f"{len(done.problems)} images left out: {done.problems_file}", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(
+    file: Source,
+    images: Annotated[
+        Path | None, typer.Option(help="folder of images of which each is to have regions")
+    ] = None,
+    format: FormatName = None,
+    objects: Objects = None,
+    attributes: Attributes = None,
+    sizes: Sizes = None,
+    tags: Tags = True,
+    out: Annotated[Path | None, typer.Option(help="a JSONL to write all problems to, by image")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing file")] = False,
+) -> None:
+    """Read every record of FILE and say what is there and what is wrong; exit code 1 unless all is right."""
+    from alignscope.cli.progress import bars
+    from alignscope.data.regionfiles import open_regions
+    from alignscope.data.regionfiles.checking import check as read
+    from alignscope.errors import OutputExists
+    from alignscope.files import write_jsonl
+
+    if out is not None and out.exists() and not overwrite:
+        raise OutputExists(f"{out} exists: give --overwrite or another --out")
+    opened = open_regions(file, format=format, objects=objects, attributes=attributes, sizes=sizes, tags=tags)
+    with bars() as show:
+        checked = read(opened, images=images, progress=show)
+    _facts(checked, opened.format, opened.notes)
+    if out is not None:
+        write_jsonl(out, checked.problems)
+    for problem in checked.problems[:_TOLD] if out is None else ():
+        typer.echo(problem.what, err=True)
+    for name in (checked.missing or ())[:_TOLD]:
+        typer.echo(f"missing: no regions of {name}", err=True)
+    more = (len(checked.problems) if out is None else 0) > _TOLD or len(checked.missing or ()) > _TOLD
+    if more:
+        typer.echo(f"... the first {_TOLD} of each: --out FILE writes the problems", err=True)
+    typer.echo("complete" if checked.is_complete else "not complete")
+    if not checked.is_complete:
+        raise typer.Exit(1)
+
+
+def _facts(checked: Checked, format: str, notes: tuple[str, ...]) -> None:
+    counts = sorted(checked.regions.elements())
+    span = f"{counts[0]} to {counts[-1]}" if counts else "none"
+    lines = {
+        "format": format,
+        "images": f"{checked.images}, sound {checked.sound}, of {checked.sizes} sizes",
+        "regions": f"{sum(counts)}, per image {span}",
+        "features": f"of width {', '.join(map(str, sorted(checked.widths))) or 'none'}",
+        "tags": f"in {checked.tagged} images",
+        "made by": ", ".join(each or "not said" for each in checked.made_by) or "not said",
+        "hash": checked.sha,
+        "problems": str(len(checked.problems)),
+    }
+    if checked.missing is not None:
+        lines["missing"] = f"{len(checked.missing)} images of the folder"
+    for name, text in lines.items():
+        typer.echo(f"{name}: {text}")
+    for note in notes:
+        typer.echo(f"note: {note}")
