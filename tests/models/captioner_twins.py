@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,14 @@ WIDTH = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2, "
 VISION = {**WIDTH, "image_size": 32, "patch_size": 8}
 LLAMA = {**WIDTH, "num_key_value_heads": 1, "max_position_embeddings": 160}
 CAPTIONERS = ("blip", "git", "vit-gpt2")
-CHATS = ("llava", "idefics3", "qwen2-vl")
-KINDS = (*CAPTIONERS, *CHATS, "llava-next", "llava-plain")
+CHATS = ("llava", "idefics3", "smolvlm", "qwen2-vl", "qwen2.5-vl")
+KINDS = (*CAPTIONERS, *CHATS, "llava-next", "llava-plain", "blip-2")
 TURNS = (
     "{% for turn in messages %}<turn>{{ turn['role'] }}\n{% for part in turn['content'] %}"
     "{% if part['type'] == 'image' %}IMAGE{% else %}{{ part['text'] }}{% endif %}{% endfor %}<end>\n{% endfor %}"
     "{% if add_generation_prompt %}<turn>assistant\n{% endif %}"
 )
-IMAGE = {"qwen2-vl": "<|vision_start|><|image_pad|><|vision_end|>"}
+IMAGE = dict.fromkeys(("qwen2-vl", "qwen2.5-vl"), "<|vision_start|><|image_pad|><|vision_end|>")
 
 
 def save_twin(directory: Path, kind: str) -> Path:
@@ -95,25 +96,35 @@ def chat(kind: str) -> tuple[Any, list[Any]]:
     specials += ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
     specials += ["<fake_token_around_image>", "<global-img>", "<end_of_utterance>"]
     specials += [f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7)]
-    tokenizer = byte_tokenizer(specials, eos_token="</s>", bos_token=None if kind == "qwen2-vl" else "<s>")
-    template = None if kind == "llava-plain" else TURNS.replace("IMAGE", IMAGE.get(kind, "<image>"))
+    tokenizer = byte_tokenizer(
+        specials, eos_token="</s>", bos_token=None if kind.startswith("qwen") else "<s>"
+    )
+    template = (
+        None if kind in ("llava-plain", "blip-2") else TURNS.replace("IMAGE", IMAGE.get(kind, "<image>"))
+    )
     text = {**LLAMA, "vocab_size": len(tokenizer)}
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in specials}
-    if kind == "qwen2-vl":
-        return qwen(tokenizer, template, text, ids)
-    if kind == "idefics3":
-        config = transformers.Idefics3Config(
+    if kind.startswith("qwen"):
+        return qwen(kind, tokenizer, template, text, ids)
+    if kind == "blip-2":
+        return blip_2(tokenizer, ids)
+    if kind in ("idefics3", "smolvlm"):
+        prefix = "Idefics3" if kind == "idefics3" else "SmolVLM"
+        config = getattr(transformers, f"{prefix}Config")(
             text_config={**text, "model_type": "llama", "pad_token_id": 0},
             vision_config={**VISION},
             scale_factor=2,
             image_token_id=ids["<image>"],
             pad_token_id=0,
         )
-        images = transformers.Idefics3ImageProcessorPil(
+        images = getattr(transformers, f"{prefix}ImageProcessorPil")(
             size={"longest_edge": 64}, max_image_size={"longest_edge": 32}, do_image_splitting=True
         )
+        model = getattr(transformers, f"{prefix}ForConditionalGeneration")(config)
+        if kind == "smolvlm":
+            return model, [tokenizer, images, ProcessorFiles(template, image_seq_len=4)]
         processor = transformers.Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=template)
-        return transformers.Idefics3ForConditionalGeneration(config), [processor]
+        return model, [processor]
     parts = {
         "vision_config": transformers.CLIPVisionConfig(**VISION),
         "text_config": transformers.LlamaConfig(**text),
@@ -141,28 +152,68 @@ def chat(kind: str) -> tuple[Any, list[Any]]:
     return transformers.LlavaForConditionalGeneration(transformers.LlavaConfig(**parts)), [processor]
 
 
-def qwen(tokenizer: Any, template: str | None, text: Any, ids: dict[str, int]) -> tuple[Any, list[Any]]:
-    """A Qwen2-VL, whose processor has a part for videos that needs torchvision: written as its file instead."""
-    config = transformers.Qwen2VLConfig(
+def qwen(
+    kind: str, tokenizer: Any, template: str | None, text: Any, ids: dict[str, int]
+) -> tuple[Any, list[Any]]:
+    """A Qwen2-VL or Qwen2.5-VL, whose rotary positions count rows and columns of an image."""
+    prefix = "Qwen2VL" if kind == "qwen2-vl" else "Qwen2_5_VL"
+    vision = {"depth": 2, "num_heads": 2}
+    if kind == "qwen2-vl":
+        vision |= {"embed_dim": 16, "hidden_size": 16, "mlp_ratio": 2}
+    else:
+        vision |= {
+            "hidden_size": 16,
+            "out_hidden_size": 16,
+            "intermediate_size": 24,
+            "fullatt_block_indexes": [1],
+        }
+    config = getattr(transformers, f"{prefix}Config")(
         text_config={**text, "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2]}},
-        vision_config={"depth": 2, "embed_dim": 16, "hidden_size": 16, "num_heads": 2, "mlp_ratio": 2},
+        vision_config=vision,
         image_token_id=ids["<|image_pad|>"],
         video_token_id=ids["<|video_pad|>"],
         vision_start_token_id=ids["<|vision_start|>"],
         vision_end_token_id=ids["<|vision_end|>"],
     )
     images = transformers.Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=28 * 28 * 12)
-    return transformers.Qwen2VLForConditionalGeneration(config), [tokenizer, images, QwenFiles(template)]
+    model = getattr(transformers, f"{prefix}ForConditionalGeneration")(config)
+    return model, [tokenizer, images, ProcessorFiles(template)]
 
 
-class QwenFiles:
-    """The processor's own file on the hub."""
+def blip_2(tokenizer: Any, ids: dict[str, int]) -> tuple[Any, list[Any]]:
+    """A BLIP-2 with OPT, whose processor puts the image before all words by itself."""
+    text = transformers.OPTConfig(
+        hidden_size=16,
+        ffn_dim=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        word_embed_proj_dim=16,
+        vocab_size=len(tokenizer),
+        max_position_embeddings=160,
+        pad_token_id=0,
+    )
+    config = transformers.Blip2Config(
+        vision_config=VISION,
+        qformer_config={**WIDTH, "encoder_hidden_size": 16, "vocab_size": 8},
+        text_config=text.to_dict(),
+        num_query_tokens=4,
+        image_token_index=ids["<image>"],
+    )
+    images = transformers.BlipImageProcessorPil(size={"height": 32, "width": 32})
+    processor = transformers.Blip2Processor(images, tokenizer, num_query_tokens=4)
+    return transformers.Blip2ForConditionalGeneration(config), [processor]
 
-    def __init__(self, template: str | None) -> None:
-        self.template = template
+
+class ProcessorFiles:
+    """The files of a processor that cannot be made here: its part for videos needs torchvision."""
+
+    def __init__(self, template: str | None, **facts: Any) -> None:
+        self.template, self.facts = template, facts
 
     def save_pretrained(self, directory: Path) -> None:
         (directory / "chat_template.jinja").write_text(self.template or "")
+        if self.facts:
+            (directory / "processor_config.json").write_text(json.dumps(self.facts))
 
 
 def byte_tokenizer(specials: list[str], **named: Any) -> Any:

@@ -16,12 +16,12 @@ from typing import Any, final
 import torch
 from einops import repeat
 from jaxtyping import Float, Int
-from PIL import Image
+from PIL.Image import Image
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
 
-from alignscope.models.captioners.decoder import check_room, repeated
+from alignscope.models.captioners.decoder import blank, check_room, repeated
 from alignscope.models.captioners.question import TEXT, Scoring, end_token
 from alignscope.models.captioners.reading import Reading, padded, read
 from alignscope.models.cross.pixels import pixels
@@ -84,11 +84,11 @@ class Captioner:
         ids, offsets = (*found.ids, end), (*found.offsets, (0, 0))
         return Reading(text, found.before, found.rest, prefix, ids, offsets)
 
-    def begin(self, image: Image.Image | None, reading: Reading) -> Any:
+    def begin(self, image: Image | None, reading: Reading) -> Any:
         """What the model sees of the image, computed once."""
         device, number = self.model.device, self.model.dtype
         if image is None and self.baseline == "blank image":
-            image = self.blank()
+            image = blank(self.image_processor)
         seen = None if image is None else pixels(self.image_processor, image).to(device, number)[None]
         return self.kind.begin(self.model, seen, torch.tensor([reading.prefix], device=device))
 
@@ -99,11 +99,6 @@ class Captioner:
         prefix = repeat(torch.tensor(readings[0].prefix), "token -> text token", text=len(ids))
         rows = torch.cat([prefix, ids], dim=1).to(self.model.device)
         return self.kind.logits(self.model, begun, rows, prefix.shape[1])
-
-    def blank(self) -> Image.Image:
-        """An image whose every pixel is the mean that the processor subtracts."""
-        mean = tuple(round(255 * share) for share in self.image_processor.image_mean)
-        return Image.new("RGB", (32, 32), mean)
 
     def _is_special(self, token: int) -> bool:
         return token in (self.tokenizer.cls_token_id, self.tokenizer.bos_token_id)

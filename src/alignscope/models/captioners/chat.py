@@ -1,11 +1,12 @@
 """Vision-language models that read the image among the words: LLaVA, Qwen2-VL, Idefics3 and their like.
 
 Any model of transformers' `AutoModelForImageTextToText` that is a decoder alone. Without the image, the same
-words are read with nothing in its place.
+words are read with nothing in its place, or, where the model cannot run so, with a blank image.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,12 +21,12 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from alignscope.errors import Unsupported
-from alignscope.models.captioners.decoder import check_room, repeated
+from alignscope.models.captioners.decoder import blank, check_room, repeated
 from alignscope.models.captioners.question import Scoring, end_token
 from alignscope.models.captioners.reading import Reading, padded, read
 from alignscope.models.protocols import Baseline
 
-SHARED_PREFIX = ("llava", "idefics3", "qwen2_vl")
+SHARED_PREFIX = ("llava", "idefics3", "smolvlm", "qwen2_vl", "qwen2_5_vl")
 """Types of models whose image and prompt are read once for all texts: those where this was tested to give
 what whole sequences give. The others read every pair from its first token on."""
 
@@ -58,8 +59,14 @@ class Chat:
         return self.processor.tokenizer
 
     @property
+    def image_processor(self) -> Any:
+        return self.processor.image_processor
+
+    @property
     def baseline(self) -> Baseline:
-        return "no image"
+        """No image where the forward takes none; BLIP-2 and its like do not: a blank one."""
+        pixels = inspect.signature(self.model.forward).parameters["pixel_values"]
+        return "blank image" if pixels.default is inspect.Parameter.empty else "no image"
 
     @property
     def text_config(self) -> Any:
@@ -71,12 +78,12 @@ class Chat:
 
     @property
     def facts(self) -> list[Any]:
-        images = json.loads(self.processor.image_processor.to_json_string())
+        images = json.loads(self.image_processor.to_json_string())
         return [images, self.processor.chat_template, self.seen, self.unseen]
 
     def read(self, text: str, *, with_image: bool = True) -> Reading:
         """The text in the conversation: to its end, or to where the answer begins."""
-        before, after = self.seen if with_image else self.unseen
+        before, after = self.unseen if self.baseline == "no image" and not with_image else self.seen
         if self.scoring != "yes":
             after = end_token(self.tokenizer, after)
         found = read(
@@ -90,6 +97,8 @@ class Chat:
 
     def begin(self, image: Image | None, reading: Reading) -> Begun:
         """The image and the prompt, read once where the architecture allows it."""
+        if image is None and self.baseline == "blank image":
+            image = blank(self.image_processor)
         if image is None or not self._is_shared(reading):
             return Begun(image)
         inputs = self._inputs(image, reading.before)

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from PIL.Image import Image
+from PIL.Image import new as new_image
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -25,6 +26,8 @@ class Decoder(Protocol):
     def model(self) -> PreTrainedModel: ...
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase: ...
+    @property
+    def image_processor(self) -> Any: ...
     @property
     def scoring(self) -> Scoring: ...
     @property
@@ -61,6 +64,11 @@ def repeated(cache: Any, count: int) -> Any:
     several = copy.deepcopy(cache)
     several.batch_repeat_interleave(count)
     return several
+
+
+def blank(image_processor: Any) -> Image:
+    """An image whose every pixel is the mean that the processor subtracts."""
+    return new_image("RGB", (32, 32), tuple(round(255 * share) for share in image_processor.image_mean))
 
 
 def check_room(readings: Sequence[Reading], room: int) -> None:

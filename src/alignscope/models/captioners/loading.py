@@ -10,6 +10,7 @@ import transformers
 from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+from transformers.processing_utils import ProcessorMixin
 
 from alignscope.errors import CheckpointError, UnknownName, Unsupported
 from alignscope.models.captioners.captioner import KINDS, Captioner
@@ -143,7 +144,10 @@ def _processor(source: str) -> Any:
             raise
     config = _part("config.json", source, AutoConfig.from_pretrained, trust_remote_code=False)
     named = getattr(transformers, PROCESSOR_MAPPING_NAMES[config.model_type])
-    changes = {"check_argument_for_proper_class": lambda self, name, part: None}
+    changes = {  # what they do beside concerns videos
+        "check_argument_for_proper_class": lambda self, name, part: None,
+        "apply_chat_template": ProcessorMixin.apply_chat_template,
+    }
     without_videos: Any = type(named.__name__, (named,), changes)
     images = _part("image processor", source, AutoImageProcessor.from_pretrained, trust_remote_code=False)
     tokenizer = _part("tokenizer", source, AutoTokenizer.from_pretrained, trust_remote_code=False)

@@ -44,7 +44,8 @@ def around(processor: Any, template: str, scoring: Scoring, *, with_image: bool)
     """
     before, after = template.split(TEXT)
     if not processor.chat_template:
-        image = getattr(processor, "image_token", "") if with_image else ""
+        puts_image = "num_query_tokens" in vars(processor)  # by itself, before any text: BLIP-2
+        image = str(processor.image_token) if with_image and not puts_image else ""
         return (f"{image}\n{before}" if image and template != TEXT else image + before), after
     shown = [{"type": "image"}] if with_image else []
     if scoring == "yes":

@@ -8,12 +8,13 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
 from PIL.Image import Image
 from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from alignscope.errors import BadInput, LengthMismatch
 from alignscope.models.captioners.decoder import Decoder
@@ -50,6 +51,18 @@ class GenerativeScorer:
     @property
     def name(self) -> str:
         return self._name
+
+    @property
+    def model(self) -> PreTrainedModel:
+        return self.decoder.model
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return self.decoder.tokenizer
+
+    @property
+    def image_processor(self) -> Any:
+        return self.decoder.image_processor
 
     @property
     def fingerprint(self) -> str:
