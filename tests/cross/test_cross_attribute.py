@@ -16,14 +16,15 @@ from torch import Tensor
 
 from alignscope.attribution.attribute import attribute, heats
 from alignscope.attribution.cross import cross_heats
-from alignscope.attribution.faithfulness import faithfulness
+from alignscope.attribution.faithfulness import LEAST_GAIN, faithfulness
 from alignscope.attribution.options import METHODS, Method, Options
 from alignscope.attribution.patches import CELLS, image_methods, painted, patch_maps
 from alignscope.attribution.perturbation import UNSCORED, perturbation
 from alignscope.errors import BadInput, LengthMismatch, Unsupported
 from alignscope.evaluation.pointing import pointing
-from alignscope.language.replacements import candidates, replaced
+from alignscope.language.replacements import candidates, replaced, without
 from alignscope.models.cross.encoder import TransformersCrossEncoder
+from alignscope.models.cross.loading import load
 from alignscope.models.cross.pixels import view
 from alignscope.models.protocols import Picture, Tokens, Traits
 from alignscope.models.zoo import open_model
@@ -322,22 +323,29 @@ def test_an_empty_rest_without_a_score_is_left_out() -> None:
     assert "a score is not finite" in problem.what
 
 
-def test_faithfulness_of_a_cross_encoder_is_its_own_scores(
-    model: TransformersCrossEncoder, items: list[Item], pictures: Sequence[Picture]
+def test_faithfulness_of_a_cross_encoder_is_a_plain_loop_over_its_scores(
+    model: TransformersCrossEncoder,
+    items: list[Item],
+    pictures: Sequence[Picture],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    parts = list(attribute(model, items[:1], pictures[:1], methods=["attention"]))
-    found = next(faithfulness(model, items[:1], pictures[:1], parts[0].attributions))
-    said = items[0].caption.text.split()
-    full = model.score(pictures[:1], [items[0].caption.text]).item()
-    empty = model.score(pictures[:1], [""]).item()
-    if full - empty < 1:
-        assert "no curve to it" in found.problems[0].what
-        return
-    order = sorted(range(len(said)), key=lambda at: -parts[0].attributions[0].words[at].heat)
-    hot = " ".join(said[at] for at in sorted(order[:2]))
-    of_two = model.score(pictures[:1], [hot]).item()
-    insertion = next(c for c in found.curves if (c.method, c.kind) == ("attention", "insertion"))
-    assert insertion.values[2] == pytest.approx((of_two - empty) / (full - empty), abs=1e-4)
+    """Random weights add little or take away: here a curve of any size counts."""
+    monkeypatch.setitem(LEAST_GAIN, "match", -1e9)
+    parts = list(attribute(model, items, pictures, methods=["attention"]))
+    given = {one.item: one for part in parts for one in part.attributions}
+    found = list(faithfulness(model, items, pictures, list(given.values()), batch_size=3))
+    curves = {(c.item, c.kind): c.values for one in found for c in one.curves if c.method == "attention"}
+    assert {item for item, _ in curves} == {"0", "2"}, "one word, and words beyond the context, have none"
+    for (number, kind), values in curves.items():
+        item, picture = items[int(number)], pictures[int(number)]
+        places = sorted(range(len(item.caption.words)), key=lambda at: -given[number].words[at].heat)
+        scores = []
+        for count in range(len(places) + 1):
+            gone = places[:count] if kind == "deletion" else places[count:]
+            scores.append(model.score([picture], [without(item.caption, gone)]).item())
+        full, empty = scores[:: len(places)] if kind == "deletion" else scores[:: -len(places)]
+        assert abs(full - empty) > 1e-2
+        assert values == pytest.approx([(s - empty) / (full - empty) for s in scores], rel=1e-3, abs=1e-3)
 
 
 def regions(*boxes: tuple[float, float, float, float], width: int = 48, height: int = 24) -> Regions:
@@ -414,6 +422,19 @@ def test_maps_as_records(model: TransformersCrossEncoder, picture_of: Callable[[
         assert pointed.chance == 1
     with pytest.raises(Unsupported, match="gives no image maps by attention: ask for gradcam"):
         next(patch_maps(model, items, open_key, said, method="attention"))
+
+
+def test_patches_that_the_model_left_out_have_no_heat(
+    twin: Callable[..., Path], picture_of: Callable[[str, int], Picture]
+) -> None:
+    """Five of the twelve patches take part."""
+    model = load(twin("vilt", max_image_length=5))
+    item = tagged("0", "a red dog")
+    (found,) = patch_maps(model, [item], lambda key: picture_of("patch", 0), ["a red dog"])
+    seen = model.inputs([picture_of("patch", 0)], ["a red dog"]).units[0, 1:].tolist()
+    assert (found.rows, found.columns) == (3, 4)
+    assert 0 < sum(heat > 0 for heat in found.heats) <= len(seen) == 5
+    assert not any(heat for place, heat in enumerate(found.heats) if place not in seen)
 
 
 def test_the_map_of_a_region_points_at_it() -> None:

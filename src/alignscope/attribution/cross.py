@@ -54,8 +54,10 @@ def cross_heats(
     """Heat of every token under each method and, under gradcam, of every patch or region.
 
     `attention` is the readout's own attention to the tokens, averaged over heads and layers; `gradient` the
-    softmax of the summed absolute gradient at the token embeddings. With `create_graph` the heats can be
-    trained through and lie on the model's device; else they come without a graph, on the CPU.
+    softmax of the summed absolute gradient at the token embeddings. Maps are read at the text's readout
+    alone, also where the score reads a place of the image stream besides (ViLBERT). With `create_graph`
+    the heats can be trained through and lie on the model's device; else they come without a graph, on the
+    CPU. Memory grows with pairs times layers times the square of positions.
     """
     require(model, methods)
     if len(inputs.units) == 0:
