@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -29,6 +29,7 @@ def attribute(
     model: shared.Model,
     pairs: shared.Pairs = None,
     images: shared.Images = None,
+    regions: shared.Regions = None,
     out: Annotated[Path, typer.Option(help="directory for heats.parquet, other records, report.html")] = Path(
         "runs/attribute"
     ),
@@ -45,6 +46,9 @@ def attribute(
     dtype: shared.Dtype = "float32",
     activation: shared.Activation = None,
     tokenizer: shared.Tokenizer = None,
+    match_index: shared.MatchIndex = None,
+    scoring: shared.Scoring = None,
+    calibration: shared.Calibration = True,
     batch_size: shared.BatchSize = 64,
     seed: shared.Seed = 0,
     resume: shared.Resume = False,
@@ -60,12 +64,16 @@ def attribute(
     options = Options(
         layers_of(layers), tokens, temperature, variant, draws=replacements, normalize=normalize, seed=seed
     )
+    how: dict[str, Any] = {"device": device, "dtype": dtype, "activation": activation}
+    how |= {"tokenizer": tokenizer, "match_index": match_index, "scoring": scoring}
     with bars() as progress:
         result = attribute_to(
-            open_model(model, device=device, dtype=dtype, activation=activation, tokenizer=tokenizer),
+            open_model(model, **how),
             out,
             pairs=pairs,
             images=images,
+            regions=regions,
+            calibrate=calibration,
             size=size,
             methods=method,
             options=options,

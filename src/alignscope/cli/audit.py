@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ def audit(
     model: shared.Model,
     pairs: shared.Pairs = None,
     images: shared.Images = None,
+    regions: shared.Regions = None,
     out: Annotated[Path, typer.Option(help="directory for run.json, records and report.html")] = Path(
         "runs/audit"
     ),
@@ -26,6 +27,9 @@ def audit(
     dtype: shared.Dtype = "float32",
     activation: shared.Activation = None,
     tokenizer: shared.Tokenizer = None,
+    match_index: shared.MatchIndex = None,
+    scoring: shared.Scoring = None,
+    calibration: shared.Calibration = True,
     batch_size: shared.BatchSize = 64,
     seed: shared.Seed = 0,
     resume: shared.Resume = False,
@@ -37,11 +41,15 @@ def audit(
     from alignscope.cli.progress import bars
     from alignscope.reporting.tables import summary_text
 
+    how: dict[str, Any] = {"device": device, "dtype": dtype, "activation": activation}
+    how |= {"tokenizer": tokenizer, "match_index": match_index, "scoring": scoring}
     with bars() as progress:
         result = alignscope.audit(
-            alignscope.model(model, device=device, dtype=dtype, activation=activation, tokenizer=tokenizer),
+            alignscope.model(model, **how),
             pairs=pairs,
             images=images,
+            regions=regions,
+            calibrate=calibration,
             out=out,
             size=size,
             options=Options(layers=layers_of(layers), seed=seed),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import final
 
@@ -50,16 +49,6 @@ class Regions:
         )
 
     __hash__ = None  # type: ignore[assignment]
-
-
-def digest(regions: Regions) -> bytes:
-    """Hash of everything in a record."""
-    facts = [regions.image, regions.width, regions.height, regions.tags, regions.attributes, regions.made_by]
-    found = hashlib.sha256(repr(facts).encode())
-    for numbers in vars(regions).values():
-        if isinstance(numbers, np.ndarray):
-            found.update(repr(numbers.shape).encode() + np.ascontiguousarray(numbers, "<f4").tobytes())
-    return found.digest()
 
 
 def fault_of_regions(regions: Regions) -> str | None:

@@ -20,11 +20,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from alignscope.attribution.scores import ImageSide
+from alignscope.data.regionfiles.digests import digest, sha_of_digests
 from alignscope.errors import BadData, UnknownName
-from alignscope.files import read_jsonl, sha_of, write_jsonl
+from alignscope.files import read_jsonl, write_jsonl
 from alignscope.models.protocols import DualEncoder, PairScorer, Picture
 from alignscope.records import Item, ItemSource, Problem, Regions
-from alignscope.records.regions import digest
 from alignscope.studies.pictures import Pictures, RegionsOf
 from alignscope.studies.scoring import pair_scores
 from alignscope.studies.streams import Chunk
@@ -133,7 +133,7 @@ def _seen(source: Chunk, users: Mapping[str, Sequence[str]], regions: RegionsOf 
             if isinstance(picture, Regions):
                 digests.append(digest(picture))
     told = (*problems, *source.problems[before:])
-    return Seen(row, told, opened, sha_of([each.hex() for each in digests]) if digests else "")
+    return Seen(row, told, opened, sha_of_digests(digests) if digests else "")
 
 
 def _opened(

@@ -21,16 +21,18 @@ from torch import Tensor
 
 from alignscope.data.benchmarks.facts import Benchmark
 from alignscope.data.options import Place, options, places
+from alignscope.data.regionfiles.digests import digest
 from alignscope.errors import BadData, BadImage, UnknownName, Unsupported
 from alignscope.evaluation.retrieval import IMAGE_TO_TEXT, TEXT_TO_IMAGE, ranks_of_scores
 from alignscope.models.cross.regions import check_regions
 from alignscope.models.protocols import PairScorer, Picture
 from alignscope.processes import Processes
-from alignscope.records import OptionScore, Problem, Question, Regions, Shown
-from alignscope.records.regions import digest
+from alignscope.records import Measurement, OptionScore, Problem, Question, Regions, Shown, Signature
+from alignscope.studies.calibration import calibrated, calibration_pairs, doubts
+from alignscope.studies.embeddings import Progress
 from alignscope.studies.encoding import Tell, opened_image
-from alignscope.studies.pictures import RegionsOf
-from alignscope.studies.plan import Images, Plan
+from alignscope.studies.pictures import Pictures, RegionsOf
+from alignscope.studies.plan import Images, Plan, name_of, shown_of
 from alignscope.studies.scoring import (
     Chunk,
     Gallery,
@@ -226,11 +228,19 @@ def _pair_scores(sources: Pairs, pairs: Sequence[tuple[Shown, str]]) -> Float[Te
     return torch.cat(scores)
 
 
-def pairs_of(lines: Lines, plan: Plan) -> Iterator[tuple[Shown, str]]:
-    """Images with a text that belongs to them, of the questions that can be scored."""
-    for chunk in chunks(lines, plan):
-        for question in chunk.usable():
-            yield question.images[0], question.texts[0]
+def self_check(
+    lines: Lines, sources: Pairs, *, signature: Signature
+) -> tuple[list[Measurement], list[Problem]]:
+    """Whether the model tells images with a text that belongs to them from shuffled ones, on these data."""
+    named = (
+        (name_of(question.images[0]), question.texts[0])
+        for chunk in chunks(lines, sources.plan)
+        for question in chunk.usable()
+    )
+    pairs = calibration_pairs(named, seed=signature.seed)
+    pictures = Pictures([name for name, _ in pairs], lambda name: sources.picture(shown_of(name)))
+    measured = calibrated(sources.model, pictures, [text for _, text in pairs], signature=signature)
+    return [measured], doubts(measured)
 
 
 @final
@@ -257,8 +267,15 @@ def grid_of(lines: Lines, sources: Pairs, work: Path) -> Grid:
     return Grid(these, shown, said, work)
 
 
-def score_grid(grid: Grid, sources: Pairs, group: Processes, *, tell: Tell) -> None:
-    """The scores of each image with all texts as a part, unless it is there; `tell` hears of pairs."""
+def score_grid(grid: Grid, sources: Pairs, group: Processes, progress: Progress) -> None:
+    """The scores of each image with all texts as a part, unless it is there; says first how many there are."""
+    total = len(grid.images) * len(grid.texts)
+
+    def tell(done: int) -> None:
+        if group.rank == 0:
+            progress(f"scores of {total:,} pairs", done, total)
+
+    tell(0)
     texts = list(grid.texts.values())
     for number, shown in enumerate(grid.images.values()):
         path = grid.part(number)

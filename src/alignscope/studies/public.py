@@ -15,6 +15,7 @@ from alignscope.data.held import HeldPairs
 from alignscope.data.images import open_image
 from alignscope.data.items import WordClasses
 from alignscope.data.pairs import PairFile, PairStream
+from alignscope.data.regionfiles import open_regions
 from alignscope.data.world.world import World
 from alignscope.errors import BadInput, UnknownName
 from alignscope.language.cache import default_directory
@@ -224,11 +225,7 @@ def _both_or_neither(pairs: object, images: object) -> None:
 
 
 def _region_file(path: Path | str | None) -> Mapping[str, Regions] | None:
-    if path is None:
-        return None
-    from alignscope.data.regionfiles import open_regions
-
-    return open_regions(Path(path))
+    return None if path is None else open_regions(Path(path))
 
 
 def _tagger() -> WordClasses:
