@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tokenizers
 import torch
 import transformers
+from PIL import Image
 from tokenizers import decoders, pre_tokenizers
+
+from alignscope.models.captioners.loading import load
+from alignscope.models.captioners.scorer import GenerativeScorer
+
+TEXTS = ["a red dog near the small cat", "cat", "two cats, unknow!", "", "a red dog", "the kitchen"]
+SIZES = [(48, 32), (20, 40), (64, 30)]
 
 WORDS = "a red dog near the small cat two cats in kitchen show does this image Describe figure Please answer"
 WORDS += " yes Yes no one sentence User Assistant user assistant"
@@ -235,3 +244,28 @@ def byte_tokenizer(specials: list[str], **named: Any) -> Any:
             single="<s> $A", special_tokens=[("<s>", start)]
         )
     return transformers.PreTrainedTokenizerFast(tokenizer_object=core, pad_token=specials[0], **named)
+
+
+@functools.cache
+def loaded(directory: Path, **options: Any) -> GenerativeScorer:
+    """A scorer that several tests use and none changes."""
+    return load(directory, **options)
+
+
+def picture(number: int) -> Image.Image:
+    width, height = SIZES[number % len(SIZES)]
+    noise = np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(noise)
+
+
+def conversation(model: GenerativeScorer, words: str, *, shown: bool = True) -> str:
+    """A user's turn and the start of the answer, by the model's own chat template."""
+    image = [{"type": "image"}] if shown else []
+    turns = [{"role": "user", "content": [*image, {"type": "text", "text": words}]}]
+    return model.decoder.processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+
+
+def close(got: torch.Tensor, want: torch.Tensor, atol: float = 1e-5) -> None:
+    assert got.shape == want.shape
+    assert len(got) > 0
+    torch.testing.assert_close(got, want, rtol=0, atol=atol)
