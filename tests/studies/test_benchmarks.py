@@ -1,6 +1,8 @@
 """`alignscope.evaluate` and its command on the world's own foils: one benchmark, several, scores made elsewhere."""
 
+import importlib.util
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +15,8 @@ from alignscope.errors import BadData, BadInput, UnknownName
 from alignscope.files import read_parquet
 from alignscope.records import Measurement, OptionScore
 from alignscope.studies.benchmarks import named
+
+CROSS = Path(__file__).parents[1] / "cross" / "conftest.py"
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +100,32 @@ def test_what_cannot_be_done_is_said(tiny_clip_dir, world, tmp_path):
         alignscope.evaluate(model, "world", world, out=tmp_path / "run")
     with pytest.raises(BadData, match="items can"):
         alignscope.evaluate(model, "world", world, tmp_path, out=tmp_path / "other")
+
+
+def test_a_matching_head_from_the_command_line(world, tmp_path):
+    spec = importlib.util.spec_from_file_location("cross_twins", CROSS)
+    cross = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(cross)
+    model = str(cross.save_twin(tmp_path / "tiny-lxmert", "lxmert"))
+    table = tmp_path / "table"
+    words = ["evaluate", "world", "--model", model, "--annotations", str(world), "--out"]
+    regions = ["--regions", str(world / "regions" / "regions.tsv")]
+    done = [
+        CliRunner().invoke(app, [*words, str(tmp_path / name), "--no-calibration", *more])
+        for name, more in (("one", []), ("flipped", ["--match-index", "0"]))
+    ]
+    assert [each.exit_code for each in done] == [0, 0], [each.output for each in done]
+    one, flipped = (
+        read_parquet(tmp_path / name / "scores.parquet", OptionScore) for name in ("one", "flipped")
+    )
+    assert [r.score for r in one] == [-r.score for r in flipped] != []
+    refused = CliRunner().invoke(app, [*words, str(tmp_path / "wide"), *regions])
+    assert isinstance(refused.exception, BadData)  # 2048 features wide, the twin takes 6
+    told = (tmp_path / "wide" / "problems.jsonl").read_text()
+    assert "the model takes width 6" in told
+    with pytest.raises(BadInput, match="takes pixels: leave --regions out"):
+        alignscope.evaluate("tiny-clip", "world", world, world / "images", regions=regions[1], out=table)
+    with pytest.raises(BadInput, match="regions are for a model"):
+        alignscope.evaluate(None, "world", world, scores="a.jsonl", regions=regions[1], out=table)
+    with pytest.raises(BadInput, match="give their file with --regions"):
+        alignscope.evaluate(model, "pairs", world / "pairs.jsonl", out=table)

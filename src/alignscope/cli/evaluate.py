@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -44,6 +44,7 @@ def evaluate(
     annotations: Annotations = None,
     images: Images = None,
     out: Annotated[Path, typer.Option(help="directory for records and report.html")] = Path("runs/evaluate"),
+    regions: shared.Regions = None,
     scores: Scores = None,
     probabilities: Probabilities = False,
     captions: Captions = None,
@@ -54,6 +55,9 @@ def evaluate(
     dtype: shared.Dtype = "float32",
     activation: shared.Activation = None,
     tokenizer: shared.Tokenizer = None,
+    match_index: shared.MatchIndex = None,
+    scoring: shared.Scoring = None,
+    calibration: shared.Calibration = True,
     batch_size: shared.BatchSize = 64,
     seed: shared.Seed = 0,
     resume: shared.Resume = False,
@@ -66,7 +70,8 @@ def evaluate(
 
     opened = None
     if model is not None:
-        how = {"device": device, "dtype": dtype, "activation": activation, "tokenizer": tokenizer}
+        how: dict[str, Any] = {"device": device, "dtype": dtype, "activation": activation}
+        how |= {"tokenizer": tokenizer, "match_index": match_index, "scoring": scoring}
         opened = alignscope.model(model, **how)
     with bars() as progress:
         found = alignscope.evaluate(
@@ -75,6 +80,8 @@ def evaluate(
             annotations,
             images,
             out=out,
+            regions=regions,
+            calibrate=calibration,
             scores=scores,
             probabilities=probabilities,
             captions=captions,

@@ -23,7 +23,29 @@ Activation = Annotated[
     Literal["quick_gelu", "gelu"] | None,
     typer.Option(help="of an open_clip checkpoint; quick_gelu where it does not say"),
 ]
-Tokenizer = Annotated[Path | None, typer.Option(help="directory of the tokenizer of an open_clip checkpoint")]
+Tokenizer = Annotated[
+    Path | None,
+    typer.Option(help="directory (or hub id) of the tokenizer of a file of weights, which has none"),
+]
+Regions = Annotated[
+    Path | None,
+    typer.Option(help="file of region features, for models that take them; an exported world has its own"),
+]
+MatchIndex = Annotated[
+    int | None,
+    typer.Option(help="logit of a matching head that says yes (0 or 1), where it is not the usual one"),
+]
+Scoring = Annotated[
+    Literal["likelihood", "information", "yes"] | None,
+    typer.Option(help="how a generative model scores: its likelihood of the text, or its yes to a question"),
+]
+Calibration = Annotated[
+    bool,
+    typer.Option(
+        "--calibration/--no-calibration",
+        help="refuse a matching head that ranks shuffled pairs above matched ones",
+    ),
+]
 BatchSize = Annotated[int, typer.Option(help="images or captions at a time", min=1)]
 Seed = Annotated[
     int, typer.Option(help="of whatever is drawn: edits, replacements, orders, intervals", min=0)

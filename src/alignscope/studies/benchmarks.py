@@ -7,13 +7,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import alignscope
 from alignscope.data.benchmarks.facts import Benchmark
 from alignscope.data.benchmarks.hub import HubCopy
 from alignscope.data.benchmarks.table import BENCHMARKS, SUITES
 from alignscope.data.images import ImageFolder
+from alignscope.data.regionfiles import RegionFile, open_regions
 from alignscope.data.world.exported import exported_world
 from alignscope.errors import BadInput
 from alignscope.evaluation.baselines import baselines
@@ -31,6 +32,7 @@ from alignscope.studies.output import RUN, claim
 from alignscope.studies.pictures import RegionsOf, regions_of
 from alignscope.studies.plan import Images
 
+Scoring = Literal["likelihood", "information", "yes"]
 MOST_FOR_BASELINES = 500_000  # items, which are held in memory; a larger benchmark gets none
 
 
@@ -61,7 +63,7 @@ def evaluate(
     device: str = "cpu",
     dtype: str = "float32",
     match_index: int | None = None,
-    scoring: str | None = None,
+    scoring: Scoring | None = None,
     batch_size: int = 64,
     seed: int = 0,
     resume: bool = False,
@@ -80,7 +82,7 @@ def evaluate(
     `hub` takes copies on the hub instead of files (extra `alignscope[hub]`), which downloads them.
     """
     names = named([benchmarks] if isinstance(benchmarks, str) else benchmarks)
-    _check_scorer(model, scores, names)
+    _check_scorer(model, scores, regions, names)
     target, is_suite = Path(out), len(names) > 1
     if is_suite and not hub:
         _check_folders(names, annotations)
@@ -99,8 +101,9 @@ def evaluate(
         else:
             how |= {"allow_missing": allow_missing, "batch_size": batch_size, "dtype": dtype}
             how |= {"cache": cache and Path(cache), "progress": _under(name, progress)}
-            own = regions if isinstance(regions, Mapping) else _own(regions, name, is_suite)
-            how |= {"regions": _regions(scorer, facts, notes, pictures, own), "calibrate": calibrate}
+            table = regions if isinstance(regions, Mapping) else _opened_regions(regions, name, is_suite)
+            how |= {"regions": _regions(scorer, facts, notes, pictures, table), "calibrate": calibrate}
+            how |= {"remarks": table.notes if isinstance(table, RegionFile) else ()}
             runs[name] = _from_model(scorer, facts, notes, pictures, where, how)
         if _is_first():
             _told(facts, notes, where, captions, seed)
@@ -111,7 +114,7 @@ def evaluate(
 
 
 def _opened(
-    model: str | PairScorer | None, device: str, dtype: str, match_index: int | None, scoring: str | None
+    model: str | PairScorer | None, device: str, dtype: str, match_index: int | None, scoring: Scoring | None
 ) -> PairScorer | None:
     if isinstance(model, str):
         return open_model(model, device=device, dtype=dtype, match_index=match_index, scoring=scoring)
@@ -127,17 +130,18 @@ def _regions(
     benchmark: Benchmark,
     annotations: Path | None,
     images: Images | None,
-    regions: Path | Mapping[str, Regions] | None,
+    regions: Mapping[str, Regions] | None,
 ) -> RegionsOf | None:
     """Where the regions of a benchmark's images are: in a file, or in the world that was exported."""
     if benchmark.asks == "similarity":
         return None
-    if isinstance(regions, Path):
-        from alignscope.data.regionfiles import open_regions
-
-        regions = open_regions(regions)
     needs_world = model.traits.unit == "region" and regions is None
     return regions_of(model, (exported_world(annotations) if needs_world else None) or images, regions)
+
+
+def _opened_regions(path: Path | str | None, name: str, is_suite: bool) -> RegionFile | None:
+    own = _own(path, name, is_suite)
+    return None if own is None else open_regions(own)
 
 
 def _told(
@@ -149,11 +153,13 @@ def _told(
     page(out)
 
 
-def _check_scorer(model: object, scores: object, names: Sequence[str]) -> None:
+def _check_scorer(model: object, scores: object, regions: object, names: Sequence[str]) -> None:
     if (model is None) == (scores is None):
         raise BadInput("give a model or a file of scores made elsewhere, one of the two")
     if scores is not None and len(names) > 1:
         raise BadInput(f"one file of scores for {len(names)} benchmarks: evaluate them one by one")
+    if scores is not None and regions is not None:
+        raise BadInput("got regions with scores made elsewhere: regions are for a model, leave them out")
 
 
 def _check_folders(names: Sequence[str], annotations: Path | str | None) -> None:

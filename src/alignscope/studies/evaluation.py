@@ -11,7 +11,7 @@ import datetime
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -34,7 +34,6 @@ from alignscope.files import (
 from alignscope.models.protocols import DualEncoder, PairScorer
 from alignscope.processes import Processes, processes
 from alignscope.records import Measurement, OptionScore, Problem, Question, Rank, Signature
-from alignscope.studies.calibration import calibrated, calibration_pairs, doubts
 from alignscope.studies.clock import Clock
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.encoding import encode_images, encode_texts, settle
@@ -47,16 +46,16 @@ from alignscope.studies.pairwise import (
     check_able,
     grid_of,
     open_pictures,
-    pairs_of,
     ranked_grid,
     score_grid,
     scored_pairs,
+    self_check,
     settle_pictures,
     unscored,
     whole,
 )
-from alignscope.studies.pictures import Pictures, RegionsOf
-from alignscope.studies.plan import CHUNK, Contents, Images, Plan, name_of, shown_of
+from alignscope.studies.pictures import RegionsOf
+from alignscope.studies.plan import CHUNK, Contents, Images, Plan
 from alignscope.studies.scoring import Sources, chunks, missing, problems, ranked, scored
 from alignscope.studies.store import EmbeddingStore
 
@@ -88,6 +87,7 @@ class Task:
     draws: int
     allow_missing: bool
     calibrate: bool
+    remarks: tuple[str, ...]
 
     @property
     def work(self) -> Path:
@@ -122,6 +122,7 @@ def evaluate(
     *,
     regions: RegionsOf | None = None,
     calibrate: bool = True,
+    remarks: Sequence[str] = (),
     allow_missing: bool = False,
     cache: Path | None = None,
     batch_size: int = 64,
@@ -138,7 +139,8 @@ def evaluate(
     Items whose image is missing or broken are refused, unless `allow_missing`; the signature then says how
     many they are. `cache` keeps embeddings for other runs of the same model; without it they go with the
     run. A model of regions takes those of `regions` in place of `images`; a matching head that ranks shuffled
-    pairs above matched ones is refused, unless `calibrate` is off. Under torchrun every process calls this, and all get the result; the records are those of one
+    pairs above matched ones is refused, unless `calibrate` is off. `remarks` on the regions are listed among
+    the problems. Under torchrun every process calls this, and all get the result; the records are those of one
     process, to the bit where each has as many threads as that one.
     """
     if images is None and regions is None and benchmark.asks != "similarity":
@@ -159,6 +161,7 @@ def evaluate(
     task = Task(
         *(model, benchmark, annotations, seen, out, sources),
         *(dtype, batch_size, seed, draws, allow_missing, calibrate),
+        tuple(remarks),
     )
     contents = group.first(lambda: _planned(task))
     clock.lap("plan")
@@ -202,6 +205,7 @@ def _planned(task: Task) -> Contents:
         if got < wanted:
             what = f"{got} items, the authors count {wanted}"
             told.append(Problem(subset, task.annotations.name, what, "handled"))
+    told += [Problem("", "regions", remark, "handled") for remark in task.remarks]
     if isinstance(task.sources, Pairs):
         told += check_able(task.model, task.benchmark)
     write_jsonl(task.work / READER, told)
@@ -287,15 +291,9 @@ def _calibrated(
     task: Task, contents: Contents, lost: Counter[str]
 ) -> tuple[list[Measurement], list[Problem]]:
     """The self-check of a model that reads image and text together, on pairs of these data."""
-    sources = task.sources
-    if not isinstance(sources, Pairs) or not task.calibrate:
+    if not isinstance(task.sources, Pairs) or not task.calibrate:
         return [], []
-    named = ((name_of(shown), text) for shown, text in pairs_of(task.lines(), sources.plan))
-    pairs = calibration_pairs(named, seed=task.seed)
-    pictures = Pictures([name for name, _ in pairs], lambda name: sources.picture(shown_of(name)))
-    signature = _signature(task, contents, lost)
-    found = calibrated(task.model, pictures, [text for _, text in pairs], signature=signature)
-    return [found], doubts(found)
+    return self_check(task.lines(), task.sources, signature=_signature(task, contents, lost))
 
 
 def _score(task: Task, contents: Contents, group: Processes, progress: Progress) -> None:
@@ -315,16 +313,7 @@ def _score(task: Task, contents: Contents, group: Processes, progress: Progress)
         if group.rank == 0:
             progress("scores", chunk.number + 1, total)
     if isinstance(sources, Pairs) and task.benchmark.asks == "retrieval":
-        grid = grid_of(task.lines(), sources, task.work)
-        count = len(grid.images) * len(grid.texts)
-        stage = f"scores of {count:,} pairs"
-
-        def tell(done: int) -> None:
-            if group.rank == 0:
-                progress(stage, done, count)
-
-        tell(0)
-        score_grid(grid, sources, group, tell=tell)
+        score_grid(grid_of(task.lines(), sources, task.work), sources, group, progress)
     group.wait()
 
 
