@@ -15,6 +15,7 @@ from alignscope.cli.evaluate import evaluate
 from alignscope.cli.export import export
 from alignscope.cli.inspect import inspect
 from alignscope.cli.leaks import leaks
+from alignscope.cli.list import app as listing
 from alignscope.cli.pairs import pairs
 from alignscope.cli.regions import app as regions
 from alignscope.cli.report import report
@@ -44,6 +45,7 @@ app.command()(compare)
 app.command()(verify)
 app.command()(report)
 app.add_typer(reproduce, name="reproduce", help="The studies of the papers, each one command.")
+app.add_typer(listing, name="list", help="What there is to choose from.")
 app.add_typer(data, name="data", help="Benchmarks and their files.")
 app.add_typer(regions, name="regions", help="Region features of detectors.")
 app.add_typer(world, name="world", help="The built-in world.")

@@ -16,6 +16,7 @@ MODELS = Registry("model", {"tiny-clip": "alignscope.models.pretrained:tiny_clip
 WEIGHTS = (".pt", ".bin", ".safetensors", ".pth", ".pkl")
 """Endings of a file of weights alone: open_clip's, or those of the authors of models that read regions."""
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+Scoring = Literal["likelihood", "information", "yes"]
 Kind = Literal["registered", "open_clip", "official", "dual", "cross", "captioner"]
 TAKES: dict[Kind, tuple[str, tuple[str, ...]]] = {
     "registered": ("a model that comes with the package", ()),
@@ -36,7 +37,7 @@ def open_model(
     activation: str | None = None,
     tokenizer: str | Path | None = None,
     match_index: int | None = None,
-    scoring: str | None = None,
+    scoring: Scoring | None = None,
 ) -> PairScorer:
     """A model by its registered name, the directory or file it lies in, or its hub id, in this order.
 
@@ -73,7 +74,7 @@ def open_model(
     if kind == "captioner":
         from alignscope.models.captioners import loading as captioners
 
-        return captioners.load(name, device=device, dtype=dtype, scoring=scoring)  # type: ignore[arg-type]
+        return captioners.load(name, device=device, dtype=dtype, scoring=scoring)
     from alignscope.models.dual.loading import load
 
     return load(name, device=device, dtype=dtype)

@@ -1,0 +1,62 @@
+"""`alignscope list`: what there is to choose from."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from alignscope.models.catalogue import Known
+
+WIDTH = 100
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def listing() -> None:
+    """What there is to choose from."""
+
+
+@app.command()
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object instead of text")] = False,
+) -> None:
+    """Print every model that opens by name, and every family that opens from a directory, file or hub id."""
+    from alignscope.models.catalogue import CATALOGUE, named_models
+
+    named = named_models()
+    if as_json:
+        names = [{"name": one.name, "of": one.known and one.known.name} for one in named]
+        typer.echo(json.dumps({"names": names, "families": [asdict(each) for each in CATALOGUE]}, indent=2))
+        return
+    typer.echo("Names (weights come with the package):")
+    for one in named:
+        typer.echo(f"  {one.name:<20} {f'as {one.known.name}' if one.known else 'of another package'}")
+    typer.echo("\nFamilies (give a directory, a file of weights or a hub id):")
+    for known in CATALOGUE:
+        typer.echo("\n" + "\n".join(told(known)))
+
+
+def told(known: Known) -> list[str]:
+    """A family in a few lines, none longer than a terminal of 100 columns."""
+    match = "" if known.match_index is None else f", logit {known.match_index}"
+    parts = {
+        "needs": known.needs,
+        "gives": f"{known.score}{match}; words by {', '.join(known.methods)}",
+        "weights": f"{', '.join(known.where)}; licence: {known.licence}",
+    }
+    lines = [f"{known.name}: {known.family}, {', '.join(known.classes)}"]
+    for name, text in parts.items():
+        lines += textwrap.wrap(
+            text,
+            WIDTH,
+            initial_indent=f"  {name:<9}",
+            subsequent_indent=" " * 11,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return lines
