@@ -25,7 +25,7 @@ from alignscope.models.cross.vilbert import (
     locations,
     sites,
 )
-from alignscope.models.cross.vilbert_layers import Real, VilbertConfig, route
+from alignscope.models.cross.vilbert_layers import Real, Streams, VilbertConfig, route
 from alignscope.models.protocols import CrossEncoder, Tokens
 from alignscope.records import Caption, Regions, Word
 
@@ -295,6 +295,14 @@ def test_connections_that_do_not_fit_are_refused() -> None:
         on_meta(VilbertForPretraining, VilbertConfig(fusion="max"))
 
 
+def test_fusion_by_hand() -> None:
+    pooled = torch.tensor([[2.0, 3, 0, 1]]), torch.tensor([[4.0, 1, 5, 0]])
+    streams = Streams(torch.zeros(1, 2, 4), torch.zeros(1, 3, 4), *pooled)
+    for fusion, wanted in (("mul", [8, 3, 0, 0]), ("sum", [6, 4, 5, 1])):
+        model = on_meta(VilbertForPretraining, VilbertConfig(fusion=fusion)).eval()
+        assert model.fused(streams)[0].tolist() == wanted
+
+
 def two_regions() -> Regions:
     boxes = np.array([[10, 5, 60, 45], [0, 0, 100, 50]], np.float32)
     features = np.array([[1, 2, 3, 4, 5, 6], [3, 2, 1, 0, -1, -2]], np.float32)
@@ -516,7 +524,7 @@ def test_a_file_without_optional_heads_tells_its_sizes_and_one_without_others_do
 def test_no_score_depends_on_optional_heads(
     kind: str, twin: Callable[..., Path], regions: list[Regions], texts: list[str]
 ) -> None:
-    """Nor on `q_dense`; on every other tensor it does, but for the bias of keys, which no softmax sees."""
+    """Nor on `q_dense`; on every other tensor it does."""
     scorer = load(twin(kind))
     score = scorer.match(scorer.inputs(regions, texts)).pow(2).sum()
     names, tensors = zip(*scorer.model.named_parameters(), strict=True)
