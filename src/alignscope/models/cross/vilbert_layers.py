@@ -144,14 +144,9 @@ class CoOutput(nn.Module):
 
     def __init__(self, config: VilbertConfig) -> None:
         super().__init__()
-        widths = (
-            (config.v_hidden_size, config.v_hidden_dropout_prob),
-            (
-                config.hidden_size,
-                config.hidden_dropout_prob,
-            ),
-        )
-        for number, (width, dropout) in enumerate(widths, start=1):
+        image = config.v_hidden_size, config.v_hidden_dropout_prob
+        text = config.hidden_size, config.hidden_dropout_prob
+        for number, (width, dropout) in enumerate((image, text), start=1):
             self.add_module(f"dense{number}", nn.Linear(config.bi_hidden_size, width))
             self.add_module(f"LayerNorm{number}", nn.LayerNorm(width, eps=config.layer_norm_eps))
             self.add_module(f"dropout{number}", nn.Dropout(dropout))
