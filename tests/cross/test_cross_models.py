@@ -102,6 +102,31 @@ def cross_layer(block: int) -> list[tuple[int, str]]:
     return [(block, "ti"), (block, "it"), (block + 1, "tt"), (block + 2, "ii")]
 
 
+def test_lxmert_shows_both_directions_of_its_shared_cross_attention(
+    twin: Callable[..., Path], picture_of: Callable[[str, int], Regions]
+) -> None:
+    """Transformers returns text to image alone; the way back is recomputed from what entered the module."""
+    model = load(twin("lxmert"))
+    inputs = model.inputs([picture_of("region", 0)], ["a red dog"])
+    entered: list[tuple[Tensor, ...]] = []
+    shared = [layer.visual_attention.att for layer in model.model.lxmert.encoder.x_layers]
+    hooks = [
+        module.register_forward_pre_hook(lambda module, states: entered.append((module, *states[:2])))
+        for module in shared
+    ]
+    with model.pair_attention() as maps:
+        model.match(inputs)
+    for hook in hooks:
+        hook.remove()
+    crossing = [each for each in maps if each.query != each.key]
+    assert [(each.query, each.key) for each in crossing] == [("text", "image"), ("image", "text")] * 2
+    assert crossing[0].block == crossing[1].block < crossing[2].block == crossing[3].block
+    for each, (module, queries, keys) in zip(crossing, entered, strict=True):
+        q, k = module.query(queries)[0].split(8, dim=-1), module.key(keys)[0].split(8, dim=-1)
+        wanted = [torch.softmax(a @ b.T / 8**0.5, dim=-1) for a, b in zip(q, k, strict=True)]
+        assert torch.allclose(each.probabilities[0], torch.stack(wanted), atol=1e-6)
+
+
 def test_maps_are_those_that_transformers_returns(
     model: TransformersCrossEncoder, pictures: Sequence[Picture], texts: list[str]
 ) -> None:

@@ -149,17 +149,25 @@ class TransformersCrossEncoder:
 
     def score(self, images: Sequence[Picture], texts: Sequence[str]) -> Float[Tensor, " pair"]:
         """How well each text fits the image at the same place: the logit of the matching head, on the CPU."""
-        check_pairs(self.family.unit, images, texts)
-        scores = [torch.zeros(0)]
+        check_counts(images, texts)
         with torch.no_grad(), evaluating(self.model):
-            for start in range(0, len(texts), BATCH):
-                part = slice(start, start + BATCH)
-                scores.append(self.match(self.inputs(images[part], texts[part])).float().cpu())
-        return torch.cat(scores)
+            starts = range(0, len(texts), BATCH)
+            scores = [self._score_from(start, images, texts).float().cpu() for start in starts]
+        return torch.cat([torch.zeros(0), *scores])
+
+    def _score_from(
+        self, start: int, images: Sequence[Picture], texts: Sequence[str]
+    ) -> Float[Tensor, " pair"]:
+        """Scores of a batch whose pictures are opened here, once, and let go on return."""
+        part = range(start, min(start + BATCH, len(texts)))
+        opened = [images[row] for row in part]
+        check_pictures(self.family.unit, opened, first=start)
+        return self.match(self.inputs(opened, [texts[row] for row in part]))
 
     def inputs(self, images: Sequence[Picture], texts: Sequence[str]) -> PairInputs:
         """A batch of pairs; texts longer than the context are cut, `Tokens.lengths` says which."""
-        check_pairs(self.family.unit, images, texts)
+        check_counts(images, texts)
+        check_pictures(self.family.unit, images)
         return self.family.inputs(self.model, self.image_processor, images, self.tokens(texts))
 
     def match(self, inputs: PairInputs) -> Float[Tensor, " pair"]:
@@ -236,14 +244,18 @@ def keeping(
     return keep
 
 
-def check_pairs(unit: str, images: Sequence[Picture], texts: Sequence[str]) -> None:
-    """One picture per text, each of the kind the model takes."""
+def check_counts(images: Sequence[Picture], texts: Sequence[str]) -> None:
+    """One picture per text."""
     if len(images) != len(texts):
         raise LengthMismatch(
             f"{len(texts)} texts for {len(images)} images: a cross-encoder takes them one to one; "
             "repeat what comes several times"
         )
-    for position, image in enumerate(images):
+
+
+def check_pictures(unit: str, images: Sequence[Picture], *, first: int = 0) -> None:
+    """Each of the kind the model takes; `first` is the place of the first of them."""
+    for position, image in enumerate(images, start=first):
         if isinstance(image, Regions) != (unit == "region"):
             wanted = "`Regions` of a detector" if unit == "region" else "a PIL image"
             raise BadInput(f"image {position} is {type(image).__name__}, the model takes {wanted}")

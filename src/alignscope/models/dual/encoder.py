@@ -25,6 +25,8 @@ from alignscope.models.protocols import Picture, Progress, Tokens, Traits
 from alignscope.records import Box
 
 Thing = TypeVar("Thing")
+BATCH = 64
+"""Pictures that a score opens at a time."""
 
 
 @final
@@ -111,11 +113,18 @@ class TransformersDualEncoder:
                 f"{len(texts)} texts for {len(images)} images: `score` takes them one to one; "
                 "for every combination call `score_grid`"
             )
-        traits, shown = self.traits, [image for image in images if isinstance(image, Image)]
-        if len(shown) != len(images):
-            raise BadInput(f"got regions of a detector, {self.name} takes PIL images")
-        pairs = einsum(self.encode_images(shown), self.encode_texts(texts), "pair dim, pair dim -> pair")
+        traits, vectors = self.traits, [torch.zeros(0, self._width)]
+        for start in range(0, len(images), BATCH):
+            part = range(start, min(start + BATCH, len(images)))
+            vectors.append(self._encode_pictures([images[row] for row in part]))
+        pairs = einsum(torch.cat(vectors), self.encode_texts(texts), "pair dim, pair dim -> pair")
         return traits.scale * pairs + traits.bias
+
+    def _encode_pictures(self, pictures: Sequence[Picture]) -> Float[Tensor, "image dim"]:
+        shown = [picture for picture in pictures if isinstance(picture, Image)]
+        if len(shown) != len(pictures):
+            raise BadInput(f"got regions of a detector, {self.name} takes PIL images")
+        return self.encode_images(shown)
 
     def score_grid(self, images: Sequence[Image], texts: Sequence[str]) -> Float[Tensor, "image text"]:
         """Every image against every text, in float32."""
