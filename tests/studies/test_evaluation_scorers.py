@@ -322,6 +322,9 @@ def test_what_such_a_model_cannot_do_is_said_first(place, tmp_path):
         evaluate(
             Known(), benchmark("similarity"), tmp_path / "similarity.jsonl", None, tmp_path / "s", **SMALL
         )
+    with pytest.raises(Unsupported, match="sts-b compares texts with texts"):
+        alignscope.evaluate(Known(), "sts-b", tmp_path / "similarity.jsonl", out=tmp_path / "s")
+    assert not (tmp_path / "s").exists()
     with pytest.raises(BadInput, match="leave --cache out"):
         run_on(place, tmp_path / "c", cache=tmp_path / "cache")
     rows = [row(n, [[f"{n}.png"]], [f"dog {n}", f"one dog {n}", f"cat {n}"]) for n in range(10)]

@@ -6,11 +6,14 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from alignscope.cli import options as shared
+
+if TYPE_CHECKING:
+    from alignscope.studies.benchmarks import Evaluation
 
 Benchmarks = Annotated[
     list[str], typer.Argument(help="names (`alignscope data list` tells them) or the suite `composition`")
@@ -66,7 +69,6 @@ def evaluate(
     """Evaluate --model, or --scores made elsewhere, on BENCHMARKS by their authors' rules and ours."""
     import alignscope
     from alignscope.cli.progress import bars
-    from alignscope.reporting.tables import evaluation_text
 
     opened = None
     if model is not None:
@@ -96,8 +98,14 @@ def evaluate(
             command=shlex.join(["alignscope", *sys.argv[1:]]),
             progress=progress,
         )
-    if os.environ.get("RANK", "0") != "0":
-        return
+    if os.environ.get("RANK", "0") == "0":
+        _tell(found)
+
+
+def _tell(found: Evaluation) -> None:
+    """The numbers of each benchmark, and where everything lies."""
+    from alignscope.reporting.tables import evaluation_text
+
     for name, result in found.runs.items():
         typer.echo(f"{name}\n{evaluation_text(result.measurements, result.directory)}")
         typer.echo(f"{result.problems} problems, listed in {result.directory / 'problems.jsonl'}")

@@ -29,7 +29,8 @@ from alignscope.studies.evaluation import Evaluated
 from alignscope.studies.evaluation import evaluate as run
 from alignscope.studies.leakage import text_scores
 from alignscope.studies.output import RUN, claim
-from alignscope.studies.pictures import RegionsOf, regions_of
+from alignscope.studies.pairwise import check_able
+from alignscope.studies.pictures import regions_of
 from alignscope.studies.plan import Images
 
 Scoring = Literal["likelihood", "information", "yes"]
@@ -77,19 +78,17 @@ def evaluate(
     its own; with several they hold a folder per name (`images` may be one folder for all). `scores` takes
     the place of a model. `regions` is a file (or a mapping by image key) for models that take regions of a
     detector in place of pixels; an exported world has its own. A matching head that ranks shuffled pairs
-    above matched ones is refused, unless `calibrate` is off; `match_index` and `scoring` are passed to
-    `open_model`. `captions` trains a trigram model, the baseline of what texts alone tell.
-    `hub` takes copies on the hub instead of files (extra `alignscope[hub]`), which downloads them.
+    above matched ones is refused, unless `calibrate` is off; `match_index` and `scoring` are `open_model`'s.
+    `captions` trains a trigram model, the baseline of what texts alone tell. `hub` takes copies on the hub
+    instead of files (extra `alignscope[hub]`), which downloads them.
     """
     names = named([benchmarks] if isinstance(benchmarks, str) else benchmarks)
     _check_scorer(model, scores, regions, names)
     target, is_suite = Path(out), len(names) > 1
-    if is_suite and not hub:
-        _check_folders(names, annotations)
-    scorer = _opened(model, device, dtype, match_index, scoring)
+    _check_folders([] if hub or not is_suite else names, annotations)
+    scorer = _opened(model, names, device, dtype, match_index, scoring)
     if is_suite and _is_first():
-        identity = {"kind": "suite", "version": alignscope.__version__, "runs": list(names)}
-        claim(target, identity, resume=resume, overwrite=overwrite)
+        claim(target, _identity(names), resume=resume, overwrite=overwrite)
     runs: dict[str, Evaluated] = {}
     for name in names:
         where = target / name if is_suite else target
@@ -100,28 +99,50 @@ def evaluate(
             runs[name] = evaluate_scores(facts, Path(str(scores)), where, **how)
         else:
             how |= {"allow_missing": allow_missing, "batch_size": batch_size, "dtype": dtype}
-            how |= {"cache": cache and Path(cache), "progress": _under(name, progress)}
-            table = regions if isinstance(regions, Mapping) else _opened_regions(regions, name, is_suite)
-            how |= {"regions": _regions(scorer, facts, notes, pictures, table), "calibrate": calibrate}
-            how |= {"remarks": table.notes if isinstance(table, RegionFile) else ()}
+            how |= {
+                "cache": cache and Path(cache),
+                "progress": _under(name, progress),
+                "calibrate": calibrate,
+            }
+            table = regions if isinstance(regions, Mapping) else _own(regions, name, is_suite)
+            how |= _regions(scorer, facts, notes, pictures, table)
             runs[name] = _from_model(scorer, facts, notes, pictures, where, how)
         if _is_first():
             _told(facts, notes, where, captions, seed)
+    return _finished(Evaluation(target, target / "report.html", runs), is_suite=is_suite)
+
+
+def _finished(found: Evaluation, *, is_suite: bool) -> Evaluation:
+    """A suite's run and page are made when all of its benchmarks have theirs."""
     if is_suite and _is_first():
-        write_json(target / RUN, {**identity, "identity": identity, "finished": True})
-        page(target)
-    return Evaluation(target, target / "report.html", runs)
+        identity = _identity(list(found.runs))
+        write_json(found.directory / RUN, {**identity, "identity": identity, "finished": True})
+        page(found.directory)
+    return found
+
+
+def _identity(names: Sequence[str]) -> dict[str, Any]:
+    return {"kind": "suite", "version": alignscope.__version__, "runs": list(names)}
 
 
 def _opened(
-    model: str | PairScorer | None, device: str, dtype: str, match_index: int | None, scoring: Scoring | None
+    model: str | PairScorer | None,
+    names: Sequence[str],
+    device: str,
+    dtype: str,
+    match_index: int | None,
+    scoring: Scoring | None,
 ) -> PairScorer | None:
+    """The model, where it can do what is asked."""
     if isinstance(model, str):
-        return open_model(model, device=device, dtype=dtype, match_index=match_index, scoring=scoring)
-    if match_index is not None or scoring is not None:
+        model = open_model(model, device=device, dtype=dtype, match_index=match_index, scoring=scoring)
+    elif match_index is not None or scoring is not None:
         raise BadInput(
-            "match_index and scoring are for a model that is opened here: give its name, or leave them out"
+            "got match_index or scoring for a model that is open: give its name, or leave them out"
         )
+    if model is not None:
+        for name in names:
+            check_able(model, BENCHMARKS[name])
     return model
 
 
@@ -130,18 +151,16 @@ def _regions(
     benchmark: Benchmark,
     annotations: Path | None,
     images: Images | None,
-    regions: Mapping[str, Regions] | None,
-) -> RegionsOf | None:
-    """Where the regions of a benchmark's images are: in a file, or in the world that was exported."""
+    regions: Path | Mapping[str, Regions] | None,
+) -> dict[str, Any]:
+    """Where the regions of a benchmark's images are, in a file or in the world that was exported; remarks on them."""
     if benchmark.asks == "similarity":
-        return None
-    needs_world = model.traits.unit == "region" and regions is None
-    return regions_of(model, (exported_world(annotations) if needs_world else None) or images, regions)
-
-
-def _opened_regions(path: Path | str | None, name: str, is_suite: bool) -> RegionFile | None:
-    own = _own(path, name, is_suite)
-    return None if own is None else open_regions(own)
+        return {}
+    table = open_regions(regions) if isinstance(regions, Path) else regions
+    needs_world = model.traits.unit == "region" and table is None
+    source = (exported_world(annotations) if needs_world else None) or images
+    remarks = table.notes if isinstance(table, RegionFile) else ()
+    return {"regions": regions_of(model, source, table), "remarks": remarks}
 
 
 def _told(

@@ -31,7 +31,7 @@ from alignscope.files import (
     write_jsonl,
     write_parquet,
 )
-from alignscope.models.protocols import DualEncoder, PairScorer
+from alignscope.models.protocols import DualEncoder, PairScorer, is_dual
 from alignscope.processes import Processes, processes
 from alignscope.records import Measurement, OptionScore, Problem, Question, Rank, Signature
 from alignscope.studies.clock import Clock
@@ -143,9 +143,7 @@ def evaluate(
     the problems. Under torchrun every process calls this, and all get the result; the records are those of one
     process, to the bit where each has as many threads as that one.
     """
-    if images is None and regions is None and benchmark.asks != "similarity":
-        raise BadInput(f"{benchmark.name} asks about images and got none: give --images ({benchmark.images})")
-    seen = images if regions is None else RegionFolder(regions, width=model.traits.feature_width)
+    seen = _seen(model, benchmark, images, regions)
     identity = {
         "kind": "evaluate",
         "version": alignscope.__version__,
@@ -176,6 +174,16 @@ def evaluate(
     return group.first(lambda: _finished(task, contents, lost, calibration, run, clock))
 
 
+def _seen(
+    model: PairScorer, benchmark: Benchmark, images: Images | None, regions: RegionsOf | None
+) -> Images | RegionFolder | None:
+    """What a model sees of a benchmark's images; what it cannot do is refused before anything is written."""
+    check_able(model, benchmark)
+    if images is None and regions is None and benchmark.asks != "similarity":
+        raise BadInput(f"{benchmark.name} asks about images and got none: give --images ({benchmark.images})")
+    return images if regions is None else RegionFolder(regions, width=model.traits.feature_width)
+
+
 def _sources(
     model: PairScorer,
     images: Images | RegionFolder | None,
@@ -187,7 +195,7 @@ def _sources(
     """Where scores come from: embeddings on disk, or the model itself where it has none."""
     work = out / "work"
     plan = Plan(work / "plan.sqlite")
-    if not isinstance(model, DualEncoder):
+    if not is_dual(model):
         if cache is not None:
             raise BadInput(f"got a cache of embeddings, and {model.name} has none: leave --cache out")
         return Pairs(plan, PictureNotes(work / "pictures.sqlite"), model, images, batch_size)
@@ -206,8 +214,7 @@ def _planned(task: Task) -> Contents:
             what = f"{got} items, the authors count {wanted}"
             told.append(Problem(subset, task.annotations.name, what, "handled"))
     told += [Problem("", "regions", remark, "handled") for remark in task.remarks]
-    if isinstance(task.sources, Pairs):
-        told += check_able(task.model, task.benchmark)
+    told += check_able(task.model, task.benchmark)
     write_jsonl(task.work / READER, told)
     _refuse_missing(task, contents)
     return contents

@@ -25,7 +25,7 @@ from alignscope.data.regionfiles.digests import digest
 from alignscope.errors import BadData, BadImage, UnknownName, Unsupported
 from alignscope.evaluation.retrieval import IMAGE_TO_TEXT, TEXT_TO_IMAGE, ranks_of_scores
 from alignscope.models.cross.regions import check_regions
-from alignscope.models.protocols import PairScorer, Picture
+from alignscope.models.protocols import PairScorer, Picture, is_dual
 from alignscope.processes import Processes
 from alignscope.records import Measurement, OptionScore, Problem, Question, Regions, Shown, Signature
 from alignscope.studies.calibration import calibrated, calibration_pairs, doubts
@@ -132,7 +132,9 @@ class Pairs:
 
 
 def check_able(model: PairScorer, benchmark: Benchmark) -> list[Problem]:
-    """Refuse a benchmark that such a model cannot do; what it can do but in part is said."""
+    """Refuse a benchmark that a model without embeddings cannot do; what it can do but in part is said."""
+    if is_dual(model):
+        return []
     if benchmark.asks == "similarity":
         raise Unsupported(
             f"{benchmark.name} compares texts with texts, and {model.name} has no embedding of a text: "
