@@ -208,6 +208,7 @@ def test_vinvl_positions_become_boxes(tmp_path):
     wanted = [[0, 0, 20, 20], [10, 10, 80, 40]]
     same(file["7"], boxes=wanted, size=(80, 40))
     same(file["a"], boxes=wanted, size=(80, 40))
+    assert file["a"].made_by == "VinVL"
     sizes = tmp_path / "s.tsv"
     sizes.write_text("name\twidth\theight\n7.jpg\t8\t16\n")
     same(open_regions(path, sizes=sizes)["7"], boxes=[[0, 0, 2, 8], [1, 4, 8, 16]], size=(8, 16))
@@ -362,6 +363,7 @@ def hand_written(*parts: bytes) -> bytes:
         hand_written(b"cnumpy\ndtype\n(X\x01\x00\x00\x00OK\x00K\x01tR"),
         hand_written(b"P1\n"),
         b"\x80\x05",
+        b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b".",  # a terabyte of bytes, declared
         pickle.dumps({"a": {1, 2}}),
         pickle.dumps([1]),
     ],

@@ -67,7 +67,8 @@ class Companions:
         if self.sizes is None or self.is_unit:
             unit = f", or '{UNIT}' for boxes as shares of images of unknown size" if are_shares else ""
             raise BadData(
-                f"got no image size, which this file does not keep; give --sizes FILE of name, width and height{unit}"
+                "got no image size, which this file does not keep; `alignscope regions convert` takes "
+                f"--sizes FILE of name, width and height{unit}"
             )
         found = self._names.find(image)
         if found is None:

@@ -25,6 +25,7 @@ from alignscope.errors import BadData
 from alignscope.records import Regions
 
 POSITION_NUMBERS = 6
+MADE_BY = "VinVL"  # not the detector that UNITER, ViLBERT, LXMERT and ROSITA were trained on
 _TOLERANCE = 1e-3  # of shares, and of boxes as shares, that are to agree
 
 
@@ -86,6 +87,7 @@ class VinvlFile:
             features=np.ascontiguousarray(features),
             tags=tags,
             confidences=confidences,
+            made_by=MADE_BY,
         )
 
     def _detected(self, image: str, row: Mapping[str, Any]) -> Regions:
@@ -109,6 +111,7 @@ class VinvlFile:
             features=np.stack(rows) if rows else np.zeros((0, 0), np.float32),
             tags=tags,
             confidences=confidences,
+            made_by=MADE_BY,
         )
 
     def _size(self, image: str, row: Mapping[str, Any], *, are_shares: bool = True) -> Size:
