@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeGuard, runtime_checkable
 
 from jaxtyping import Float, Int
 from PIL.Image import Image
@@ -152,6 +152,12 @@ class DualEncoder(PairScorer, Protocol):
 
 
 Stream = Literal["text", "image", "joint"]
+
+
+def is_dual(model: PairScorer) -> TypeGuard[DualEncoder]:
+    """Whether images and texts have embeddings of their own: by traits, since `isinstance` would ask for the
+    fingerprint, which reads all weights."""
+    return model.traits.family == "dual"
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from alignscope.attribution.options import METHODS, Method, Options
 from alignscope.errors import BadData
 from alignscope.files import read_jsonl, sha_of, write_json, write_jsonl, write_parquet
 from alignscope.language.replacements import CONCEPTS, Candidates, candidates
-from alignscope.models.protocols import DualEncoder, PairScorer
+from alignscope.models.protocols import PairScorer, is_dual
 from alignscope.records import Attribution, Item, Measurement, Point, Problem, Signature
 from alignscope.reporting.attribution import attribution_page
 from alignscope.studies.calibration import calibration
@@ -138,7 +138,7 @@ def _calibrated(
 ) -> tuple[list[Measurement], list[Problem]]:
     """The self-check of a model that reads image and text together, on the first captions."""
     chunk = next(stream.chunks(CHUNK), None)
-    if isinstance(model, DualEncoder) or chunk is None:
+    if is_dual(model) or chunk is None:
         return [], []
     images = images_of(model, chunk, regions=regions, batch_size=1)
     items = [item for item in chunk.items if item.image in images.row]

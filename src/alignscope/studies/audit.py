@@ -322,6 +322,6 @@ def _measure(source: ItemSource, found: Findings, settings: Settings, out: Path)
         *accuracy(found.choices, missing=missing, ties=settings.ties, **how),
         *words.measurements,
         *score_drops(found.edits, missing=len(unscored), **how),
-        *recall(found.ranks, missing=unranked, **how),
+        *(recall(found.ranks, missing=unranked, **how) if found.ranks else ()),
     ]
     return Summary(measurements, words.points)

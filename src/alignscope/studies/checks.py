@@ -19,7 +19,7 @@ from alignscope.evaluation.agreement import agreements, scrambled_agreement
 from alignscope.evaluation.pointing import pointing
 from alignscope.language.phrases import phrases
 from alignscope.language.replacements import Candidates
-from alignscope.models.protocols import DualEncoder, PairScorer
+from alignscope.models.protocols import PairScorer, is_dual
 from alignscope.models.protocols import Picture as Seeable
 from alignscope.records import (
     Attribution,
@@ -132,7 +132,7 @@ def _attributions(
 def _similarities(model: PairScorer, items: Sequence[Item]) -> list[PhraseSimilarity]:
     """Cosine of every caption with each of its phrases encoded alone (paper B, fig. 3)."""
     said = [(item, phrase) for item in items for phrase in phrases(item.caption)]
-    if not said or not isinstance(model, DualEncoder):
+    if not said or not is_dual(model):
         return []
     whole = model.encode_texts([item.caption.text for item, _ in said])
     alone = model.encode_texts([phrase.text for _, phrase in said])

@@ -23,7 +23,7 @@ from alignscope.attribution.scores import ImageSide
 from alignscope.data.regionfiles.digests import digest, sha_of_digests
 from alignscope.errors import BadData, UnknownName
 from alignscope.files import read_jsonl, write_jsonl
-from alignscope.models.protocols import DualEncoder, PairScorer, Picture
+from alignscope.models.protocols import DualEncoder, PairScorer, Picture, is_dual
 from alignscope.records import Item, ItemSource, Problem, Regions
 from alignscope.studies.pictures import Pictures, RegionsOf
 from alignscope.studies.scoring import pair_scores
@@ -90,7 +90,7 @@ def embed_images(
 ) -> Embedded | Seen:
     """Every image of the items once; images that do not open become problems of their items."""
     users = _users(source.items)
-    if not isinstance(model, DualEncoder):
+    if not is_dual(model):
         return _seen(source, users, regions)
 
     def encode(part: Sequence[str]) -> Embedded:
@@ -103,7 +103,7 @@ def images_of(
     model: PairScorer, chunk: Chunk, *, regions: RegionsOf | None = None, batch_size: int
 ) -> Embedded | Seen:
     """As `embed_images`, of a chunk that is kept as a whole or not at all."""
-    if not isinstance(model, DualEncoder):
+    if not is_dual(model):
         return _seen(chunk, _users(chunk.items), regions)
     return _opened(model, chunk, _users(chunk.items), batch_size)
 
@@ -168,7 +168,7 @@ def embed_texts(
         text: first.setdefault(tuple(ids), text)
         for text, ids in zip(distinct, model.tokens(distinct).ids.tolist() if distinct else [], strict=True)
     }
-    if not isinstance(model, DualEncoder):
+    if not is_dual(model):
         return Said(same_as)
 
     def encode(part: Sequence[str]) -> Embedded:

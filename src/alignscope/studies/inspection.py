@@ -16,7 +16,7 @@ from alignscope.attribution.patches import image_methods, patch_maps
 from alignscope.attribution.scores import ImageSide
 from alignscope.errors import BadInput
 from alignscope.files import sha_of, write_json, write_jsonl, write_parquet
-from alignscope.models.protocols import DualEncoder, PairScorer, Picture
+from alignscope.models.protocols import PairScorer, Picture, is_dual
 from alignscope.records import Caption, Item, PatchMap, Problem, Regions, WordHeat
 from alignscope.reporting.pair import pair_page
 from alignscope.studies.attributions import unsupported
@@ -62,7 +62,7 @@ def inspection(
     for name, model in zip(told, models, strict=True):
         item = Item(name, "image.png", caption)
         seen = _seen(model, image, regions)
-        shown: ImageSide = model.encode_images([image]) if isinstance(model, DualEncoder) else [seen]
+        shown: ImageSide = model.encode_images([image]) if is_dual(model) else [seen]
         given = tuple(method for method in METHODS if method in model.traits.attributions)
         for found in attribute(model, [item], shown, methods=given, options=options):
             heats += [word for one in found.attributions for word in one.words]
