@@ -256,6 +256,30 @@ def test_the_match_index_turns_the_sign(layout: Layout, file: Path, picture_of: 
     assert torch.allclose(turned.score(pictures, TEXTS), -plain.score(pictures, TEXTS), rtol=0, atol=1e-6)
 
 
+def test_a_file_of_a_directory_sends_to_the_directory(
+    layout: Layout, file: Path, twin: Callable[..., Any], tmp_path: Path
+) -> None:
+    twin(layout).model.save_pretrained(tmp_path / "whole")
+    if layout.name == "LXMERT":  # whose keys transformers names otherwise
+        with pytest.raises(CheckpointError, match="under the names of transformers: give its directory"):
+            opened(tmp_path / "whole" / "model.safetensors")
+        return
+    with pytest.raises(CheckpointError, match=r"lies beside its config.json: give the directory"):
+        opened(tmp_path / "whole" / "model.safetensors")
+
+
+def test_a_width_that_tells_no_heads_is_refused(file: Path) -> None:
+    def narrow(state: dict[str, Any]) -> None:
+        for key, tensor in state.items():
+            for axis, side in enumerate(tensor.shape):
+                tensor = tensor.narrow(axis, 0, 96) if side in (128, 256) else tensor
+            state[key] = tensor.contiguous()
+
+    change(file, narrow)
+    with pytest.raises(CheckpointError, match=r"_size of 96, wanted a multiple of \d+: a file alone"):
+        opened(file)
+
+
 @pytest.mark.parametrize("name", NUMBERS)
 def test_published_sizes_are_told_by_the_shapes(name: str) -> None:
     """Keys and parameters of the published configuration, and that configuration from the shapes alone."""

@@ -19,8 +19,10 @@ from transformers import AutoTokenizer, BertTokenizer, PreTrainedConfig
 
 from alignscope.errors import CheckpointError, CheckpointMismatch, Unsupported, UnwritableOutput
 from alignscope.models import weights
+from alignscope.models.cross.bert import HEAD
 from alignscope.models.cross.encoder import TransformersCrossEncoder
-from alignscope.models.cross.loading import FAMILIES
+from alignscope.models.cross.loading import FAMILIES, architecture
+from alignscope.models.cross.vilbert import CHANNELS
 from alignscope.models.dual.loading import (
     FAILURES,
     check_finite,
@@ -31,6 +33,8 @@ from alignscope.models.dual.loading import (
 )
 
 HOME = "alignscope.models.cross."
+HEADS = {"hidden_size": HEAD, "v_hidden_size": CHANNELS, "bi_hidden_size": CHANNELS}
+"""Widths of published models are multiples of these, the widths of a head."""
 PADDING = 8
 """Vocabulary tables may be padded to a multiple of this."""
 
@@ -173,6 +177,7 @@ def load_official(
         known = ", ".join(each.name for each in LAYOUTS)
         what = stranger(found) or f"keys such as {', '.join([*found][:3]) or 'none'}"
         raise CheckpointError(f"{path} holds {what}; wanted the authors' file of {known}")
+    check_alone(path)
     state = weights.named_tensors(found, path)
     rules = importlib.import_module(HOME + layout.rules)
     words = find_tokenizer(tokenizer, layout, path)
@@ -180,6 +185,7 @@ def load_official(
         config = rules.config_from(state)
     except CheckpointMismatch as error:
         raise CheckpointMismatch(f"{path}, a file of {layout.name}: {error}") from None
+    check_heads(config, path)
     family = FAMILIES[layout.architecture]
     model_class = pkgutil.resolve_name(family.model_class)
     with quiet():
@@ -202,6 +208,24 @@ def load_official(
     check_finite(str(path), model)
     scorer = TransformersCrossEncoder(model, words, None, family, name=path.stem, match_index=match_index)
     return Official(scorer, layout, fitted.absent, fitted.unused)
+
+
+def check_alone(path: Path) -> None:
+    """Refuse a file that is part of a directory of transformers: its config.json knows more than shapes tell."""
+    beside = path.parent / "config.json"
+    if beside.is_file() and architecture(str(path.parent)) in {layout.architecture for layout in LAYOUTS}:
+        raise CheckpointError(f"{path} lies beside its config.json: give the directory, {path.parent}")
+
+
+def check_heads(config: PreTrainedConfig, path: Path) -> None:
+    """Refuse widths of no published size: a file alone does not tell how many attention heads they have."""
+    for name, unit in HEADS.items():
+        width = getattr(config, name, unit)
+        if width % unit:
+            raise CheckpointError(
+                f"{path}: a {name} of {width}, wanted a multiple of {unit}: a file alone does not tell how many "
+                "attention heads it has; give a directory with config.json"
+            )
 
 
 def find_tokenizer(tokenizer: str | Path | None, layout: Layout, path: Path) -> Any:
