@@ -22,7 +22,7 @@ from alignscope.errors import (
     Unsupported,
 )
 from alignscope.models.captioners.loading import is_known, load
-from alignscope.models.captioners.question import QUESTION, yes_tokens
+from alignscope.models.captioners.question import QUESTION, around, yes_tokens
 from alignscope.models.protocols import PairScorer
 from alignscope.records import Regions
 
@@ -125,8 +125,32 @@ def test_a_tokenizer_without_yes_is_refused(twin: Callable[[str], Path]):
     bare = type(tokenizer)(
         vocab={piece: row for row, piece in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"])}
     )
-    with pytest.raises(Unsupported, match="no single token for any of 'Yes', 'yes'"):
+    pieces = {"[UNK]": 0, "▁Yes": 1, "Ġyes": 2, "yes": 3, "▁": 4, "##yes": 5, "Yesterday": 6}
+    assert yes_tokens(type(tokenizer)(vocab=pieces)) == (1, 2, 3)
+    with pytest.raises(Unsupported, match="no single token for 'Yes' or 'yes'"):
         yes_tokens(bare)
+
+
+def test_a_model_with_no_place_for_an_image_among_the_words_is_refused(twin: Callable[[str], Path]):
+    processor = copy.deepcopy(load(twin("llava-plain")).decoder.processor)
+    del processor.image_token
+    with pytest.raises(Unsupported, match=r"no chat template .*: add a chat_template.jinja"):
+        around(processor, "{text}", "likelihood", with_image=True)
+
+
+def test_a_processor_that_writes_after_a_text_is_refused(
+    twin: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+):
+    """PaliGemma's ends every prompt with a line break, so that no caption would come last."""
+    model = load(twin("llava-next"), scoring="likelihood")
+    given = type(model.decoder.processor).__call__
+
+    def changed(self: Any, *, text: list[str], **options: Any) -> Any:
+        return given(self, text=[text[0] + "\n"], **options)
+
+    monkeypatch.setattr(type(model.decoder.processor), "__call__", changed)
+    with pytest.raises(Unsupported, match="LlavaNextProcessor changes what it is given"):
+        model.score([picture(0)], ["a cat"])
 
 
 def test_bad_pairs(twin: Callable[[str], Path]):

@@ -65,8 +65,9 @@ class Chat:
     @property
     def baseline(self) -> Baseline:
         """No image where the forward takes none; BLIP-2 and its like do not: a blank one."""
-        pixels = inspect.signature(self.model.forward).parameters["pixel_values"]
-        return "blank image" if pixels.default is inspect.Parameter.empty else "no image"
+        pixels = inspect.signature(self.model.forward).parameters.get("pixel_values")
+        is_needed = pixels is not None and pixels.default is inspect.Parameter.empty
+        return "blank image" if is_needed else "no image"
 
     @property
     def text_config(self) -> Any:

@@ -13,7 +13,8 @@ TEXT = "{text}"
 QUESTION = f'Does this figure show "{TEXT}"? Please answer yes or no.'
 """Lin et al. 2024 (VQAScore)."""
 REQUEST = f"Describe this image in one sentence. {TEXT}"
-SPELLINGS = ("Yes", "yes", " Yes", " yes")
+SPELLINGS = ("Yes", "yes")
+SPACES = "Ġ▁"  # as byte pairs and sentence pieces write them
 PLACE = "\ue000"
 """Stands for the text while a chat template is filled in: a character that no text has."""
 
@@ -45,7 +46,7 @@ def around(processor: Any, template: str, scoring: Scoring, *, with_image: bool)
     before, after = template.split(TEXT)
     if not processor.chat_template:
         puts_image = "num_query_tokens" in vars(processor)  # by itself, before any text: BLIP-2
-        image = str(processor.image_token) if with_image and not puts_image else ""
+        image = str(_image_token(processor)) if with_image and not puts_image else ""
         return (f"{image}\n{before}" if image and template != TEXT else image + before), after
     shown = [{"type": "image"}] if with_image else []
     if scoring == "yes":
@@ -65,6 +66,16 @@ def around(processor: Any, template: str, scoring: Scoring, *, with_image: bool)
     return before, after
 
 
+def _image_token(processor: Any) -> Any:
+    found = getattr(processor, "image_token", None)
+    if found is None:
+        raise Unsupported(
+            f"{type(processor).__name__} has no chat template and names no token for an image, so nothing says "
+            "where it stands among the words: add a chat_template.jinja to the checkpoint"
+        )
+    return found
+
+
 def end_token(tokenizer: PreTrainedTokenizerBase, after: str) -> str:
     """What ends a text: the special token that a chat template puts after it, or the tokenizer's own."""
     special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
@@ -78,12 +89,11 @@ def end_token(tokenizer: PreTrainedTokenizerBase, after: str) -> str:
 
 
 def yes_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The tokens that alone spell "yes", with or without a capital and a space before it."""
-    found = [tokenizer(spelling, add_special_tokens=False)["input_ids"] for spelling in SPELLINGS]
-    single = {ids[0] for ids in found if len(ids) == 1} - {tokenizer.unk_token_id}
-    if not single:
+    """The tokens that alone spell "yes", with or without a capital and the mark of a space before it."""
+    found = {row for piece, row in tokenizer.get_vocab().items() if piece.lstrip(SPACES) in SPELLINGS}
+    if not found:
         raise Unsupported(
-            f"its tokenizer has no single token for any of {', '.join(map(repr, SPELLINGS))}: "
+            f"its tokenizer has no single token for {' or '.join(map(repr, SPELLINGS))}: "
             "score by 'likelihood' or 'information'"
         )
-    return tuple(sorted(single))
+    return tuple(sorted(found))
