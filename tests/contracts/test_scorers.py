@@ -127,9 +127,9 @@ def attention_kinds(scorer: PairScorer) -> list[str]:
     ]
 
 
-def random_states() -> list[Any]:
+def random_states() -> list[int]:
     """Of torch and numpy; Python's own is what the run-time type checks draw from."""
-    return [torch.get_rng_state().tolist(), np.random.get_state()[1].tolist()]
+    return [hash(torch.get_rng_state().numpy().tobytes()), hash(np.random.get_state()[1].tobytes())]
 
 
 class Lazy(Sequence):
