@@ -33,9 +33,9 @@ def models(
         names = [{"name": one.name, "of": one.known and one.known.name} for one in named]
         typer.echo(json.dumps({"names": names, "families": [asdict(each) for each in CATALOGUE]}, indent=2))
         return
-    typer.echo("Names (weights come with the package):")
+    typer.echo("Names (no path is needed):")
     for one in named:
-        typer.echo(f"  {one.name:<20} {f'as {one.known.name}' if one.known else 'of another package'}")
+        typer.echo(f"  {one.name:<20} {f'as {one.known.name}' if one.known else 'by its own loader'}")
     typer.echo("\nFamilies (give a directory, a file of weights or a hub id):")
     for known in CATALOGUE:
         typer.echo("\n" + "\n".join(told(known)))
