@@ -99,13 +99,9 @@ def evaluate(
             runs[name] = evaluate_scores(facts, Path(str(scores)), where, **how)
         else:
             how |= {"allow_missing": allow_missing, "batch_size": batch_size, "dtype": dtype}
-            how |= {
-                "cache": cache and Path(cache),
-                "progress": _under(name, progress),
-                "calibrate": calibrate,
-            }
+            how |= {"cache": cache and Path(cache), "progress": _under(name, progress)}
             table = regions if isinstance(regions, Mapping) else _own(regions, name, is_suite)
-            how |= _regions(scorer, facts, notes, pictures, table)
+            how |= _regions(scorer, facts, notes, pictures, table) | {"calibrate": calibrate}
             runs[name] = _from_model(scorer, facts, notes, pictures, where, how)
         if _is_first():
             _told(facts, notes, where, captions, seed)
