@@ -25,9 +25,11 @@ def long_file(path: Path, tree: ast.Module, text: str) -> Found:
 
 
 def long_function(path: Path, tree: ast.Module, text: str) -> Found:
+    """The parameters of a command are its options, so of those the body counts."""
     for node in ast.walk(tree):
         if isinstance(node, FunctionNode) and node.end_lineno is not None:
-            lines = node.end_lineno - node.lineno + 1
+            first = node.body[0].lineno if "cli" in path.parts else node.lineno
+            lines = node.end_lineno - first + 1
             if lines > LONGEST_FUNCTION:
                 yield node.lineno, f"{node.name} has {lines} lines"
 

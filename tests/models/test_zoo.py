@@ -117,7 +117,7 @@ def test_unknown_device_and_dtype(tiny_clip_dir: Path) -> None:
 def test_absent_weights_of_tiny_clip_name_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pretrained, "TINY_CLIP", tmp_path)
+    monkeypatch.setattr(pretrained, "HERE", tmp_path)
     with pytest.raises(CheckpointError, match=r"alignscope train recipes/tiny-clip\.toml"):
         open_model("tiny-clip")
 

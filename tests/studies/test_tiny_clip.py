@@ -1,11 +1,10 @@
 """The committed tiny-clip behaves as web CLIP does; floors lie outside the intervals of the full audit."""
 
-from pathlib import Path
 
 import pytest
 
 import alignscope
-from alignscope.models.pretrained import TINY_CLIP
+from alignscope.models.pretrained import HERE
 
 
 @pytest.fixture(scope="module")
@@ -33,5 +32,5 @@ def test_its_score_leans_on_nouns(found):
 
 
 def test_committed_weights_stay_small():
-    size = sum(path.stat().st_size for path in Path(TINY_CLIP.parent).rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in HERE.rglob("*") if path.is_file())
     assert 0 < size < 8_000_000

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import pytest
 
 from alignscope.errors import BadRecipe, UnknownName
-from alignscope.models.pretrained import TINY_CLIP
+from alignscope.models.pretrained import made
 from alignscope.training import settings
 from alignscope.training.contradictions import RULES
 from alignscope.training.reading import find, read, section
@@ -77,11 +77,11 @@ def test_the_recipes_of_paper_b_have_its_numbers() -> None:
 
 
 def test_the_hash_of_the_recipe_of_the_committed_model_is_what_it_was() -> None:
-    made = json.loads((TINY_CLIP / "training.json").read_text())
+    training = json.loads((made("tiny-clip") / "training.json").read_text())
     found = read(RECIPES / "tiny-clip.toml")
     assert isinstance(found, Recipe)
-    assert found.sha == made["recipe_sha"]
-    assert json.loads(json.dumps(asdict(found))) == made["recipe"]
+    assert found.sha == training["recipe_sha"]
+    assert json.loads(json.dumps(asdict(found))) == training["recipe"]
 
 
 def test_the_hash_follows_every_number() -> None:

@@ -12,7 +12,13 @@ from alignscope.registry import Registry, did_you_mean
 if TYPE_CHECKING:
     from alignscope.models.protocols import DualEncoder, PairScorer
 
-MODELS = Registry("model", {"tiny-clip": "alignscope.models.pretrained:tiny_clip"})
+MODELS = Registry(
+    "model",
+    {
+        f"tiny-{family}": f"alignscope.models.pretrained:tiny_{family}"
+        for family in ("clip", "lxmert", "rosita", "uniter", "vilbert")
+    },
+)
 WEIGHTS = (".pt", ".bin", ".safetensors", ".pth", ".pkl")
 """Endings of a file of weights alone: open_clip's, or those of the authors of models that read regions."""
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
