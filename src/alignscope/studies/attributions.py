@@ -98,19 +98,22 @@ def write_attributions(
         write_parquet(out / "measurements.parquet", measurements, Measurement)
         write_parquet(out / "points.parquet", numbers.points, Point)
         run: dict[str, Any] = {**identity, "identity": identity, "finished": True, "command": command}
-        run["model"] = {"name": model.name, "fingerprint": model.fingerprint, "traits": asdict(model.traits)}
-        run["data"] = {
-            "name": stream.name,
-            "sha": signature.sha,
-            "items": signature.items,
-            "images": signature.images,
-        }
+        run |= _told(model, stream, signature)
         run |= {"started": started.isoformat(timespec="seconds"), "seed": plan.seed}
         clock.lap("attribution")
         run |= {"seconds": clock.laps}
         write_json(out / RUN, run)
         problems = sum(1 for _ in read_jsonl(out / "problems.jsonl"))
         return Attributions(out, attribution_page(out), tuple(measurements), problems)
+
+
+def _told(model: PairScorer, stream: Stream, signature: Signature) -> dict[str, Any]:
+    """What run.json says of model and data."""
+    counts = {"items": signature.items, "images": signature.images}
+    return {
+        "model": {"name": model.name, "fingerprint": model.fingerprint, "traits": asdict(model.traits)},
+        "data": {"name": stream.name, "sha": signature.sha, **counts},
+    }
 
 
 def attributed(

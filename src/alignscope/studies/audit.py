@@ -73,6 +73,21 @@ class Audit:
 
 
 @dataclass(frozen=True)
+class Task:
+    """What is audited on what, and where the work lies."""
+
+    model: PairScorer
+    source: ItemSource
+    regions: RegionsOf | None
+    calibrate: bool
+    settings: Settings
+    dtype: str
+    batch_size: int
+    work: Path
+    progress: Progress
+
+
+@dataclass(frozen=True)
 class Findings:
     """Everything one audit found, before it is summed up."""
 
@@ -116,65 +131,60 @@ def audit(
     }
     with claimed(out, identity, resume=resume, overwrite=overwrite) as work:
         started, clock = datetime.datetime.now(datetime.UTC), Clock()
-        found = _findings(
-            model, source, regions, calibrate, settings, dtype, batch_size, work, clock, progress
-        )
+        task = Task(model, source, regions, calibrate, settings, dtype, batch_size, work, progress)
+        found = _findings(task, clock)
         merged_parts(work, out, found.parts, problems=[*unsupported(model), *found.problems])
-        measured = _measure(source, found, settings, out)
+        measured = _measure(task, found, out)
         clock.lap("intervals")
         _write(out, source, found, measured)
-        counts = {"items": len(source.items), "images": len({i.image for i in source.items})}
-        counts["foils"] = sum(len(item.foils) for item in source.items)
         run: dict[str, Any] = {**identity, "identity": identity, "finished": True, "command": command}
-        run["model"] = {"name": model.name, "fingerprint": model.fingerprint, "traits": asdict(model.traits)}
-        run["data"] = {"name": source.name, "sha": found.signature.sha, **counts}
+        run |= _told(task, found)
         run |= {"started": started.isoformat(timespec="seconds"), "seconds": clock.laps}
-        run |= {"seed": settings.seed, "ties": settings.ties}
         write_json(out / RUN, run)
         problems = tuple(Problem(**row) for row in read_jsonl(out / "problems.jsonl"))
         return Audit(out, audit_page(out), tuple(measured.measurements), problems)
 
 
-def _findings(
-    model: PairScorer,
-    source: ItemSource,
-    regions: RegionsOf | None,
-    calibrate: bool,
-    settings: Settings,
-    dtype: str,
-    batch_size: int,
-    work: Path,
-    clock: Clock,
-    progress: Progress,
-) -> Findings:
+def _told(task: Task, found: Findings) -> dict[str, Any]:
+    """What run.json says of model, data and settings."""
+    model, items = task.model, task.source.items
+    counts = {"items": len(items), "images": len({item.image for item in items})}
+    counts["foils"] = sum(len(item.foils) for item in items)
+    return {
+        "model": {"name": model.name, "fingerprint": model.fingerprint, "traits": asdict(model.traits)},
+        "data": {"name": task.source.name, "sha": found.signature.sha, **counts},
+        "seed": task.settings.seed,
+        "ties": task.settings.ties,
+    }
+
+
+def _findings(task: Task, clock: Clock) -> Findings:
     """Embed, score, attribute, edit, rank; a part that was kept in `work` is not done again."""
+    model, source, work = task.model, task.source, task.work
     problems = list(source.problems)
-    how: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
-    images = embed_images(model, source, work, regions=regions, **how)
+    how: dict[str, Any] = {"batch_size": task.batch_size, "progress": task.progress}
+    images = embed_images(model, source, work, regions=task.regions, **how)
     problems += images.problems
     items = tuple(item for item in source.items if item.image in images.row)
     if not items:
         raise BadData(f"no item of {source.name} can be scored; first problem: {problems[:1]}")
-    sha = sha_of([source.sha, images.sha]) if images.sha else source.sha
-    _same_data(work, sha)
-    signature = _signature(model, source, sha, items, settings, dtype)
+    signature = _signature(task, items, images)
     calibrations: list[Measurement] = []
-    if calibrate and isinstance(images, Seen):
+    if task.calibrate and isinstance(images, Seen):
         calibrations, doubtful = calibration(model, items, images, signature=signature)
         problems += doubtful
     clock.lap("images")
     texts = [text for item in items for text in (item.caption.text, *(f.text for f in item.foils))]
     problems += truncated(model, items)
     said = embed_texts(model, texts, work, name="texts", **how)
-    choices = _choices(model, items, images, said, work, progress)
+    choices = _choices(task, items, images, said)
     clock.lap("texts")
-    parts = _attribute(model, source, items, images, settings.plan, batch_size, work, progress)
+    parts = _attribute(task, items, images)
     clock.lap("attribution")
-    planned, unedited = plan_edits(items, draws=settings.edit_draws, seed=settings.seed)
+    planned, unedited = plan_edits(items, draws=task.settings.edit_draws, seed=task.settings.seed)
     problems += unedited
     new = [text for plan in planned for text in (plan.item.caption.text, plan.edited)]
-    after = embed_texts(model, new, work, name="edited texts", **how)
-    edits = _edits(model, planned, images, after, work, progress)
+    edits = _edits(task, planned, images, embed_texts(model, new, work, name="edited texts", **how))
     clock.lap("sensitivity")
     ranked, unranked = _ranks(model, items, images, said)
     problems += unranked
@@ -204,67 +214,59 @@ def _write(out: Path, source: ItemSource, found: Findings, measured: Summary) ->
 
 
 def _choices(
-    model: PairScorer,
-    items: Sequence[Item],
-    images: Embedded | Seen,
-    texts: Embedded | Said,
-    work: Path,
-    progress: Progress,
+    task: Task, items: Sequence[Item], images: Embedded | Seen, texts: Embedded | Said
 ) -> list[Choice]:
     """Caption against each foil."""
     pairs = [(item, foil) for item in items for foil in item.foils]
     if not pairs:
         return []
     asked = [(item.image, text) for item, foil in pairs for text in (item.caption.text, foil.text)]
-    scores = scores_of(model, asked, images, texts, work, name="choices", progress=progress)
+    scores = _scores(task, asked, images, texts, "choices")
     return [
         Choice(item.id, item.image, foil.kind, item.caption.text, foil.text, right, wrong)
         for (item, foil), right, wrong in zip(pairs, scores[::2], scores[1::2], strict=True)
     ]
 
 
-def _attribute(
-    model: PairScorer,
-    source: ItemSource,
-    items: Sequence[Item],
+def _scores(
+    task: Task,
+    pairs: Sequence[tuple[str, str]],
     images: Embedded | Seen,
-    plan: Plan,
-    batch_size: int,
-    work: Path,
-    progress: Progress,
-) -> int:
+    texts: Embedded | Said,
+    name: str,
+) -> list[float]:
+    return scores_of(task.model, pairs, images, texts, task.work, name=name, progress=task.progress)
+
+
+def _attribute(task: Task, items: Sequence[Item], images: Embedded | Seen) -> int:
     """Word heats chunk by chunk, then their checks, kept as they come; returns how many parts."""
+    model, plan, work, size = task.model, task.settings.plan, task.work, task.batch_size
     available = candidates((item.caption for item in items), at_least=occurrences(len(items)))
     starts = range(0, len(items), CHUNK)
     for number, start in enumerate(starts):
         chunk = items[start : start + CHUNK]
 
         def part(chunk: Sequence[Item] = chunk) -> tuple[Found, dict[str, Any]]:
-            return word_heats(model, chunk, images, plan, available, batch_size), {}
+            return word_heats(model, chunk, images, plan, available, size), {}
 
         in_parts(work, number, part)
-        progress("attribution", start + len(chunk), len(items))
+        task.progress("attribution", start + len(chunk), len(items))
     tested = sampled(items, wanted=plan.checked, of=len(items), seed=plan.seed)
 
     def last() -> tuple[Found, dict[str, Any]]:
-        return checks(model, tested, images, source.image, plan, available, batch_size), {}
+        return checks(model, tested, images, task.source.image, plan, available, size), {}
 
     in_parts(work, len(starts), last)
-    progress("checks", len(tested), len(tested))
+    task.progress("checks", len(tested), len(tested))
     return len(starts) + 1
 
 
 def _edits(
-    model: PairScorer,
-    planned: Sequence[Edit],
-    images: Embedded | Seen,
-    texts: Embedded | Said,
-    work: Path,
-    progress: Progress,
+    task: Task, planned: Sequence[Edit], images: Embedded | Seen, texts: Embedded | Said
 ) -> list[EditedScore]:
     """The scores of captions before and after each edit, against their own images."""
     asked = [(plan.item.image, text) for plan in planned for text in (plan.item.caption.text, plan.edited)]
-    scores = scores_of(model, asked, images, texts, work, name="edits", progress=progress) if asked else []
+    scores = _scores(task, asked, images, texts, "edits") if asked else []
     return [
         EditedScore(p.item.id, p.item.image, p.sort, p.draw, p.item.caption.text, p.edited, p.count, old, new)
         for p, old, new in zip(planned, scores[::2], scores[1::2], strict=True)
@@ -287,26 +289,29 @@ def _ranks(
     return ranks(images[keys], texts[[t for _, t in pairs]], [place[key] for key, _ in pairs], keys), []
 
 
-def _signature(
-    model: PairScorer, source: ItemSource, sha: str, items: Sequence[Item], settings: Settings, dtype: str
-) -> Signature:
+def _signature(task: Task, items: Sequence[Item], images: Embedded | Seen) -> Signature:
+    """The signature of all numbers; regions of a file are part of the data."""
+    source, settings = task.source, task.settings
+    sha = sha_of([source.sha, images.sha]) if images.sha else source.sha
+    _same_data(task.work, sha)
     return Signature(
         "audit",
         source.name,
         sha,
         len(items),
         len({item.image for item in items}),
-        model.name,
-        model.fingerprint[:12],
-        dtype=dtype,
+        task.model.name,
+        task.model.fingerprint[:12],
+        dtype=task.dtype,
         ties=settings.ties,
         seed=settings.seed,
         version=alignscope.__version__,
     )
 
 
-def _measure(source: ItemSource, found: Findings, settings: Settings, out: Path) -> Summary:
+def _measure(task: Task, found: Findings, out: Path) -> Summary:
     """Records to measurements, each with its interval and signature, and to curves."""
+    source, settings = task.source, task.settings
     images = {item.image for item in found.items}
     scored = {item.id for item in found.items}
     unscored = [item for item in source.items if item.id not in scored]

@@ -108,6 +108,7 @@ class Scorer:
     cross_layers: int = 0
     context_length: int = 32
     feature_width: int = 256
+    initializer_range: float = 0.02  # BERT's, for its width; narrow models of two streams need more to begin
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ def fresh_scorer(
     cross_layers: int,
     context_length: int,
     feature_width: int,
+    initializer_range: float,
     words: Sequence[str],
     seed: int,
     name: str,
@@ -48,6 +49,7 @@ def fresh_scorer(
         "num_attention_heads": heads,
         "intermediate_size": mlp,
         "visual_feat_dim": feature_width,
+        "initializer_range": initializer_range,
     }
     own = SIZES[architecture](layers, image_layers, cross_layers, common)
     with torch.random.fork_rng(devices=[]):
@@ -57,17 +59,17 @@ def fresh_scorer(
 
 
 def _one_stream(
-    layers: int, image_layers: int, cross_layers: int, common: Mapping[str, int]
+    layers: int, image_layers: int, cross_layers: int, common: Mapping[str, Any]
 ) -> dict[str, Any]:
     return {"num_hidden_layers": layers}
 
 
-def _lxmert(layers: int, image_layers: int, cross_layers: int, common: Mapping[str, int]) -> dict[str, Any]:
+def _lxmert(layers: int, image_layers: int, cross_layers: int, common: Mapping[str, Any]) -> dict[str, Any]:
     counts = {"l_layers": layers, "r_layers": image_layers, "x_layers": cross_layers}
     return {**counts, "num_qa_labels": 1, "num_object_labels": 1, "num_attr_labels": 1}
 
 
-def _vilbert(layers: int, image_layers: int, cross_layers: int, common: Mapping[str, int]) -> dict[str, Any]:
+def _vilbert(layers: int, image_layers: int, cross_layers: int, common: Mapping[str, Any]) -> dict[str, Any]:
     width, heads, mlp = (common[n] for n in ("hidden_size", "num_attention_heads", "intermediate_size"))
     return {
         "num_hidden_layers": layers,
@@ -83,7 +85,7 @@ def _vilbert(layers: int, image_layers: int, cross_layers: int, common: Mapping[
     }
 
 
-SIZES: Mapping[str, Callable[[int, int, int, Mapping[str, int]], dict[str, Any]]] = {
+SIZES: Mapping[str, Callable[[int, int, int, Mapping[str, Any]], dict[str, Any]]] = {
     "UniterForPretraining": lambda *sizes: {**_one_stream(*sizes), "num_region_classes": 1},
     "RositaForPretraining": lambda *sizes: {
         **_one_stream(*sizes),
