@@ -76,6 +76,7 @@ class Task:
     """What is evaluated on what, and where the work lies."""
 
     model: PairScorer
+    fingerprint: str  # asked for once: it reads all weights
     benchmark: Benchmark
     annotations: Path
     images: Images | RegionFolder | None
@@ -143,11 +144,11 @@ def evaluate(
     the problems. Under torchrun every process calls this, and all get the result; the records are those of one
     process, to the bit where each has as many threads as that one.
     """
-    seen = _seen(model, benchmark, images, regions)
+    seen = _seen(model, benchmark, images, regions, cache)
     identity = {
         "kind": "evaluate",
         "version": alignscope.__version__,
-        "model": {"name": model.name, "fingerprint": model.fingerprint},
+        "model": {"name": model.name, "fingerprint": (fingerprint := model.fingerprint)},
         "benchmark": benchmark.name,
         "dtype": dtype,
         "settings": {"seed": seed, "draws": draws, "batch_size": batch_size},
@@ -155,9 +156,10 @@ def evaluate(
     group = processes()
     started, clock = datetime.datetime.now(datetime.UTC), Clock()
     group.first(lambda: claim(out, identity, resume=resume, overwrite=overwrite))
-    sources = _sources(model, seen, out, cache, dtype, batch_size)
+    kept = (cache or out / "work" / "embeddings") / fingerprint / dtype
+    sources = _sources(model, seen, out / "work", kept, batch_size)
     task = Task(
-        *(model, benchmark, annotations, seen, out, sources),
+        *(model, fingerprint, benchmark, annotations, seen, out, sources),
         *(dtype, batch_size, seed, draws, allow_missing, calibrate),
         tuple(remarks),
     )
@@ -175,31 +177,28 @@ def evaluate(
 
 
 def _seen(
-    model: PairScorer, benchmark: Benchmark, images: Images | None, regions: RegionsOf | None
+    model: PairScorer,
+    benchmark: Benchmark,
+    images: Images | None,
+    regions: RegionsOf | None,
+    cache: Path | None,
 ) -> Images | RegionFolder | None:
     """What a model sees of a benchmark's images; what it cannot do is refused before anything is written."""
     check_able(model, benchmark)
+    if cache is not None and not is_dual(model):
+        raise BadInput(f"got a cache of embeddings, and {model.name} has none: leave --cache out")
     if images is None and regions is None and benchmark.asks != "similarity":
         raise BadInput(f"{benchmark.name} asks about images and got none: give --images ({benchmark.images})")
     return images if regions is None else RegionFolder(regions, width=model.traits.feature_width)
 
 
 def _sources(
-    model: PairScorer,
-    images: Images | RegionFolder | None,
-    out: Path,
-    cache: Path | None,
-    dtype: str,
-    batch_size: int,
+    model: PairScorer, images: Images | RegionFolder | None, work: Path, kept: Path, batch_size: int
 ) -> Sources | Pairs:
     """Where scores come from: embeddings on disk, or the model itself where it has none."""
-    work = out / "work"
     plan = Plan(work / "plan.sqlite")
     if not is_dual(model):
-        if cache is not None:
-            raise BadInput(f"got a cache of embeddings, and {model.name} has none: leave --cache out")
         return Pairs(plan, PictureNotes(work / "pictures.sqlite"), model, images, batch_size)
-    kept = (cache or work / "embeddings") / model.fingerprint / dtype
     return Sources(plan, EmbeddingStore(kept / "images"), EmbeddingStore(kept / "texts"), model.traits)
 
 
@@ -290,7 +289,6 @@ def _encode(task: Task, contents: Contents, group: Processes, progress: Progress
 
 
 def _encodable(task: Task) -> tuple[DualEncoder, Images | None]:
-    """The model and the images of a run with embeddings."""
     return cast(DualEncoder, task.model), cast("Images | None", task.images)
 
 
@@ -335,7 +333,7 @@ def _signature(task: Task, contents: Contents, lost: Counter[str]) -> Signature:
         "official accuracy",
         f"{name}[{'; '.join(remarks)}]" if remarks else name,
         sha_of([contents.annotations, contents.images]),
-        *(total - missing, task.sources.plan.usable_images(), task.model.name, task.model.fingerprint[:12]),
+        *(total - missing, task.sources.plan.usable_images(), task.model.name, task.fingerprint[:12]),
         dtype=task.dtype,
         seed=task.seed,
         version=alignscope.__version__,
