@@ -13,12 +13,13 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "attribute": "alignscope.studies.public:attribute",
     "audit": "alignscope.studies.public:audit",
+    "calibrate": "alignscope.studies.public:calibrate",
     "evaluate": "alignscope.studies.benchmarks:evaluate",
     "inspect": "alignscope.studies.public:inspect",
     "model": "alignscope.models.zoo:open_model",
     "World": "alignscope.data.world.world:World",
 }
-__all__ = ["attribute", "audit", "evaluate", "inspect", "model", "World"]  # noqa: RUF022  (sorted without regard to case)
+__all__ = ["attribute", "audit", "calibrate", "evaluate", "inspect", "model", "World"]  # noqa: RUF022  (sorted without regard to case)
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ import typer
 
 from alignscope.cli.attribute import attribute
 from alignscope.cli.audit import audit
+from alignscope.cli.calibrate import calibrate
 from alignscope.cli.compare import compare
 from alignscope.cli.data import app as data
 from alignscope.cli.evaluate import evaluate
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.command()(audit)
 app.command()(attribute)
 app.command()(inspect)
+app.command()(calibrate)
 app.command()(evaluate)
 app.command()(train)
 app.command()(export)

@@ -9,6 +9,7 @@ from typing import final
 
 from PIL.Image import Image
 
+import alignscope
 from alignscope.attribution.options import DEFAULTS, METHODS, Method, Options
 from alignscope.attribution.tokens import require
 from alignscope.data.held import HeldPairs
@@ -23,17 +24,19 @@ from alignscope.language.classes import word_classes
 from alignscope.language.pipeline import parser_name
 from alignscope.models.protocols import PairScorer
 from alignscope.models.zoo import open_model
-from alignscope.records import Attribution, Caption, ItemSource, Problem, Regions
+from alignscope.records import Attribution, Caption, ItemSource, Measurement, Problem, Regions, Signature
 from alignscope.registry import did_you_mean
 from alignscope.studies.attributions import Attributions, attributed, write_attributions
 from alignscope.studies.audit import Audit, Settings
 from alignscope.studies.audit import audit as run
+from alignscope.studies.calibration import calibrated, calibration_pairs
 from alignscope.studies.checks import Plan
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.inspection import LEAVING_OUT, inspection
-from alignscope.studies.pictures import RegionsOf, regions_of
+from alignscope.studies.pictures import Pictures, RegionsOf, picture_of, regions_of
 from alignscope.studies.streams import Stream, Whole
 
+CALIBRATED = 256  # scenes of the world from which pairs are drawn
 Pairs = Path | str | ItemSource | Sequence[tuple[Image, str | Caption]]
 
 
@@ -88,6 +91,39 @@ def audit(
         command=command,
         progress=progress,
     )
+
+
+def calibrate(
+    model: str | PairScorer,
+    *,
+    pairs: Path | str | None = None,
+    images: Path | str | None = None,
+    regions: Path | str | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    seed: int = 0,
+) -> Measurement:
+    """AUC of up to 64 images' scores with their own caption against those with another image's.
+
+    On the built-in world, or on `pairs` and `images` as in `audit`, which makes this check itself. Raises
+    `CalibrationError` for a matching head that ranks the shuffled pairs above the matched ones.
+    """
+    _both_or_neither(pairs, images)
+    encoder = _opened(model, device, dtype)
+    source: ItemSource = World("test", size=CALIBRATED)
+    if pairs is not None and images is not None:
+        source = PairFile(Path(pairs), Path(images), word_classes=lambda texts: [Caption(t) for t in texts])
+    opened = picture_of(encoder, source, _region_file(regions))
+    chosen = calibration_pairs(((item.image, item.caption.text) for item in source.items), seed=seed)
+    signature = Signature(
+        *("calibrate", source.name, source.sha, len(chosen), len(chosen), encoder.name),
+        encoder.fingerprint[:12],
+        dtype=dtype,
+        seed=seed,
+        version=alignscope.__version__,
+    )
+    pictures = Pictures([key for key, _ in chosen], opened)
+    return calibrated(encoder, pictures, [text for _, text in chosen], signature=signature)
 
 
 def attribute_to(

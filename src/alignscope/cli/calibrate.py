@@ -1,0 +1,38 @@
+"""`alignscope calibrate`: does a model score pairs that belong together above pairs that do not?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from alignscope.cli import options as shared
+
+
+def calibrate(
+    model: shared.Model,
+    pairs: shared.Pairs = None,
+    images: shared.Images = None,
+    regions: shared.Regions = None,
+    device: shared.Device = "cpu",
+    dtype: shared.Dtype = "float32",
+    activation: shared.Activation = None,
+    tokenizer: shared.Tokenizer = None,
+    match_index: shared.MatchIndex = None,
+    scoring: shared.Scoring = None,
+    seed: shared.Seed = 0,
+) -> None:
+    """Score up to 64 images of --pairs with their own and with another's caption; refuse a flipped head."""
+    import alignscope
+    from alignscope.reporting.wording import interval_in_words, value_in_words
+
+    how: dict[str, Any] = {"device": device, "dtype": dtype, "activation": activation}
+    how |= {"tokenizer": tokenizer, "match_index": match_index, "scoring": scoring}
+    opened = alignscope.model(model, **how)
+    found = alignscope.calibrate(opened, pairs=pairs, images=images, regions=regions, seed=seed)
+    if found.value is None:
+        typer.echo(found.reason)
+        raise typer.Exit(1)
+    told = f"AUC {value_in_words(found)} ({interval_in_words(found)}) over {found.items} images"
+    typer.echo(f"{opened.name}: own captions above those of other images, {told}")
+    typer.echo(found.signature)
