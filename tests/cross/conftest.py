@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from PIL import Image
 
 from alignscope.models.cross.encoder import TransformersCrossEncoder
 from alignscope.models.cross.loading import FAMILIES, load
 from alignscope.models.cross.rosita import RositaConfig
 from alignscope.models.cross.uniter import UniterConfig
+from alignscope.models.cross.vilbert_layers import VilbertConfig
 from alignscope.models.protocols import Picture
 from alignscope.records import Regions
 
@@ -42,84 +44,97 @@ CLASSES = {
     "vilbert-tasks": "VilbertForTasks",
 }
 SIZES = [(48, 32), (20, 40), (32, 32), (64, 25)]
+VISION = {**WIDTH, "image_size": 32, "patch_size": 8, "num_hidden_layers": 2}
+VILBERT = {
+    **{**TEXT, "num_hidden_layers": 3},
+    **{"v_hidden_size": 12, "v_num_hidden_layers": 2, "v_num_attention_heads": 3, "v_intermediate_size": 10},
+    **{
+        "bi_hidden_size": 16,
+        "bi_num_attention_heads": 4,
+        "v_biattention_id": [0, 1],
+        "t_biattention_id": [1, 2],
+    },
+    **{"visual_feat_dim": 6, "v_target_size": 5, "num_vqa_answers": 4, "num_gqa_answers": 3},
+}
 
 
 def config_of(kind: str) -> Any:
-    import transformers
-
-    if kind == "lxmert":
-        text = {name: value for name, value in TEXT.items() if name != "num_hidden_layers"}
-        return transformers.LxmertConfig(
-            **text, l_layers=2, r_layers=1, x_layers=2, visual_feat_dim=6, num_qa_labels=3, num_attr_labels=3
-        )
-    if kind.startswith("uniter"):
-        return UniterConfig(**TEXT, visual_feat_dim=6, num_region_classes=5)
-    if kind == "rosita":
-        return RositaConfig(
+    """Of a model that scores regions 6 features wide, or images of about 32x32."""
+    make = {
+        "lxmert": lxmert,
+        "uniter": lambda: UniterConfig(**TEXT, visual_feat_dim=6, num_region_classes=5),
+        "uniter-retrieval": lambda: UniterConfig(**TEXT, visual_feat_dim=6, num_region_classes=5),
+        "rosita": lambda: RositaConfig(
             **TEXT, visual_feat_dim=6, num_object_classes=5, num_attribute_classes=4, num_answers=3
-        )
-    if kind == "vilt":
-        return transformers.ViltConfig(**TEXT, image_size=32, patch_size=8)
-    if kind in ("vilbert", "vilbert-tasks"):
-        from alignscope.models.cross.vilbert_layers import VilbertConfig
+        ),
+        "vilbert": lambda: VilbertConfig(**VILBERT),
+        "vilbert-tasks": lambda: VilbertConfig(**VILBERT),
+        "visualbert": lambda: transformers.VisualBertConfig(**TEXT, visual_embedding_dim=6),
+        "vilt": lambda: transformers.ViltConfig(**TEXT, image_size=32, patch_size=8),
+        "blip": blip,
+        "blip2": blip2,
+        "bridgetower": bridgetower,
+        "flava": flava,
+    }
+    return make[kind]()
 
-        return VilbertConfig(
-            **{**TEXT, "num_hidden_layers": 3},
-            v_hidden_size=12,
-            v_num_hidden_layers=2,
-            v_num_attention_heads=3,
-            v_intermediate_size=10,
-            visual_feat_dim=6,
-            v_target_size=5,
-            bi_hidden_size=16,
-            bi_num_attention_heads=4,
-            v_biattention_id=[0, 1],
-            t_biattention_id=[1, 2],
-            num_vqa_answers=4,
-            num_gqa_answers=3,
-        )
-    if kind == "visualbert":
-        return transformers.VisualBertConfig(**TEXT, visual_embedding_dim=6)
-    vision = {**WIDTH, "image_size": 32, "patch_size": 8, "num_hidden_layers": 2}
-    if kind == "blip2":
-        return transformers.Blip2Config(
-            vision_config=vision,
-            qformer_config={**TEXT, "encoder_hidden_size": 16, "use_qformer_text_input": True},
-            text_config={"model_type": "opt", "hidden_size": 16, "num_hidden_layers": 0},
-            num_query_tokens=3,
-            image_text_hidden_size=8,
-        )
-    if kind == "bridgetower":
-        width = {"hidden_size": 64, "intermediate_size": 32}
-        text = {**TEXT, **width, "pad_token_id": 0, "max_position_embeddings": 21, "num_hidden_layers": 3}
-        return transformers.BridgeTowerConfig(
-            **width,
-            num_attention_heads=2,
-            num_hidden_layers=2,
-            text_config=text,
-            vision_config={"hidden_size": 64, "num_hidden_layers": 3, "image_size": 32, "patch_size": 8},
-        )
-    if kind == "flava":
-        return transformers.FlavaConfig(
-            text_config=TEXT,
-            image_config={**vision, "vocab_size": 8},
-            multimodal_config={**WIDTH, "num_hidden_layers": 2},
-            init_codebook=False,
-            hidden_size=16,
-            projection_dim=8,
-        )
+
+def lxmert() -> Any:
+    text = {name: value for name, value in TEXT.items() if name != "num_hidden_layers"}
+    return transformers.LxmertConfig(
+        **text, l_layers=2, r_layers=1, x_layers=2, visual_feat_dim=6, num_qa_labels=3, num_attr_labels=3
+    )
+
+
+def blip() -> Any:
     return transformers.BlipConfig(
         text_config={**TEXT, "encoder_hidden_size": 16, "pad_token_id": 0},
-        vision_config=vision,
+        vision_config=VISION,
         projection_dim=8,
         image_text_hidden_size=8,
     )
 
 
+def blip2() -> Any:
+    return transformers.Blip2Config(
+        vision_config=VISION,
+        qformer_config={**TEXT, "encoder_hidden_size": 16, "use_qformer_text_input": True},
+        text_config={"model_type": "opt", "hidden_size": 16, "num_hidden_layers": 0},
+        num_query_tokens=3,
+        image_text_hidden_size=8,
+    )
+
+
+def bridgetower() -> Any:
+    width = {"hidden_size": 64, "intermediate_size": 32}
+    return transformers.BridgeTowerConfig(
+        **width,
+        num_attention_heads=2,
+        num_hidden_layers=2,
+        text_config={
+            **TEXT,
+            **width,
+            "pad_token_id": 0,
+            "max_position_embeddings": 21,
+            "num_hidden_layers": 3,
+        },
+        vision_config={"hidden_size": 64, "num_hidden_layers": 3, "image_size": 32, "patch_size": 8},
+    )
+
+
+def flava() -> Any:
+    return transformers.FlavaConfig(
+        text_config=TEXT,
+        image_config={**VISION, "vocab_size": 8},
+        multimodal_config={**WIDTH, "num_hidden_layers": 2},
+        init_codebook=False,
+        hidden_size=16,
+        projection_dim=8,
+    )
+
+
 def save_twin(directory: Path, kind: str, **changes: Any) -> Path:
     """Weights drawn with a fixed seed, large enough that attention is not flat."""
-    import transformers
-
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     config = config_of(kind)
