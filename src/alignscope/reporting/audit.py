@@ -65,6 +65,8 @@ class Page:
     edits: list[EditedScore]
     retrieval: list[Row]
     directions: list[Direction]
+    calibration: list[Row]
+    reads_together: bool  # image and text, so that there is no retrieval
     other: list[Row]
     examples: list[Shown]
     ties: list[Choice]
@@ -84,6 +86,7 @@ def page_of(run: Run) -> Page:
         "attribution": [],
         "drop": [],
         "recall": [],
+        "calibration": [],
         "": [],
     }
     for m in run.measurements:
@@ -103,6 +106,8 @@ def page_of(run: Run) -> Page:
         edits=_edits(run.edits),
         retrieval=rows_of(sections["recall"]),
         directions=directions_of(run.ranks),
+        calibration=rows_of(sections["calibration"]),
+        reads_together=bool(sections["calibration"]) and not run.ranks,
         other=rows_of(sections[""]),
         examples=_examples(run.examples),
         ties=ties[:LISTED_TIES],

@@ -88,7 +88,11 @@ def section_of(measure: str) -> str:
 
     >>> section_of("accuracy"), section_of("score drop per word"), section_of("recall@5"), section_of("heat")
     ('accuracy', 'drop', 'recall', '')
+    >>> section_of("calibration AUC")
+    'calibration'
     """
+    if measure == "calibration AUC":
+        return "calibration"
     if measure.startswith(("score drop", "drop ", "nouns drop more")):
         return "drop"
     return "recall" if measure.startswith("recall@") else measure if measure == "accuracy" else ""
