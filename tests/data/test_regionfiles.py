@@ -21,22 +21,10 @@ spec = importlib.util.spec_from_file_location("region_bytes", Path(__file__).wit
 made = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(made)
 BOXES, FEATURES, CELLS, ORDERS, SHARES = made.BOXES, made.FEATURES, made.CELLS, made.ORDERS, made.SHARES
-b64, tsv, npz, database, packed, uniter_arrays = (
-    made.b64,
-    made.tsv,
-    made.npz,
-    made.database,
-    made.packed,
-    made.uniter_arrays,
-)
-uniter, vilbert, vinvl_row, vinvl, same, named = (
-    made.uniter,
-    made.vilbert,
-    made.vinvl_row,
-    made.vinvl,
-    made.same,
-    made.named,
-)
+b64, tsv, npz, database = made.b64, made.tsv, made.npz, made.database
+packed, uniter_arrays = made.packed, made.uniter_arrays
+uniter, vilbert, vinvl_row, vinvl = made.uniter, made.vilbert, made.vinvl_row, made.vinvl
+same, named = made.same, made.named
 
 
 @pytest.mark.parametrize("name", ORDERS)

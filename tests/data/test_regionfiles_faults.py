@@ -19,14 +19,8 @@ spec = importlib.util.spec_from_file_location("region_bytes", Path(__file__).wit
 made = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(made)
 FEATURES, CELLS, ORDERS, SHARES = made.FEATURES, made.CELLS, made.ORDERS, made.SHARES
-b64, tsv, npz, database, uniter, vilbert = (
-    made.b64,
-    made.tsv,
-    made.npz,
-    made.database,
-    made.uniter,
-    made.vilbert,
-)
+b64, tsv, npz, database = made.b64, made.tsv, made.npz, made.database
+uniter, vilbert = made.uniter, made.vilbert
 vinvl_row, vinvl, same = made.vinvl_row, made.vinvl, made.same
 
 
