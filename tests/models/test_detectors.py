@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from detector_twins import CLASSES, QUERIES, save_detector
 from PIL import Image
 
 from alignscope.errors import BadImage, CheckpointError, CheckpointMismatch, MissingExtra
 from alignscope.models.detectors import AT_LEAST, FAMILIES, chosen, confidences_of, load, means_under
 from alignscope.records.regions import fault_of_regions
-from detector_twins import CLASSES, QUERIES, save_detector
 
 SIZES = ((70, 50), (50, 70), (70, 50), (64, 64))
 
@@ -226,10 +226,10 @@ def test_a_part_that_needs_another_package_says_so(twin, tmp_path, monkeypatch):
 
 
 def test_what_is_no_detector_is_refused(twin, tmp_path):
-    with pytest.raises(CheckpointError, match="has no config.json"):
+    with pytest.raises(CheckpointError, match=r"has no config\.json"):
         load(tmp_path)
     transformers.BertConfig().save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match="is a bert, wanted a detector of the kinds .*yolos"):
+    with pytest.raises(CheckpointError, match=r"is a bert, wanted a detector of the kinds .*yolos"):
         load(tmp_path)
     shutil.copytree(twin("detr"), tmp_path / "d")
     from safetensors.torch import load_file, save_file

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alignscope.cli import options as shared
+
 if TYPE_CHECKING:
     from alignscope.data.regionfiles.checking import Checked
 
@@ -127,6 +129,54 @@ def check(
         typer.echo(f"... the first {_TOLD} of each: --out FILE writes the problems", err=True)
     typer.echo("complete" if checked.is_complete else "not complete")
     if not checked.is_complete:
+        raise typer.Exit(1)
+
+
+@app.command()
+def detect(
+    images: Annotated[Path, typer.Argument(help="a folder of images; those in folders below it count")],
+    out: Annotated[Path, typer.Argument(help="the .arrow file to write")],
+    detector: Annotated[str, typer.Option(help="directory or hub id of a DETR, RT-DETR, YOLOS, ...")],
+    regions: Annotated[int, typer.Option(help="the most confident ones of an image, at most", min=1)] = 36,
+    score: Annotated[
+        float,
+        typer.Option(
+            help="regions of less confidence come only as far as an image would have fewer than 10; 0 takes all",
+            min=0,
+            max=1,
+        ),
+    ] = 0.2,
+    device: shared.Device = "cpu",
+    batch_size: Annotated[int, typer.Option(help="images at a time", min=1)] = 8,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with a stopped run from OUT.work")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="begin anew and replace OUT")] = False,
+) -> None:
+    """Write regions that a detector finds in IMAGES to OUT; exit code 1 if images were left out.
+
+    Features are means of its backbone's last map under each box, or last states of its queries where it has
+    no convolutions. They are NOT those of the Visual Genome detector that published models of regions were
+    trained on: every record says so, and whatever is computed from them.
+    """
+    from alignscope.cli.progress import bars
+    from alignscope.models.detectors import load
+    from alignscope.studies.detection import Settings
+    from alignscope.studies.detection import detect as look
+
+    opened, settings = load(detector, device=device), Settings(regions, score, batch_size)
+    with bars() as show:
+        done = look(opened, images, out, settings=settings, resume=resume, overwrite=overwrite, progress=show)
+    written = done.written
+    typer.echo(f"made by {opened.made_by}")
+    typer.echo(
+        f"{written.images} of {done.images} images, {written.regions} regions of width {written.width} "
+        f"(hash {written.sha}): {out.resolve()}"
+    )
+    if done.others:
+        typer.echo(f"note: {done.others} other files are no images by their names", err=True)
+    if done.problems:
+        typer.echo(f"{len(done.problems)} problems, listed in {done.problems_file}", err=True)
+    if done.left_out:
+        typer.echo(f"{done.left_out} images left out", err=True)
         raise typer.Exit(1)
 
 

@@ -15,10 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
-import numpy as np
 import torch
 from einops import einsum, rearrange
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Bool, Float, Int
 from PIL.Image import Image
 from torch import Tensor
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForObjectDetection, PreTrainedModel
@@ -101,7 +100,7 @@ class Detector:
         """What a region's features are, in words."""
         if self.family.backbone is None:
             return "last hidden state of the query"
-        return "mean of the backbone's last map under the box"
+        return "mean of the last backbone map under the box"
 
     @property
     def made_by(self) -> str:
@@ -282,7 +281,7 @@ def load(path_or_hub_id: str | Path, *, device: str = "cpu") -> Detector:
 
 def _check_backbone(source: str, config: Any) -> None:
     """Refuse a backbone of timm where that package is absent, before anything large is read."""
-    backbone = getattr(config, "backbone_config", None)
+    backbone: Any = getattr(config, "backbone_config", None)
     if getattr(backbone, "model_type", None) == "timm_backbone" and importlib.util.find_spec("timm") is None:
         raise MissingExtra(
             f"{source}: its backbone is timm's {backbone.backbone}, and timm is not installed; take weights that "

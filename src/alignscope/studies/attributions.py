@@ -28,7 +28,7 @@ from alignscope.studies.clock import Clock
 from alignscope.studies.embeddings import ImageRows, Progress, images_of
 from alignscope.studies.output import RUN, claimed
 from alignscope.studies.parts import Found, facts, in_parts, merged_parts
-from alignscope.studies.pictures import RegionsOf
+from alignscope.studies.pictures import RegionsOf, made_known, strangers
 from alignscope.studies.streams import Chunk, Slice, Stream
 from alignscope.studies.summary import summarised
 
@@ -91,7 +91,9 @@ def write_attributions(
             work, count, lambda: (_checked(model, stream, regions, tested, plan, available, batch_size), {})
         )
         progress("checks", len(tested), len(tested))
-        merged_parts(work, out, count + 1, problems=[*unsupported(model), *doubtful])
+        makers = {maker for held in facts(work, count) for maker in held["makers"]}
+        before = [*unsupported(model), *doubtful, *strangers(makers)]
+        merged_parts(work, out, count + 1, problems=before)
         signature = _signature(model, stream, out, list(facts(work, count)), plan, dtype)
         numbers = summarised(out, plan, signature=signature)
         measurements = [*calibrations, *numbers.measurements]
@@ -127,12 +129,15 @@ def attributed(
 ) -> Iterator[Attribution]:
     """Attributions in the order of the stream, nothing written; `problems` grows as they come."""
     available = found_candidates(stream, plan)
+    makers: set[str] = set()
     for chunk in stream.chunks(CHUNK):
         problems += chunk.problems
         images = images_of(model, chunk, regions=regions, batch_size=batch_size)
         items = [item for item in chunk.items if item.image in images.row]
         found = by_length(model, items, images, plan.methods, plan.options, available, batch_size)
         problems += (*images.problems, *truncated(model, items), *found.problems)
+        problems += strangers(set(images.makers) - makers)
+        makers |= set(images.makers)
         yield from found.attributions
 
 
@@ -147,7 +152,8 @@ def _calibrated(
     items = [item for item in chunk.items if item.image in images.row]
     shown = len({item.image for item in items})
     signature = Signature(
-        *("attribute", stream.name, chunk.sha, len(items), shown, model.name, model.fingerprint[:12]),
+        *("attribute", made_known(stream.name, images.makers), chunk.sha, len(items), shown),
+        *(model.name, model.fingerprint[:12]),
         dtype=dtype,
         seed=plan.seed,
         version=alignscope.__version__,
@@ -164,7 +170,7 @@ def _signature(
         raise BadData(f"no caption of {stream.name} can be attributed; first problem: {first['what']}")
     return Signature(
         "attribute",
-        stream.name,
+        made_known(stream.name, [maker for part in parts for maker in part["makers"]]),
         sha_of([part["sha"] for part in parts]),
         items,
         len({key for part in parts for key in part["images"]}),
@@ -227,7 +233,8 @@ def _part(
     found = word_heats(model, items, images, plan, available, batch_size)
     problems = (*before, *images.problems, *truncated(model, items), *found["problems"])
     sha = sha_of([chunk.sha, images.sha]) if images.sha else chunk.sha
-    held = {"sha": sha, "items": len(items), "images": sorted({item.image for item in items})}
+    held: dict[str, Any] = {"sha": sha, "items": len(items), "makers": images.makers}
+    held["images"] = sorted({item.image for item in items})
     return {**found, "problems": problems}, held
 
 

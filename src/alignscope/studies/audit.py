@@ -47,7 +47,7 @@ from alignscope.studies.embeddings import Embedded, Progress, Said, Seen, embed_
 from alignscope.studies.examples import examples
 from alignscope.studies.output import RUN, claimed
 from alignscope.studies.parts import Found, in_parts, merged_parts
-from alignscope.studies.pictures import RegionsOf
+from alignscope.studies.pictures import RegionsOf, made_known, strangers
 from alignscope.studies.summary import Summary, summarised
 
 
@@ -164,7 +164,7 @@ def _findings(task: Task, clock: Clock) -> Findings:
     problems = list(source.problems)
     how: dict[str, Any] = {"batch_size": task.batch_size, "progress": task.progress}
     images = embed_images(model, source, work, regions=task.regions, **how)
-    problems += images.problems
+    problems += (*images.problems, *strangers(images.makers))
     items = tuple(item for item in source.items if item.image in images.row)
     if not items:
         raise BadData(f"no item of {source.name} can be scored; first problem: {problems[:1]}")
@@ -296,7 +296,7 @@ def _signature(task: Task, items: Sequence[Item], images: Embedded | Seen) -> Si
     _same_data(task.work, sha)
     return Signature(
         "audit",
-        source.name,
+        made_known(source.name, images.makers),
         sha,
         len(items),
         len({item.image for item in items}),

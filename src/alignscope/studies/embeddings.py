@@ -43,6 +43,8 @@ class ImageRows(Protocol):
     def problems(self) -> tuple[Problem, ...]: ...
     @property
     def sha(self) -> str: ...  # of regions that come from a file of their own, else ""
+    @property
+    def makers(self) -> tuple[str, ...]: ...  # of regions that say so: see `Regions.made_by`
     def __getitem__(self, keys: Sequence[str]) -> ImageSide: ...
 
 
@@ -54,6 +56,7 @@ class Embedded:
     row: Mapping[str, int]
     problems: tuple[Problem, ...]
     sha: str = ""
+    makers: tuple[str, ...] = ()
 
     def __getitem__(self, keys: Sequence[str]) -> Float[Tensor, "key dim"]:
         return self.vectors[[self.row[key] for key in keys]]
@@ -67,6 +70,7 @@ class Seen:
     problems: tuple[Problem, ...]
     opened: Callable[[str], Picture]
     sha: str = ""
+    makers: tuple[str, ...] = ()
 
     def __getitem__(self, keys: Sequence[str]) -> Pictures:
         return Pictures(keys, self.opened)
@@ -122,6 +126,7 @@ def _seen(source: Chunk, users: Mapping[str, Sequence[str]], regions: RegionsOf 
     problems: list[Problem] = []
     row: dict[str, int] = {}
     digests: list[bytes] = []
+    makers: set[str] = set()
     before = len(source.problems)
     for key, items in users.items():
         try:
@@ -132,8 +137,10 @@ def _seen(source: Chunk, users: Mapping[str, Sequence[str]], regions: RegionsOf 
             row[key] = len(row)
             if isinstance(picture, Regions):
                 digests.append(digest(picture))
+                makers.add(picture.made_by)
     told = (*problems, *source.problems[before:])
-    return Seen(row, told, opened, sha_of_digests(digests) if digests else "")
+    sha = sha_of_digests(digests) if digests else ""
+    return Seen(row, told, opened, sha, tuple(sorted(makers - {""})))
 
 
 def _opened(

@@ -54,7 +54,7 @@ from alignscope.studies.pairwise import (
     unscored,
     whole,
 )
-from alignscope.studies.pictures import RegionsOf
+from alignscope.studies.pictures import RegionsOf, strangers
 from alignscope.studies.plan import CHUNK, Contents, Images, Plan
 from alignscope.studies.scoring import Sources, chunks, missing, problems, ranked, scored
 from alignscope.studies.store import EmbeddingStore
@@ -351,7 +351,8 @@ def _finished(
     """The parts as one file per kind of record, and what is measured of them."""
     out, (calibrations, doubtful) = task.out, calibration
     parts = chain([task.work / READER], (task.part("problems", n) for n in range(task.parts(contents))))
-    rows = chain(chain.from_iterable(map(read_jsonl, parts)), doubtful)
+    makers = task.images.makers if isinstance(task.images, RegionFolder) else ()
+    rows = chain(chain.from_iterable(map(read_jsonl, parts)), doubtful, strangers(makers))
     told = write_jsonl(out / "problems.jsonl", rows)
     signature = _signature(task, contents, lost)
     numbers = [*_measured(task, contents, lost, signature), *calibrations]

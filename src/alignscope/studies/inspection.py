@@ -21,6 +21,7 @@ from alignscope.records import Caption, Item, PatchMap, Problem, Regions, WordHe
 from alignscope.reporting.pair import pair_page
 from alignscope.studies.attributions import unsupported
 from alignscope.studies.output import RUN, claim
+from alignscope.studies.pictures import strangers
 
 MOST = 5
 LEAVING_OUT = Options(variant="leave-one-out")
@@ -67,7 +68,9 @@ def inspection(
         for found in attribute(model, [item], shown, methods=given, options=options):
             heats += [word for one in found.attributions for word in one.words]
             problems += found.problems
-        problems += [replace(one, item=name, subject=caption.text) for one in unsupported(model)]
+        makers = {seen.made_by} - {""} if isinstance(seen, Regions) else set()
+        untold = [*unsupported(model), *strangers(makers)]
+        problems += [replace(one, item=name, subject=caption.text) for one in untold]
         for method in image_methods(model):
             maps += patch_maps(model, [item], {item.image: seen}.__getitem__, [caption.text], method=method)
         score = model.score([seen], [caption.text]).item()

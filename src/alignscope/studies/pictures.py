@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, final, overload, runtime_checkable
 
 from PIL.Image import Image
 
 from alignscope.errors import BadInput
 from alignscope.models.protocols import PairScorer, Picture
-from alignscope.records import Regions
+from alignscope.records import Problem, Regions
 
 KEPT = 64  # pictures opened last
 
@@ -55,6 +55,22 @@ def regions_of(
     raise BadInput(
         f"{model.name} takes regions of a detector in place of pixels: give their file with --regions"
     )
+
+
+def strangers(makers: Iterable[str]) -> list[Problem]:
+    """A problem for each `made_by` of regions: numbers made with them speak of another model than the published."""
+    what = "regions made by {}: published models were trained on features of another detector"
+    return [Problem("", maker, what.format(maker), "handled") for maker in sorted(set(makers))]
+
+
+def made_known(name: str, makers: Iterable[str]) -> str:
+    """The name of data in a signature, with whose regions were used where that is not the usual detector.
+
+    >>> made_known("pairs", ["detr"]), made_known("pairs", [])
+    ('pairs[regions of detr]', 'pairs')
+    """
+    told = ", ".join(sorted(set(makers)))
+    return f"{name}[regions of {told}]" if told else name
 
 
 @final

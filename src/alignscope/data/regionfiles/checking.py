@@ -84,12 +84,15 @@ def check(source: RegionFile, *, images: Path | None = None, progress: Progress 
 
 def missing_from(source: RegionFile, directory: Path) -> tuple[str, ...]:
     """Pictures of a folder, by their path inside it, of which the file has no regions."""
+    names = Names(list(source))
+    return tuple(name for name in pictures_in(directory) if names.find(name) is None)
+
+
+def pictures_in(directory: Path) -> tuple[str, ...]:
+    """Pictures of a folder and of those in it, told by the ends of their names; sorted paths inside it."""
     if not directory.is_dir():
         raise BadData(f"{directory}: got no directory there, wanted one of images; check the path")
     files = sorted(f for f in directory.rglob("*") if f.suffix.casefold() in _IMAGE_SUFFIXES)
     if not files:
         raise BadData(f"{directory}: got no image files in it, wanted some; check the path")
-    names = Names(list(source))
-    return tuple(
-        name for name in (f.relative_to(directory).as_posix() for f in files) if names.find(name) is None
-    )
+    return tuple(f.relative_to(directory).as_posix() for f in files)
