@@ -186,6 +186,22 @@ def model(request: pytest.FixtureRequest, twin: Callable[..., Path]) -> Transfor
     return load(twin(request.param))
 
 
+@pytest.fixture
+def shaken(twin: Callable[..., Path]) -> Callable[[str], TransformersCrossEncoder]:
+    """Loads a twin with no bias at 0 and no gain at 1, so that each of them counts."""
+
+    def find(kind: str) -> TransformersCrossEncoder:
+        scorer = load(twin(kind))
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for parameter in scorer.model.parameters():
+                if parameter.ndim == 1:
+                    parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
+        return scorer
+
+    return find
+
+
 def picture(unit: str, number: int) -> Picture:
     """Noise: an image of any size, or three to six regions."""
     noise = np.random.default_rng(number)
@@ -202,6 +218,12 @@ def picture(unit: str, number: int) -> Picture:
 def pictures(model: TransformersCrossEncoder) -> Sequence[Picture]:
     """One for each of the texts, no two of the same size."""
     return [picture(model.traits.unit, number) for number in range(len(TEXTS))]
+
+
+@pytest.fixture
+def regions() -> Sequence[Picture]:
+    """One record for each of the texts, no two with as many regions."""
+    return [picture("region", number) for number in range(len(TEXTS))]
 
 
 @pytest.fixture

@@ -34,11 +34,6 @@ def directory(twin: Callable[..., Path], kind: str) -> Path:
     return twin("vilbert-tasks", task_specific_tokens=True) if kind == "vilbert-with-task" else twin(kind)
 
 
-@pytest.fixture
-def regions(picture_of: Callable[[str, int], Regions]) -> list[Regions]:
-    return [picture_of("region", number) for number in range(4)]
-
-
 def test_the_whole_forward_is_that_of_plain_loops(
     scorer: TransformersCrossEncoder, regions: list[Regions], texts: list[str]
 ) -> None:
