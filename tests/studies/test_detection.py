@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,22 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+import alignscope
 from alignscope.cli import app
 from alignscope.data.images import ImageFolder
 from alignscope.data.regionfiles import open_regions
+from alignscope.data.world.export import export
+from alignscope.data.world.world import World
 from alignscope.errors import BadData, BadInput, OutputExists, UnwritableOutput
 from alignscope.files import read_jsonl, read_parquet, write_jsonl
 from alignscope.models.detectors import load
 from alignscope.records import Measurement
 from alignscope.studies import detection
 from alignscope.studies.detection import Settings, detect
+from alignscope.studies.embeddings import Seen, embed_images
+from alignscope.studies.pictures import made_known, regions_of, strangers
 
+QUIET = {"batch_size": 2, "progress": lambda *told: None}
 TESTS = Path(__file__).parents[1]
 CAPTIONS = ["a red dog near a small cat", "the kitchen with two cats", "a small red cat", "a dog near a cat"]
 
@@ -189,3 +196,32 @@ def test_from_images_to_an_audit_that_says_whose_regions(twin, folder, tmp_path)
         assert signatures
         assert all(f"|data:pairs[regions of {maker}]|" in each for each in signatures), signatures
         assert maker in (tmp_path / verb / "report.html").read_text()
+
+    def calibrated(**given: object) -> str:
+        return alignscope.calibrate(str(uniter), **given).signature
+
+    assert f"|data:pairs[regions of {maker}]|" in calibrated(
+        pairs=tmp_path / "pairs.jsonl", images=folder, regions=out
+    )
+
+
+def test_the_worlds_own_regions_are_no_strangers(tmp_path):
+    """Twins are trained on them: no problem, and the plain name in the signature."""
+    save = module(TESTS / "cross" / "conftest.py").save_twin
+    model = alignscope.model(str(save(tmp_path / "tiny-uniter", "uniter", visual_feat_dim=16)))
+    world = World("test", size=2)
+    images = embed_images(model, world, tmp_path, regions=regions_of(model, world, None), **QUIET)
+    assert isinstance(images, Seen)
+    assert images.sha
+    assert strangers(images.makers) == []
+    assert made_known(world.name, images.makers) == world.name
+    export(world, tmp_path / "world", region_width=16)
+    written = open_regions(tmp_path / "world" / "regions" / "regions.tsv")
+    assert strangers(one.made_by for one in written.values()) == []
+    foreign = {key: replace(one, made_by="detr") for key, one in written.items()}
+    [item, *_] = world.items
+    images = embed_images(
+        model, world, tmp_path, regions=lambda key: foreign.get(key, written[item.image]), **QUIET
+    )
+    assert [each.action for each in strangers(images.makers)] == ["handled"]
+    assert made_known(world.name, images.makers) == f"{world.name}[regions of detr]"

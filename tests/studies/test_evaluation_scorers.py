@@ -287,6 +287,9 @@ def test_regions_take_the_place_of_images(place, tmp_path):
     made = {**table, "3.png": regions_of(3, made_by="detr")}
     found = run("made", made).measurements[0].signature
     assert "|data:toy[regions of detr]|" in found
+    told = [line["what"] for line in read_jsonl(tmp_path / "made" / "problems.jsonl")]
+    warning = "regions made by detr: published models were trained on features of another detector"
+    assert told.count(warning) == 1
     shas = {json.loads((tmp_path / "made" / "run.json").read_text())["data"]["sha"], sha}
     assert len(shas) == 2
 

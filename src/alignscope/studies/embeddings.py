@@ -44,7 +44,7 @@ class ImageRows(Protocol):
     @property
     def sha(self) -> str: ...  # of regions that come from a file of their own, else ""
     @property
-    def makers(self) -> tuple[str, ...]: ...  # of regions that say so: see `Regions.made_by`
+    def makers(self) -> tuple[str, ...]: ...  # of regions: see `Regions.made_by`
     def __getitem__(self, keys: Sequence[str]) -> ImageSide: ...
 
 
@@ -140,7 +140,7 @@ def _seen(source: Chunk, users: Mapping[str, Sequence[str]], regions: RegionsOf 
                 makers.add(picture.made_by)
     told = (*problems, *source.problems[before:])
     sha = sha_of_digests(digests) if digests else ""
-    return Seen(row, told, opened, sha, tuple(sorted(makers - {""})))
+    return Seen(row, told, opened, sha, tuple(sorted(makers)))
 
 
 def _opened(

@@ -68,7 +68,7 @@ def inspection(
         for found in attribute(model, [item], shown, methods=given, options=options):
             heats += [word for one in found.attributions for word in one.words]
             problems += found.problems
-        makers = {seen.made_by} - {""} if isinstance(seen, Regions) else set()
+        makers = {seen.made_by} if isinstance(seen, Regions) else set()
         untold = [*unsupported(model), *strangers(makers)]
         problems += [replace(one, item=name, subject=caption.text) for one in untold]
         for method in image_methods(model):

@@ -60,17 +60,21 @@ def regions_of(
 def strangers(makers: Iterable[str]) -> list[Problem]:
     """A problem for each `made_by` of regions: numbers made with them speak of another model than the published."""
     what = "regions made by {}: published models were trained on features of another detector"
-    return [Problem("", maker, what.format(maker), "handled") for maker in sorted(set(makers))]
+    return [Problem("", maker, what.format(maker), "handled") for maker in _told(makers)]
 
 
 def made_known(name: str, makers: Iterable[str]) -> str:
     """The name of data in a signature, with whose regions were used where that is not the usual detector.
 
-    >>> made_known("pairs", ["detr"]), made_known("pairs", [])
+    >>> made_known("pairs", ["detr", ""]), made_known("pairs", [""])
     ('pairs[regions of detr]', 'pairs')
     """
-    told = ", ".join(sorted(set(makers)))
+    told = ", ".join(_told(makers))
     return f"{name}[regions of {told}]" if told else name
+
+
+def _told(makers: Iterable[str]) -> list[str]:
+    return sorted(set(makers) - {""})
 
 
 @final

@@ -33,7 +33,7 @@ from alignscope.studies.calibration import calibrated, calibration_pairs
 from alignscope.studies.checks import Plan
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.inspection import LEAVING_OUT, inspection
-from alignscope.studies.pictures import Pictures, RegionsOf, picture_of, regions_of
+from alignscope.studies.pictures import Pictures, RegionsOf, made_known, picture_of, regions_of
 from alignscope.studies.streams import Stream, Whole
 
 CALIBRATED = 256  # scenes of the world from which pairs are drawn
@@ -115,14 +115,15 @@ def calibrate(
         source = PairFile(Path(pairs), Path(images), word_classes=lambda texts: [Caption(t) for t in texts])
     opened = picture_of(encoder, source, _region_file(regions))
     chosen = calibration_pairs(((item.image, item.caption.text) for item in source.items), seed=seed)
+    pictures = Pictures([key for key, _ in chosen], opened)
+    name = made_known(source.name, (one.made_by for one in pictures if isinstance(one, Regions)))
     signature = Signature(
-        *("calibrate", source.name, source.sha, len(chosen), len(chosen), encoder.name),
+        *("calibrate", name, source.sha, len(chosen), len(chosen), encoder.name),
         encoder.fingerprint[:12],
         dtype=dtype,
         seed=seed,
         version=alignscope.__version__,
     )
-    pictures = Pictures([key for key, _ in chosen], opened)
     return calibrated(encoder, pictures, [text for _, text in chosen], signature=signature)
 
 
