@@ -187,6 +187,17 @@ def test_an_image_is_looked_at_once(
     assert len(seen) == 3 + blanks
 
 
+@pytest.mark.parametrize("kind", ["git", *CHATS])
+def test_of_a_shared_prefix_only_the_last_place_predicts(kind: str, twin: Callable[[str], Path]):
+    """The vocabulary at every patch would cost GIT a tenth of its time."""
+    decoder = loaded(twin(kind), scoring="likelihood").decoder
+    with torch.no_grad():
+        begun = decoder.begin(picture(0), decoder.read(TEXTS[0]))
+    output = begun if kind == "git" else begun.output
+    assert output.logits.shape[:2] == (1, 1)
+    assert output.past_key_values.get_seq_length() > 1
+
+
 def test_images_are_opened_a_window_at_a_time(
     twin: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, calls: Callable[..., list[int]]
 ):

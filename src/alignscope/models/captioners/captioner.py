@@ -129,7 +129,7 @@ def _pair_logits(model: PreTrainedModel, seen: Tensor, rows: Rows, prompt: int) 
 def _git_begin(model: PreTrainedModel, seen: Tensor | None, prefix: Tensor) -> Any:
     if seen is None:
         return None
-    return model(input_ids=prefix, pixel_values=seen, use_cache=True)
+    return model(input_ids=prefix, pixel_values=seen, use_cache=True, logits_to_keep=1)
 
 
 def _git_logits(model: PreTrainedModel, begun: Any, rows: Rows, prompt: int) -> Tensor:

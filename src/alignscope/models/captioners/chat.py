@@ -103,7 +103,7 @@ class Chat:
         if image is None or not self._is_shared(reading):
             return Begun(image)
         inputs = self._inputs(image, reading.before)
-        output = self.model(**inputs, use_cache=True)
+        output = self.model(**inputs, use_cache=True, logits_to_keep=1)
         return Begun(image) if any(output.past_key_values.is_sliding) else Begun(image, output)
 
     def logits(self, begun: Begun, readings: Sequence[Reading]) -> Float[Tensor, "text position vocabulary"]:
