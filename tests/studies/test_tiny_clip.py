@@ -1,6 +1,5 @@
 """The committed tiny-clip behaves as web CLIP does; floors lie outside the intervals of the full audit."""
 
-
 import pytest
 
 import alignscope
