@@ -219,6 +219,7 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
         *_at_least(1, "width heads mlp layers context_length feature_width"),
         *_at_least(0, "image_layers cross_layers"),
         *_above_zero("initializer_range"),
+        _rule("dropout", lambda share: 0 <= share < 1, "a share from 0 to below 1"),
         _rule("width heads", lambda width, heads: width % heads == 0, "a multiple of heads"),
     ),
     recipe.WorldData: (SEEDED, *_at_least(1, "images captions_per_image")),

@@ -109,6 +109,7 @@ class Scorer:
     context_length: int = 32
     feature_width: int = 256
     initializer_range: float = 0.02  # BERT's, for its width; narrow models of two streams need more to begin
+    dropout: float = 0.1
 
 
 @dataclass(frozen=True)

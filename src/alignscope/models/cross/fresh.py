@@ -30,6 +30,7 @@ def fresh_scorer(
     context_length: int,
     feature_width: int,
     initializer_range: float,
+    dropout: float,
     words: Sequence[str],
     seed: int,
     name: str,
@@ -50,6 +51,8 @@ def fresh_scorer(
         "intermediate_size": mlp,
         "visual_feat_dim": feature_width,
         "initializer_range": initializer_range,
+        "hidden_dropout_prob": dropout,
+        "attention_probs_dropout_prob": dropout,
     }
     own = SIZES[architecture](layers, image_layers, cross_layers, common)
     with torch.random.fork_rng(devices=[]):
@@ -82,6 +85,8 @@ def _vilbert(layers: int, image_layers: int, cross_layers: int, common: Mapping[
         "v_biattention_id": list(range(image_layers - cross_layers, image_layers)),
         "t_biattention_id": list(range(layers - cross_layers, layers)),
         "v_target_size": 1,
+        "v_hidden_dropout_prob": common["hidden_dropout_prob"],
+        "v_attention_probs_dropout_prob": common["attention_probs_dropout_prob"],
     }
 
 
