@@ -235,6 +235,11 @@ def test_what_is_no_detector_is_refused(twin, tmp_path):
     from safetensors.torch import load_file, save_file
 
     state = load_file(tmp_path / "d" / "model.safetensors")
+    counter = "model.backbone.conv_encoder.model.layer1.0.downsample.1.num_batches_tracked"
+    save_file(
+        {**state, counter: torch.tensor(7)}, tmp_path / "d" / "model.safetensors", metadata={"format": "pt"}
+    )
+    assert load(tmp_path / "d").fingerprint == load(twin("detr")).fingerprint
     del state["class_labels_classifier.bias"]
     save_file(state, tmp_path / "d" / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(CheckpointMismatch, match=r"1 missing \(class_labels_classifier.bias\)"):

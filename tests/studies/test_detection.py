@@ -149,8 +149,11 @@ def test_what_cannot_be_done_is_refused_first(twin, folder, tmp_path):
 def test_a_folder_without_one_image_that_opens(twin, tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").write_bytes(b"nothing")
+    (tmp_path / "images" / "b.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "images" / "c.png").mkdir()
     done = detect(load(twin), tmp_path / "images", tmp_path / "r.arrow")
-    assert (done.written.images, done.left_out, len(done.problems)) == (0, 1, 1)
+    assert (done.written.images, done.left_out, done.others) == (0, 3, 0)
+    assert [one.subject for one in done.problems] == ["a.png", "b.png", "c.png"]
     assert len(open_regions(tmp_path / "r.arrow")) == 0
 
 

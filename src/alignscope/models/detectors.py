@@ -40,6 +40,8 @@ AT_LEAST = 10
 """Regions kept whatever their confidence, as in bottom-up attention's 10 to 100 boxes per image."""
 MIN_SIDE = 1.0
 """Pixels; a box that is narrower inside its image is no region."""
+COUNTER = ".num_batches_tracked"
+"""Of batch normalisation in training; published checkpoints hold some that no frozen layer takes."""
 EXTRA = "pip install 'alignscope[detector]'"
 
 
@@ -273,7 +275,8 @@ def load(path_or_hub_id: str | Path, *, device: str = "cpu") -> Detector:
             ignore_mismatched_sizes=True,
             weights_only=True,
         )
-    check_keys(source, report["missing_keys"], report["unexpected_keys"], report["mismatched_keys"])
+    left_over = [key for key in report["unexpected_keys"] if not key.endswith(COUNTER)]
+    check_keys(source, report["missing_keys"], left_over, report["mismatched_keys"])
     check_finite(source, model)
     name = Path(source).resolve().name if is_local else source
     return Detector(model.to(place).eval(), image_processor, name=name)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import final
 
 import alignscope
-from alignscope.data.images import ImageFolder
+from alignscope.data.images import ImageFolder, open_image
 from alignscope.data.regionfiles import open_regions
 from alignscope.data.regionfiles.arrow import Written, write_regions
 from alignscope.data.regionfiles.checking import pictures_in
@@ -89,7 +89,8 @@ def detect(
         told = f"{detector.made_by}; at most {settings.regions}, confidence {settings.score:g}"
         written = write_regions(out, _records(paths), overwrite=True, source=told)
         shutil.rmtree(work)
-    others = sum(1 for file in images.rglob("*") if file.is_file()) - len(names)
+    looked = {images / name for name in names}
+    others = sum(1 for file in images.rglob("*") if file.is_file() and file not in looked)
     found = tuple(Problem(**row) for row in read_jsonl(listing))
     return Detected(written, len(names), others, found, listing)
 
@@ -110,7 +111,8 @@ def _identity(
     detector: Detector, images: Path, names: Sequence[str], settings: Settings
 ) -> dict[str, object]:
     """What must be the same for a stopped run to go on; images by name, size and time of change."""
-    states = [(images / name).stat() for name in names]
+    paths = [images / name for name in names]
+    states = [path.stat(follow_symlinks=path.exists()) for path in paths]
     facts = [[n, s.st_size, s.st_mtime_ns] for n, s in zip(names, states, strict=True)]
     return {
         "kind": "regions",
@@ -148,13 +150,12 @@ def _detected(
         try:
             if fault := fault_of_name(name):
                 raise BadData(fault)
-            batch.append(detector.prepared(name, folder.image(name)))
+            opened = open_image(folder.path(name))
+            batch.append(detector.prepared(name, opened.image))
         except BadData as error:
             problems.append(Problem(name, name, f"image: {error}", "unscored"))
         else:
-            problems += [
-                Problem(name, name, f"image: {note}", "handled") for note in folder.notes.get(name, ())
-            ]
+            problems += [Problem(name, name, f"image: {note}", "handled") for note in opened.notes]
         if len(batch) == settings.batch_size:
             flush()
     flush()
