@@ -22,9 +22,6 @@ PYTHON ?= $(shell for candidate in python3.11 /usr/bin/python3.11 python3 python
 # Nothing here downloads a model; a hub name that slips in fails at once instead of after 20 s.
 export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# The tests run side by side: one thread each.
-test: export OMP_NUM_THREADS := 1
-test: export OMP_WAIT_POLICY := PASSIVE
 
 .PHONY: help demo test install format docs clean
 
