@@ -25,10 +25,11 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForObjectDetec
 from alignscope.errors import CheckpointError, MissingExtra
 from alignscope.models.cross.pixels import pixels
 from alignscope.models.dual.loading import (
+    EVERY_KEY,
     FAILURES,
     broken,
     check_finite,
-    check_keys,
+    check_report,
     compute_device,
     quiet,
     reason_of,
@@ -270,13 +271,9 @@ def load(path_or_hub_id: str | Path, *, device: str = "cpu") -> Detector:
             source,
             AutoModelForObjectDetection.from_pretrained,
             config=config,
-            dtype=torch.float32,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            weights_only=True,
+            **EVERY_KEY,
         )
-    left_over = [key for key in report["unexpected_keys"] if not key.endswith(COUNTER)]
-    check_keys(source, report["missing_keys"], left_over, report["mismatched_keys"])
+    check_report(source, report, but=COUNTER)
     check_finite(source, model)
     name = Path(source).resolve().name if is_local else source
     return Detector(model.to(place).eval(), image_processor, name=name)

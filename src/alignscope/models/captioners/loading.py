@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast, get_args
 
-import torch
 import transformers
 from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
@@ -20,9 +19,10 @@ from alignscope.models.captioners.reading import check_tokenizer
 from alignscope.models.captioners.scorer import GenerativeScorer
 from alignscope.models.cross.loading import architecture
 from alignscope.models.dual.loading import (
+    EVERY_KEY,
     FAILURES,
     check_finite,
-    check_keys,
+    check_report,
     compute_device,
     compute_dtype,
     quiet,
@@ -103,12 +103,9 @@ def _model(source: str, named: str) -> Any:
         source,
         getattr(transformers, named).from_pretrained,
         config=config,
-        dtype=torch.float32,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,
-        weights_only=True,
+        **EVERY_KEY,
     )
-    check_keys(source, report["missing_keys"], report["unexpected_keys"], report["mismatched_keys"])
+    check_report(source, report)
     return model
 
 

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from einops import repeat
 from jaxtyping import Float
 from PIL.Image import Image
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from alignscope.models.cross.encoder import Family, Site
-from alignscope.models.cross.pixels import pixels
+from alignscope.models.cross.pixels import pixel_inputs
 from alignscope.models.protocols import PairInputs, Tokens
 
 
@@ -43,15 +42,7 @@ def inputs(
     model: PreTrainedModel, image_processor: Any, images: Sequence[Image], tokens: Tokens
 ) -> PairInputs:
     """Pixels; a class token comes before the patches."""
-    rows, columns = grid(model.config)
-    return PairInputs(
-        tokens,
-        tuple(pixels(image_processor, image) for image in images),
-        (),
-        repeat(torch.arange(-1, rows * columns), "position -> pair position", pair=len(images)),
-        (rows * columns,) * len(images),
-        ((rows, columns),) * len(images),
-    )
+    return pixel_inputs(image_processor, images, tokens, grid=grid(model.config))
 
 
 def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:

@@ -10,14 +10,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from einops import repeat
 from jaxtyping import Float, Int
 from PIL.Image import Image
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from alignscope.models.cross.encoder import Family, Site
-from alignscope.models.cross.pixels import pixels
+from alignscope.models.cross.pixels import pixel_inputs
 from alignscope.models.protocols import PairInputs, Tokens
 
 
@@ -64,16 +63,8 @@ def inputs(
     model: PreTrainedModel, image_processor: Any, images: Sequence[Image], tokens: Tokens
 ) -> PairInputs:
     """Pixels; before the patches stand the class tokens that are not read."""
-    rows, columns = grid(model.config)
-    places = torch.arange(-specials(model.config), rows * columns).clamp(min=-1)
-    return PairInputs(
-        tokens,
-        tuple(pixels(image_processor, image) for image in images),
-        (),
-        repeat(places, "position -> pair position", pair=len(images)),
-        (rows * columns,) * len(images),
-        ((rows, columns),) * len(images),
-    )
+    before = specials(model.config)
+    return pixel_inputs(image_processor, images, tokens, grid=grid(model.config), before=before)
 
 
 def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:

@@ -6,16 +6,16 @@ import pkgutil
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedConfig
 
 from alignscope.errors import CheckpointError
 from alignscope.models.cross.encoder import TransformersCrossEncoder
 from alignscope.models.dual.loading import (
+    EVERY_KEY,
     FAILURES,
     broken,
     check_finite,
-    check_keys,
+    check_report,
     compute_device,
     compute_dtype,
     quiet,
@@ -60,12 +60,9 @@ def load(
             source,
             model_class.from_pretrained,
             config=config,
-            dtype=torch.float32,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            weights_only=True,
+            **EVERY_KEY,
         )
-        check_keys(source, report["missing_keys"], report["unexpected_keys"], report["mismatched_keys"])
+        check_report(source, report)
         tokenizer = _part("tokenizer", source, AutoTokenizer.from_pretrained, trust_remote_code=False)
         takes_pixels = family.unit == "patch"
         image_processor = (

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
+from einops import repeat
 from jaxtyping import Float
 from PIL.Image import Image, new
 from torch import Tensor
 
 from alignscope.errors import BadImage
+from alignscope.models.protocols import PairInputs, Tokens
 from alignscope.records import Box
 
 
@@ -25,6 +29,27 @@ def pixels(image_processor: Any, image: Image, **changes: bool) -> Float[Tensor,
             f"{type(image_processor).__name__} wants ({error}): crop it to a less narrow shape"
         ) from None
     return batch["pixel_values"][0]
+
+
+def pixel_inputs(
+    image_processor: Any,
+    images: Sequence[Image],
+    tokens: Tokens,
+    *,
+    grid: tuple[int, int],
+    before: int = 1,
+) -> PairInputs:
+    """A batch of images that all become one grid; so many positions that are no patch stand before the patches."""
+    count = grid[0] * grid[1]
+    places = torch.arange(-before, count).clamp(min=-1)
+    return PairInputs(
+        tokens,
+        tuple(pixels(image_processor, image) for image in images),
+        (),
+        repeat(places, "position -> pair position", pair=len(images)),
+        (count,) * len(images),
+        (grid,) * len(images),
+    )
 
 
 def view(image_processor: Any, width: int, height: int) -> Box:
