@@ -1,6 +1,6 @@
 """ROSITA against the sheet's table, a slow recomputation of one pair, and its authors' way with texts."""
 
-import math
+import importlib.util
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +23,12 @@ from alignscope.models.cross.rosita import (
     without_punctuation,
 )
 from alignscope.records import Regions
+
+spec = importlib.util.spec_from_file_location(
+    "single_stream_oracle", Path(__file__).with_name("single_stream_oracle.py")
+)
+oracle = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(oracle)
 
 TABLE = """
 text_embeddings.word_embeddings.weight 30522x768
@@ -80,19 +86,7 @@ mm_qa_head.layer_norm.weight 1536
 mm_qa_head.layer_norm.bias 1536
 """
 """Keys and shapes of a file tuned on questions, N for a layer (reference/papers.md, table 4.2)."""
-
-
-def shapes() -> dict[str, tuple[int, ...]]:
-    rows = [row.split() for row in TABLE.split("\n") if row]
-    return {
-        key.replace(".N.", f".{layer}."): tuple(map(int, shape.split("x")))
-        for key, shape in rows
-        for layer in range(12 if ".N." in key else 1)
-    }
-
-
-def shapes_of(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
-    return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+PUBLISHED = oracle.shapes(TABLE)
 
 
 @pytest.fixture
@@ -104,59 +98,39 @@ def test_keys_shapes_and_parameters_are_those_of_the_published_file() -> None:
     with torch.device("meta"):
         tuned = RositaForPretraining(RositaConfig(num_answers=3129))
         model = RositaForPretraining(RositaConfig())
-    assert len(shapes()) == 229
-    assert shapes_of(tuned) == shapes()
+    assert len(PUBLISHED) == 229
+    assert oracle.shapes_of(tuned) == PUBLISHED
     assert sum(parameter.numel() for parameter in tuned.parameters()) == 121_384_773
-    without = {key: shape for key, shape in shapes().items() if not key.startswith("mm_qa_head.")}
+    without = {key: shape for key, shape in PUBLISHED.items() if not key.startswith("mm_qa_head.")}
     assert len(without) == 223
-    assert shapes_of(model) == without
+    assert oracle.shapes_of(model) == without
     for key, other in TIED.items():
         assert model.get_parameter(key) is model.get_parameter(other)
 
 
 def plain_score(scorer: TransformersCrossEncoder, ids: list[int], regions: Regions) -> float:
     """One pair without padding, position by position and head by head, in float64."""
-    state = {key: tensor.double().numpy() for key, tensor in scorer.model.state_dict().items()}
-
-    def dense(key: str, x: np.ndarray) -> np.ndarray:
-        return state[f"{key}.weight"] @ x + state[f"{key}.bias"]
-
-    def norm(key: str, x: np.ndarray) -> np.ndarray:
-        centred = x - x.mean()
-        return centred / np.sqrt((centred**2).mean() + 1e-12) * state[f"{key}.weight"] + state[f"{key}.bias"]
-
+    plain = oracle.Plain(scorer.model)
     words, places, types = (
-        state[f"text_embeddings.{name}_embeddings.weight"] for name in ("word", "position", "token_type")
+        plain.state[f"text_embeddings.{name}_embeddings.weight"]
+        for name in ("word", "position", "token_type")
     )
-    x = [norm("text_embeddings.layer_norm", words[i] + places[at] + types[0]) for at, i in enumerate(ids)]
+    x = [
+        plain.norm("text_embeddings.layer_norm", words[i] + places[at] + types[0]) for at, i in enumerate(ids)
+    ]
     for box, feature in zip(regions.boxes.astype(float), regions.features.astype(float), strict=True):
         left, top, right, bottom = box
         area = (right - left) * (bottom - top) / (regions.width * regions.height)
         corners = [left / regions.width, top / regions.height, right / regions.width, bottom / regions.height]
-        visual = dense("visual_embeddings.dense_imgfeat", feature)
-        visual = visual + dense("visual_embeddings.dense_bboxfeat", np.array([*corners, area]))
-        x.append(norm("visual_embeddings.layer_norm", visual))
+        visual = plain.dense("visual_embeddings.dense_imgfeat", feature)
+        visual = visual + plain.dense("visual_embeddings.dense_bboxfeat", np.array([*corners, area]))
+        x.append(plain.norm("visual_embeddings.layer_norm", visual))
     for layer in range(scorer.model.config.num_hidden_layers):
         name = f"backbone.layers.{layer}."
-        q, k, v = ([dense(f"{name}mhatt.dense_{part}", h) for h in x] for part in "qkv")
-        looked = [np.zeros(16) for _ in x]
-        for head in (slice(0, 8), slice(8, 16)):
-            for i in range(len(x)):
-                weights = np.array([math.exp(q[i][head] @ key[head] / math.sqrt(8)) for key in k])
-                looked[i][head] = sum(
-                    w * value[head] for w, value in zip(weights / weights.sum(), v, strict=True)
-                )
-        x = [
-            norm(f"{name}layer_norm0", old + dense(f"{name}mhatt.dense_merge", new))
-            for new, old in zip(looked, x, strict=True)
-        ]
-        wide = [dense(f"{name}ffn.dense0", h) for h in x]
-        wide = [np.array([n * (1 + math.erf(n / math.sqrt(2))) / 2 for n in h]) for h in wide]
-        x = [
-            norm(f"{name}layer_norm1", old + dense(f"{name}ffn.dense1", new))
-            for new, old in zip(wide, x, strict=True)
-        ]
-    apart, together = dense("mm_itm_head.dense", np.tanh(dense("pooler.dense", x[0])))
+        looked = plain.attended(x, *(f"{name}mhatt.dense_{part}" for part in "qkv"))
+        x = plain.ended(f"{name}mhatt.dense_merge", f"{name}layer_norm0", looked, x)
+        x = plain.ended(f"{name}ffn.dense1", f"{name}layer_norm1", plain.widened(f"{name}ffn.dense0", x), x)
+    apart, together = plain.dense("mm_itm_head.dense", np.tanh(plain.dense("pooler.dense", x[0])))
     return float(together - apart)
 
 
@@ -228,7 +202,7 @@ def test_an_official_file_is_flattened_to_the_names_of_the_table() -> None:
     with torch.device("meta"):
         state = RositaForPretraining(RositaConfig(num_answers=3129)).state_dict()
     found = flattened(nested(state))
-    assert {key: tuple(each.shape) for key, each in found.items()} == shapes()
+    assert {key: tuple(each.shape) for key, each in found.items()} == PUBLISHED
     with pytest.raises(BadData, match="got int under 'answers', wanted a state dict"):
         flattened({"answers": 3})
     with pytest.raises(BadData, match="under 'extra'"):

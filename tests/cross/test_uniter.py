@@ -1,6 +1,6 @@
 """UNITER against the sheet's table, a slow recomputation of one pair, and the authors' packing."""
 
-import math
+import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,6 +23,12 @@ from alignscope.models.cross.uniter import (
     seven,
 )
 from alignscope.records import Regions
+
+spec = importlib.util.spec_from_file_location(
+    "single_stream_oracle", Path(__file__).with_name("single_stream_oracle.py")
+)
+oracle = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(oracle)
 
 TABLE = """
 uniter.embeddings.word_embeddings.weight 28996x768
@@ -81,20 +87,8 @@ itm_output.weight 2x768
 itm_output.bias 2
 """
 """Keys and shapes of the authors' uniter-base.pt, N for a layer (reference/papers.md, table 4.1)."""
+PUBLISHED = oracle.shapes(TABLE)
 RETRIEVAL = ("uniter.", "itm_output.")
-
-
-def shapes() -> dict[str, tuple[int, ...]]:
-    rows = [row.split() for row in TABLE.split("\n") if row]
-    return {
-        key.replace(".N.", f".{layer}."): tuple(map(int, shape.split("x")))
-        for key, shape in rows
-        for layer in range(12 if ".N." in key else 1)
-    }
-
-
-def shapes_of(model: torch.nn.Module) -> dict[str, tuple[int, ...]]:
-    return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
 
 
 @pytest.fixture(params=["uniter", "uniter-retrieval"])
@@ -107,8 +101,8 @@ def scorer(
 def test_keys_shapes_and_parameters_are_those_of_the_published_file() -> None:
     with torch.device("meta"):
         model = UniterForPretraining(UniterConfig())
-    assert len(shapes()) == 230
-    assert shapes_of(model) == shapes()
+    assert len(PUBLISHED) == 230
+    assert oracle.shapes_of(model) == PUBLISHED
     assert sum(parameter.numel() for parameter in model.parameters()) == 112_938_887
     for key, other in TIED.items():
         assert model.get_parameter(key) is model.get_parameter(other)
@@ -117,59 +111,39 @@ def test_keys_shapes_and_parameters_are_those_of_the_published_file() -> None:
 def test_the_ranker_has_the_encoder_and_two_heads() -> None:
     with torch.device("meta"):
         model = UniterForImageTextRetrieval(UniterConfig())
-    wanted = {key: shape for key, shape in shapes().items() if key.startswith(RETRIEVAL)}
-    assert shapes_of(model) == wanted | {"rank_output.weight": (1, 768), "rank_output.bias": (1,)}
+    wanted = {key: shape for key, shape in PUBLISHED.items() if key.startswith(RETRIEVAL)}
+    assert oracle.shapes_of(model) == wanted | {"rank_output.weight": (1, 768), "rank_output.bias": (1,)}
 
 
 def plain_score(scorer: TransformersCrossEncoder, ids: list[int], regions: Regions) -> float:
     """One pair without padding, position by position and head by head, in float64."""
-    state = {key: tensor.double().numpy() for key, tensor in scorer.model.state_dict().items()}
-
-    def dense(key: str, x: np.ndarray) -> np.ndarray:
-        return state[f"{key}.weight"] @ x + state[f"{key}.bias"]
-
-    def norm(key: str, x: np.ndarray) -> np.ndarray:
-        centred = x - x.mean()
-        return centred / np.sqrt((centred**2).mean() + 1e-12) * state[f"{key}.weight"] + state[f"{key}.bias"]
-
+    plain = oracle.Plain(scorer.model)
     words, places, types = (
-        state[f"uniter.embeddings.{name}_embeddings.weight"] for name in ("word", "position", "token_type")
+        plain.state[f"uniter.embeddings.{name}_embeddings.weight"]
+        for name in ("word", "position", "token_type")
     )
-    x = [norm("uniter.embeddings.LayerNorm", words[i] + places[at] + types[0]) for at, i in enumerate(ids)]
+    x = [
+        plain.norm("uniter.embeddings.LayerNorm", words[i] + places[at] + types[0])
+        for at, i in enumerate(ids)
+    ]
     image = "uniter.img_embeddings."
     for box, feature in zip(regions.boxes.astype(float), regions.features.astype(float), strict=True):
         left, top, right, bottom = box / ([regions.width, regions.height] * 2)
         width, height = right - left, bottom - top
         vector = np.array([left, top, right, bottom, width, height, width * height])
-        seen = norm(image + "img_layer_norm", dense(image + "img_linear", feature))
-        placed = norm(image + "pos_layer_norm", dense(image + "pos_linear", vector))
-        x.append(norm(image + "LayerNorm", seen + placed + types[1]))
+        seen = plain.norm(image + "img_layer_norm", plain.dense(image + "img_linear", feature))
+        placed = plain.norm(image + "pos_layer_norm", plain.dense(image + "pos_linear", vector))
+        x.append(plain.norm(image + "LayerNorm", seen + placed + types[1]))
     for layer in range(scorer.model.config.num_hidden_layers):
         name = f"uniter.encoder.layer.{layer}."
-        q, k, v = (
-            [dense(f"{name}attention.self.{part}", h) for h in x] for part in ("query", "key", "value")
-        )
-        looked = [np.zeros(16) for _ in x]
-        for head in (slice(0, 8), slice(8, 16)):
-            for i in range(len(x)):
-                weights = np.array([math.exp(q[i][head] @ key[head] / math.sqrt(8)) for key in k])
-                looked[i][head] = sum(
-                    w * value[head] for w, value in zip(weights / weights.sum(), v, strict=True)
-                )
-        x = [
-            norm(f"{name}attention.output.LayerNorm", dense(f"{name}attention.output.dense", new) + old)
-            for new, old in zip(looked, x, strict=True)
-        ]
-        wide = [dense(f"{name}intermediate.dense", h) for h in x]
-        wide = [np.array([n * (1 + math.erf(n / math.sqrt(2))) / 2 for n in h]) for h in wide]
-        x = [
-            norm(f"{name}output.LayerNorm", dense(f"{name}output.dense", new) + old)
-            for new, old in zip(wide, x, strict=True)
-        ]
-    pooled = np.tanh(dense("uniter.pooler.dense", x[0]))
-    if "rank_output.weight" in state:
-        return float(dense("rank_output", pooled)[0])
-    apart, together = dense("itm_output", pooled)
+        looked = plain.attended(x, *(f"{name}attention.self.{part}" for part in ("query", "key", "value")))
+        x = plain.ended(f"{name}attention.output.dense", f"{name}attention.output.LayerNorm", looked, x)
+        wide = plain.widened(f"{name}intermediate.dense", x)
+        x = plain.ended(f"{name}output.dense", f"{name}output.LayerNorm", wide, x)
+    pooled = np.tanh(plain.dense("uniter.pooler.dense", x[0]))
+    if "rank_output.weight" in plain.state:
+        return float(plain.dense("rank_output", pooled)[0])
+    apart, together = plain.dense("itm_output", pooled)
     return float(together - apart)
 
 
