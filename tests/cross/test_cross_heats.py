@@ -313,7 +313,7 @@ def test_two_streams_by_hand() -> None:
     """
     to_text = torch.tensor([[0.0, 0.0], [0.0, 0.5], [0.0, 0.0]])
     to_image = torch.tensor([[0.0, 0.25, 0.5], [0.0, 0.0, 0.0]])
-    last = torch.rand(3, 2)
+    last = torch.full((3, 2), 0.4)
     toy = Toy(
         [
             ("image", "text", 0, to_text, torch.ones(3, 2)),
@@ -330,8 +330,8 @@ def test_two_streams_by_hand() -> None:
 def test_a_text_map_that_the_score_does_not_use_is_an_error_not_a_zero() -> None:
     toy = Toy(
         [
-            ("text", "text", 0, torch.rand(2, 2), None),
-            ("text", "image", 1, torch.rand(2, 3), torch.ones(2, 3)),
+            ("text", "text", 0, torch.full((2, 2), 0.5), None),
+            ("text", "image", 1, torch.full((2, 3), 0.3), torch.ones(2, 3)),
         ]
     )
     with pytest.raises(Unsupported, match="does not depend on the attention of text to text in block 0"):
