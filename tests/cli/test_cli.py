@@ -1,5 +1,6 @@
 """Commands as a user types them, in processes of their own where the exit code is the point."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -80,3 +81,19 @@ def test_the_world_is_exported(tmp_path):
     done = CliRunner().invoke(app, ["world", "export", str(tmp_path / "world"), "--size", "3"])
     assert done.exit_code == 0, done.output
     assert len(list((tmp_path / "world").rglob("*.png"))) == 3
+
+
+def test_an_exported_world_has_regions_for_the_tiny_models(tmp_path):
+    done = CliRunner().invoke(app, ["world", "export", str(tmp_path), "--size", "12", "--width", "256"])
+    assert done.exit_code == 0, done.output
+    features, other = tmp_path / "regions" / "regions.tsv", tmp_path / "regions" / "other.tsv"
+    names, rest = zip(*(line.split("\t", 1) for line in features.read_text().splitlines()), strict=True)
+    moved = zip(names, (rest[1], rest[0], *rest[2:]), strict=True)
+    other.write_text("".join(f"{name}\t{fields}\n" for name, fields in moved))
+    words = ["calibrate", "tiny-uniter", "--pairs", str(tmp_path / "pairs.jsonl")]
+    words += ["--images", str(tmp_path / "images"), "--regions"]
+    first, again, second = (CliRunner().invoke(app, [*words, str(f)]) for f in (features, features, other))
+    assert "over 12 images" in first.output, first.exception
+    assert first.output == again.output
+    shas = [re.search(r"sha:(\w+)", done.output)[1] for done in (first, second)]
+    assert shas[0] != shas[1]  # other regions are other data

@@ -1,7 +1,7 @@
 import pytest
 
-from alignscope.errors import OutputExists, UnwritableOutput
-from alignscope.studies.output import alone, claim
+from alignscope.errors import BadInput, OutputExists, UnwritableOutput
+from alignscope.studies.output import alone, claim, claimed
 
 ONE, OTHER = {"kind": "audit", "seed": 1}, {"kind": "audit", "seed": 2}
 
@@ -82,3 +82,16 @@ def test_another_run_is_refused_with_every_difference(tmp_path):
         "  recipe.lora: was null, now absent",
         '  recipe.new: was absent, now "x"',
     ]
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_what_is_refused_before_any_work_leaves_its_directory_free(tmp_path, has_begun):
+    def refused():
+        with claimed(tmp_path, ONE, resume=False, overwrite=False) as work:
+            if has_begun:
+                (work / "part").touch()
+            raise BadInput("got these, wanted those")
+
+    with pytest.raises(BadInput, match="wanted those"):
+        refused()
+    assert any(tmp_path.iterdir()) == has_begun

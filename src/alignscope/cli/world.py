@@ -21,11 +21,14 @@ def export(
     split: Annotated[str, typer.Option(help="train, val or test")] = "test",
     size: Annotated[int, typer.Option(help="number of scenes", min=1)] = 500,
     seed: Annotated[int, typer.Option(help="of the scenes")] = 0,
+    width: Annotated[
+        int, typer.Option(help="of region features; tiny-uniter and its kin read 256", min=1)
+    ] = 2048,
     overwrite: Annotated[bool, typer.Option(help="write into a non-empty directory")] = False,
 ) -> None:
     """Write images, COCO-style JSON, audit pairs and region TSV to DIRECTORY."""
     from alignscope.data.world.export import export as write
     from alignscope.data.world.world import World
 
-    write(World(split, size=size, seed=seed), directory, overwrite=overwrite)
+    write(World(split, size=size, seed=seed), directory, overwrite=overwrite, region_width=width)
     typer.echo(f"{size} scenes: {directory.resolve()}")

@@ -173,6 +173,7 @@ def _findings(task: Task, clock: Clock) -> Findings:
     if task.calibrate and isinstance(images, Seen):
         calibrations, doubtful = calibration(model, items, images, signature=signature)
         problems += doubtful
+    _same_data(work, signature.sha)
     clock.lap("images")
     texts = [text for item in items for text in (item.caption.text, *(f.text for f in item.foils))]
     problems += truncated(model, items)
@@ -293,7 +294,6 @@ def _signature(task: Task, items: Sequence[Item], images: Embedded | Seen) -> Si
     """The signature of all numbers; regions of a file are part of the data."""
     source, settings = task.source, task.settings
     sha = sha_of([source.sha, images.sha]) if images.sha else source.sha
-    _same_data(task.work, sha)
     return Signature(
         "audit",
         made_known(source.name, images.makers),

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alignscope.errors import OutputExists, UnwritableOutput
+from alignscope.errors import AlignscopeError, OutputExists, UnwritableOutput
 from alignscope.files import differences, write_json
 
 RUN = "run.json"
@@ -86,12 +86,18 @@ def claim(
 @contextmanager
 def claimed(directory: Path, identity: Mapping[str, Any], *, resume: bool, overwrite: bool) -> Iterator[Path]:
     """As `claim`, for one process at a time; gives a folder for unfinished work, which is gone once that
-    is done without an error."""
+    is done without an error. What is refused before any work is kept leaves the directory as free as it was."""
     with alone(directory):
         claim(directory, identity, resume=resume, overwrite=overwrite)
         work = directory / "work"
         work.mkdir(exist_ok=True)
-        yield work
+        try:
+            yield work
+        except AlignscopeError:
+            if {path.name for path in directory.iterdir()} == {RUN, work.name} and not any(work.iterdir()):
+                work.rmdir()
+                (directory / RUN).unlink()
+            raise
         shutil.rmtree(work)
 
 

@@ -17,8 +17,10 @@ from alignscope.data.images import open_image
 from alignscope.data.items import WordClasses
 from alignscope.data.pairs import PairFile, PairStream
 from alignscope.data.regionfiles import open_regions
+from alignscope.data.regionfiles.digests import sha_of_regions
 from alignscope.data.world.world import World
 from alignscope.errors import BadInput, UnknownName
+from alignscope.files import sha_of
 from alignscope.language.cache import default_directory
 from alignscope.language.classes import word_classes
 from alignscope.language.pipeline import parser_name
@@ -116,9 +118,11 @@ def calibrate(
     opened = picture_of(encoder, source, _region_file(regions))
     chosen = calibration_pairs(((item.image, item.caption.text) for item in source.items), seed=seed)
     pictures = Pictures([key for key, _ in chosen], opened)
-    name = made_known(source.name, (one.made_by for one in pictures if isinstance(one, Regions)))
+    seen = [one for one in pictures if isinstance(one, Regions)]
+    name = made_known(source.name, (one.made_by for one in seen))
+    sha = sha_of([source.sha, sha_of_regions(seen)]) if seen else source.sha
     signature = Signature(
-        *("calibrate", name, source.sha, len(chosen), len(chosen), encoder.name),
+        *("calibrate", name, sha, len(chosen), len(chosen), encoder.name),
         encoder.fingerprint[:12],
         dtype=dtype,
         seed=seed,
