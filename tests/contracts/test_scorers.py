@@ -343,6 +343,23 @@ def test_token_embeddings_are_reached_by_the_score(encoder: CrossEncoder, pictur
     assert found[0][real].any(dim=-1).all()
 
 
+def test_heats_are_the_same_where_the_weights_are_frozen(
+    encoder: CrossEncoder, pictures: list[Picture]
+) -> None:
+    """Also at attention over the image alone, which no token embedding leads to."""
+    methods = tuple(method for method in encoder.traits.attributions if method != "perturbation")
+    free = cross_heats(encoder, encoder.inputs(pictures, TEXTS), methods=methods)
+    encoder.model.requires_grad_(False)
+    try:
+        frozen = cross_heats(encoder, encoder.inputs(pictures, TEXTS), methods=methods)
+    finally:
+        encoder.model.requires_grad_(True)
+    for method in methods:
+        assert torch.allclose(frozen.tokens[method], free.tokens[method], atol=TOLERANCE)
+    assert (frozen.images is None) == (free.images is None)
+    assert free.images is None or torch.allclose(frozen.images, free.images, atol=TOLERANCE)
+
+
 def test_positions_stand_for_what_inputs_say(encoder: CrossEncoder, pictures: list[Picture]) -> None:
     """Every patch or region that is looked at has one place in the image stream; none is counted twice."""
     inputs = encoder.inputs(pictures, TEXTS)

@@ -223,20 +223,23 @@ class TransformersCrossEncoder:
 
 def keeping(
     maps: list[AttentionMap], block: int, site: Site
-) -> Callable[[Any, tuple[Any, ...]], tuple[Tensor] | None]:
+) -> Callable[[Any, tuple[Any, ...]], tuple[Tensor]]:
     """A pre-hook that keeps what enters a module, named by which call of a forward it is."""
     done = 0
 
-    def keep(module: Any, inputs: tuple[Any, ...]) -> tuple[Tensor] | None:
+    def keep(module: Any, inputs: tuple[Any, ...]) -> tuple[Tensor]:
         nonlocal done
         query, key = site.calls[done % len(site.calls)]
         done += 1
+        probabilities = inputs[0]
+        if torch.is_grad_enabled() and not probabilities.requires_grad:  # frozen weights over an image alone
+            probabilities = probabilities.detach().requires_grad_()
         if site.order is None:
-            maps.append(AttentionMap(query, key, block, inputs[0]))
-            return None
+            maps.append(AttentionMap(query, key, block, probabilities))
+            return (probabilities,)
         # The model goes on with what is kept, put back in its own order: a copy would have no gradient.
-        order = site.order(inputs[0].shape[-1]).to(inputs[0].device)
-        ours = inputs[0][..., order, :][..., order]
+        order = site.order(probabilities.shape[-1]).to(probabilities.device)
+        ours = probabilities[..., order, :][..., order]
         maps.append(AttentionMap(query, key, block, ours))
         back = order.argsort()
         return (ours[..., back, :][..., back],)
