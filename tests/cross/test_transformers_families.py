@@ -1,5 +1,6 @@
 """VisualBERT, BLIP-2, BridgeTower and FLAVA against the documented calls of transformers, pair by pair."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from transformers import AutoImageProcessor, AutoTokenizer, Blip2Processor
 
 from alignscope.attribution.cross import cross_heats
 from alignscope.errors import BadData, BadImage, BadInput, Unsupported
@@ -110,6 +112,22 @@ def test_blip2_keeps_every_token_where_image_tokens_are_expected(
         )
     odds = output.logits_per_image.softmax(dim=1)[0, 1].logit()  # softmax once
     assert odds.item() == pytest.approx(one.item(), abs=1e-4)
+
+
+def test_blip2_as_its_processor_saves_it(
+    twin: Find, picture_of: Callable[[str, int], Image.Image], texts: list[str], tmp_path: Path
+) -> None:
+    """It adds a token that stands for the image to the tokenizer, one more than the model has embeddings."""
+    rows = load(twin("blip2")).model.config.qformer_config.vocab_size
+    shutil.copytree(twin("blip2", image_token_index=rows), tmp_path / "whole")
+    parts = (each.from_pretrained(tmp_path / "whole") for each in (AutoImageProcessor, AutoTokenizer))
+    Blip2Processor(*parts, num_query_tokens=3).save_pretrained(tmp_path / "whole")
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "whole")) == rows + 1
+    saved = load(tmp_path / "whole")
+    shown = [picture_of("patch", number) for number in range(4)]
+    assert torch.allclose(saved.score(shown, texts), load(twin("blip2")).score(shown, texts), atol=1e-5)
+    with pytest.raises(BadData, match="text 1 holds '<image>', which this model has no embedding for"):
+        saved.score(shown[:2], ["a dog", "an <image> of a dog"])
 
 
 def test_blip2_averages_its_head_over_queries(

@@ -56,6 +56,7 @@ class TokenRules:
     context_length: int
     pad_id: int
     end_id: int | None  # None: the legacy CLIP rule, the highest id ends the text
+    vocabulary: int | None = None  # embeddings that the tower has; None: one for every token
 
 
 def token_rules(side: TextSide, config: Any, tokenizer: PreTrainedTokenizerBase) -> TokenRules:
@@ -70,7 +71,7 @@ def token_rules(side: TextSide, config: Any, tokenizer: PreTrainedTokenizerBase)
             f"{type(tokenizer).__name__} knows no character offsets: save a `tokenizer.json` beside the model "
             "(a fast tokenizer)"
         )
-    if len(tokenizer) > config.vocab_size:
+    if len(tokenizer) - len(placeholders(tokenizer, config.vocab_size)) > config.vocab_size:
         raise CheckpointMismatch(
             f"the tokenizer has {len(tokenizer)} tokens, the text tower {config.vocab_size} embeddings: "
             "they are of different models"
@@ -91,7 +92,15 @@ def token_rules(side: TextSide, config: Any, tokenizer: PreTrainedTokenizerBase)
         positions -= config.pad_token_id + 1
     context_length = min(positions, tokenizer.model_max_length)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    return TokenRules(side, context_length, pad_id, end_id)
+    return TokenRules(side, context_length, pad_id, end_id, config.vocab_size)
+
+
+def placeholders(tokenizer: PreTrainedTokenizerBase, rows: int) -> list[int]:
+    """Tokens beyond so many embeddings that a processor adds for itself (BLIP-2's <image>): no text has them."""
+    names = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+    own = {getattr(tokenizer, f"{name}_token_id") for name in names}
+    added = tokenizer.added_tokens_decoder.items()
+    return [row for row, token in added if token.special and row >= rows and row not in own]
 
 
 def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, rules: TokenRules) -> Tokens:
@@ -128,6 +137,10 @@ def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, rules: To
         mask[row, : len(row_ids)] = 1
         known = [(0, 0) if special else span for span, special in zip(spans, specials, strict=True)]
         offsets.append(tuple([*known, *[(0, 0)] * (width - len(row_ids))]))
+    if rules.vocabulary is not None and (ids >= rules.vocabulary).any():
+        row, place = (ids >= rules.vocabulary).nonzero()[0].tolist()
+        token = tokenizer.convert_ids_to_tokens(int(ids[row, place]))
+        raise BadData(f"text {row} holds {token!r}, which this model has no embedding for: take it out")
     readout = readout_positions(ids, rules)
     after = mask.sum(dim=-1) - 1 - readout if rules.side.is_causal else torch.zeros_like(readout)
     return Tokens(ids, mask, readout, tuple(offsets), lengths, tuple(after.tolist()))
