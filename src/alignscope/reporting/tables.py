@@ -45,7 +45,10 @@ def summary_text(measurements: Sequence[Measurement], path: Path) -> str:
     nothing was measured
     """
     rows = [
-        m for part in ("calibration", "accuracy", "recall", "drop") for m in measurements if section_of(m.measure) == part
+        m
+        for part in ("calibration", "accuracy", "recall", "drop")
+        for m in measurements
+        if section_of(m.measure) == part
     ]
     attributed = [m for m in measurements if m.method and (m.measure, m.group) in {c[1:] for c in COLUMNS}]
     shown = [text_table(rows)] if rows or not measurements else []
