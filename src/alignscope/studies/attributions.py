@@ -310,8 +310,9 @@ def truncated(model: PairScorer, items: Sequence[Item]) -> Iterator[Problem]:
     said = [(item.id, text) for item in items for text in (item.caption.text, *(f.text for f in item.foils))]
     length = model.traits.context_length
     tokens = model.tokens([text for _, text in said])
-    for (item, text), count, unheard in zip(said, tokens.lengths, tokens.unheard, strict=True):
+    unheard = tokens.unheard or (0,) * len(said)
+    for (item, text), count, lost in zip(said, tokens.lengths, unheard, strict=True):
         if count > length:
             yield Problem(item, text, f"text of {count} tokens truncated at {length}", "handled")
-        elif unheard:
-            yield Problem(item, text, f"{unheard} tokens after an unknown one are not heard", "handled")
+        elif lost:
+            yield Problem(item, text, f"{lost} tokens after an unknown one are not heard", "handled")
