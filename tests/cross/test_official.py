@@ -223,7 +223,7 @@ def test_a_tensor_of_another_width_is_named(file: Path) -> None:
 
 def test_the_tokenizer_must_be_named(layout: Layout, file: Path) -> None:
     for call in (lambda: load_official(file), lambda: open_model(file)):
-        with pytest.raises(CheckpointError, match=rf"no tokenizer: give tokenizer=.*{layout.tokenizer}"):
+        with pytest.raises(CheckpointError, match=rf"no tokenizer: give --tokenizer .*{layout.tokenizer}"):
             call()
 
 

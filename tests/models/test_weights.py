@@ -103,6 +103,16 @@ def test_a_broken_file_is_named(tmp_path: Path, ending: str, content: bytes) -> 
         read_state(tmp_path / f"weights.{ending}")
 
 
+def test_a_file_that_is_cut_off_or_of_another_kind_is_told_so(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.pt"
+    torch.save({"a": torch.ones(4000)}, whole)
+    (tmp_path / "cut.pt").write_bytes(whole.read_bytes()[:5000])
+    (tmp_path / "text.pt").write_text("a letter")
+    for name, why in ("cut.pt", "it is cut off before its end"), ("text.pt", "begins as no file of torch"):
+        with pytest.raises(CheckpointError, match=why):
+            read_state(tmp_path / name)
+
+
 def test_an_old_and_a_new_name_of_one_parameter_are_refused() -> None:
     with pytest.raises(CheckpointMismatch, match=r"'norm\.weight' twice"):
         canonical({"norm.weight": torch.ones(1), "norm.gamma": torch.ones(1)})

@@ -25,6 +25,7 @@ def calibrate(
     """Score up to 64 images of --pairs with their own and with another's caption; refuse a flipped head."""
     import alignscope
     from alignscope.reporting.wording import interval_in_words, value_in_words
+    from alignscope.studies.calibration import doubts
 
     how: dict[str, Any] = {"device": device, "dtype": dtype, "activation": activation}
     how |= {"tokenizer": tokenizer, "match_index": match_index, "scoring": scoring}
@@ -35,4 +36,6 @@ def calibrate(
         raise typer.Exit(1)
     told = f"AUC {value_in_words(found)} ({interval_in_words(found)}) over {found.items} images"
     typer.echo(f"{opened.name}: own captions above those of other images, {told}")
+    for doubt in doubts(found):
+        typer.echo(f"but: {doubt.what}")
     typer.echo(found.signature)

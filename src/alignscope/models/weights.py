@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -43,9 +44,22 @@ def read(path: Path) -> Any:
         return load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
     except (*FAILURES, EOFError, IndexError) as error:
         raise CheckpointError(
-            f"{path}: its weights cannot be read ({reason_of(error)}): is the file whole, and are there only "
+            f"{path}: its weights cannot be read ({_fault(path, error)}): is the file whole, and are there only "
             "tensors and numbers in it?"
         ) from None
+
+
+def _fault(path: Path, error: BaseException) -> str:
+    """What keeps a file from being read; of one that torch did not write whole torch says nothing plain."""
+    start = b""
+    if path.suffix != ".safetensors" and path.is_file():
+        with path.open("rb") as file:
+            start = file.read(2)
+    if start == b"PK" and not zipfile.is_zipfile(path):
+        return "it is cut off before its end"
+    if start and start != b"PK" and start[:1] != b"\x80":
+        return "it begins as no file of torch does"
+    return reason_of(error)
 
 
 def _unpickled(path: Path) -> Any:
@@ -59,7 +73,9 @@ def _unpickled(path: Path) -> Any:
                 f"it, run torch.save(torch.jit.load('{path.name}', map_location='cpu').state_dict(), "
                 "'weights.pt') and give weights.pt"
             )
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Detected pickle protocol")  # of files that are refused, or read
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
 
 
 def unwrapped(whole: Any) -> Any:

@@ -230,7 +230,7 @@ def check_heads(config: PreTrainedConfig, path: Path) -> None:
 
 def find_tokenizer(tokenizer: str | Path | None, layout: Layout, path: Path) -> Any:
     """The tokenizer in a directory (a vocab.txt alone will do) or of a hub id, if it keeps capitals as wanted."""
-    wanted = f"give tokenizer= a directory with the files of {layout.tokenizer}, or that hub id"
+    wanted = f"give --tokenizer a directory with the files of {layout.tokenizer}, or that hub id"
     if tokenizer is None:
         raise CheckpointError(f"{path} is {layout.name}'s, and such a file holds no tokenizer: {wanted}")
     is_local = Path(tokenizer).is_dir()
