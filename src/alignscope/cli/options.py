@@ -29,7 +29,9 @@ Tokenizer = Annotated[
 ]
 Regions = Annotated[
     Path | None,
-    typer.Option(help="file of region features, for models that take them; an exported world has its own"),
+    typer.Option(
+        help="file of region features, for models that take them; an exported world has regions/regions.tsv"
+    ),
 ]
 MatchIndex = Annotated[
     int | None,
@@ -37,7 +39,10 @@ MatchIndex = Annotated[
 ]
 Scoring = Annotated[
     Literal["likelihood", "information", "yes"] | None,
-    typer.Option(help="how a generative model scores: its likelihood of the text, or its yes to a question"),
+    typer.Option(
+        help="how a generative model scores: its likelihood of the text, that minus its likelihood without "
+        "the image, or its yes to a question; yes for chat models, likelihood for others without it"
+    ),
 ]
 Calibration = Annotated[
     bool,

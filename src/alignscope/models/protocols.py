@@ -46,6 +46,7 @@ class Traits:
     feature_width: int | None = None  # of the regions a model takes
     baseline: Baseline | None = None
     """What `information` takes for "without the image"."""
+    template: str | None = None  # of a generative model: what is said around a text, or asked about it
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def load(
     """A scorer ready to score, in evaluation mode; `dtype` is what it computes in.
 
     Models with a chat template are asked a question ("yes") unless told otherwise, the others score by
-    likelihood. Captioners answer no questions.
+    likelihood. Captioners answer no questions. How it scores is part of its name, and so of signatures.
     """
     place, number = compute_device(device), compute_dtype(dtype)
     chosen = None if scoring is None else scoring_of(scoring)
@@ -74,7 +74,8 @@ def load(
         check_finite(source, model)
         decoder = _captioner if named in KINDS else _chat
         name = Path(source).resolve().name if Path(source).is_dir() else source
-        return GenerativeScorer(decoder(source, model, named, chosen, template), name=name)
+        made = decoder(source, model, named, chosen, template)
+        return GenerativeScorer(made, name=f"{name}[{made.scoring}]")
 
 
 def scoring_of(name: str) -> Scoring:

@@ -101,6 +101,7 @@ class GenerativeScorer:
             scale=1.0,
             score=self.decoder.scoring,
             baseline=self.decoder.baseline if self.decoder.scoring == "information" else None,
+            template=self.decoder.template,
         )
 
     def tokens(self, texts: Sequence[str]) -> Tokens:
