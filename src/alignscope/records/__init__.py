@@ -39,9 +39,21 @@ from alignscope.records.heats import (
     WordHeat,
 )
 from alignscope.records.numbers import (
+    CaptionScore,
     Measurement,
     Point,
     Signature,
+)
+from alignscope.records.probes import (
+    CaptionCounts,
+    ForcedChoice,
+    GramCount,
+    ImageCaption,
+    MadeCaption,
+    MinedPattern,
+    PatternFit,
+    TaggedCaption,
+    TaggedWord,
 )
 from alignscope.records.regions import Regions
 from alignscope.records.trials import Effect, Trial
@@ -53,6 +65,8 @@ __all__ = [
     "Attribution",
     "Box",
     "Caption",
+    "CaptionCounts",
+    "CaptionScore",
     "Choice",
     "EditedScore",
     "Effect",
@@ -60,11 +74,17 @@ __all__ = [
     "Faithfulness",
     "Foil",
     "FoilKind",
+    "ForcedChoice",
+    "GramCount",
+    "ImageCaption",
     "Item",
     "ItemSource",
+    "MadeCaption",
     "Measurement",
+    "MinedPattern",
     "OptionScore",
     "PatchMap",
+    "PatternFit",
     "PhraseSimilarity",
     "Picture",
     "Point",
@@ -80,6 +100,8 @@ __all__ = [
     "ScoreCurve",
     "Shown",
     "Signature",
+    "TaggedCaption",
+    "TaggedWord",
     "Trial",
     "Word",
     "WordClass",

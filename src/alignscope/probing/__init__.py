@@ -1,0 +1,1 @@
+"""What captions are like, and captions made to find out what a model scores: text in, records out."""
