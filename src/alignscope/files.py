@@ -82,6 +82,12 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
                 yield row
 
 
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write lines of text, whole or not at all."""
+    with _whole(path) as half, half.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{line}\n" for line in lines)
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write one readable JSON document, whole or not at all."""
     text = json.dumps(value, indent=2, ensure_ascii=False, default=as_row, allow_nan=False)

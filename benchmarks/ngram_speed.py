@@ -1,0 +1,85 @@
+"""Times the trigram model beside `nltk.lm`: training and perplexity on the same captions, as ratios in one run.
+
+Run: OMP_NUM_THREADS=1 .venv/bin/python benchmarks/ngram_speed.py
+
+Both get texts and cut them into the same words. NLTK's Kneser-Ney looks through all contexts for every word, so
+its perplexity is timed on `--sample` captions and scaled to all; its Laplace smoothing, the least it can do,
+is timed on all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from nltk.lm import KneserNeyInterpolated, Laplace
+from nltk.lm.api import LanguageModel
+from nltk.lm.preprocessing import pad_both_ends, padded_everygram_pipeline
+from nltk.util import ngrams as grams_of
+
+from alignscope.language import katz, ngrams
+from alignscope.language.perplexity import caption_scores, perplexity
+
+KARPATHY = Path(__file__).parents[2] / "shared" / "data" / "coco_karpathy" / "coco_test_1.json"
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def timed(train: Callable[[list[str]], ngrams.Model], captions: list[str]) -> tuple[float, float]:
+    """Seconds of training and of perplexity."""
+    start = time.perf_counter()
+    model = train(captions)
+    middle = time.perf_counter()
+    perplexity(caption_scores(model, captions))
+    return middle - start, time.perf_counter() - middle
+
+
+def trained(model: LanguageModel, captions: list[str]) -> LanguageModel:
+    model.fit(*padded_everygram_pipeline(3, [ngrams.words_of(caption) for caption in captions]))
+    return model
+
+
+def nltk_perplexity(model: LanguageModel, captions: list[str]) -> float:
+    padded = (pad_both_ends(ngrams.words_of(caption), n=3) for caption in captions)
+    return model.perplexity([gram for each in padded for gram in grams_of(each, 3)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--captions", type=Path, default=KARPATHY, help="a list of {image, caption: [...]}")
+    parser.add_argument("--sample", type=int, default=20, help="captions that NLTK's Kneser-Ney scores")
+    parser.add_argument("--repeats", type=int, default=3, help="of ours, the best counts")
+    options = parser.parse_args()
+    rows = json.loads(options.captions.read_text(encoding="utf-8"))
+    captions = [caption for row in rows for caption in row["caption"]]
+    scale = len(captions) / options.sample
+    found: dict[str, tuple[float, float]] = {}
+    for name, train in (("Kneser-Ney", ngrams.train), ("Katz", katz.train)):
+        found[f"ours, {name}"] = min((timed(train, captions) for _ in range(options.repeats)), key=sum)
+    for name, made, asked in (
+        ("Laplace", Laplace(3), captions),
+        (
+            f"Kneser-Ney (scaled from {options.sample} captions)",
+            KneserNeyInterpolated(3),
+            captions[:: int(scale)],
+        ),
+    ):
+        fitting = seconds(lambda made=made: trained(made, captions))
+        scoring = seconds(lambda made=made, asked=asked: nltk_perplexity(made, asked))
+        found[f"nltk, {name}"] = (fitting, scoring * len(captions) / len(asked))
+    ours = sum(found["ours, Kneser-Ney"])
+    sys.stdout.write(f"{len(captions)} captions{'training s':>39}  perplexity s  both / ours, Kneser-Ney\n")
+    for name, (fitting, scoring) in found.items():
+        sys.stdout.write(f"{name:44s}{fitting:10.2f}{scoring:14.2f}{(fitting + scoring) / ours:25.1f}\n")
+
+
+if __name__ == "__main__":
+    main()
