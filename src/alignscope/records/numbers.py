@@ -68,3 +68,13 @@ class Point:
     low: float | None
     high: float | None
     items: int
+
+
+@dataclass(frozen=True)
+class CaptionScore:
+    """One caption's value under one metric; None where it could not be measured, and why."""
+
+    image: str
+    metric: str  # "CIDEr", "BLEU-4", ...
+    value: float | None
+    reason: str = ""
