@@ -183,6 +183,17 @@ def test_the_fingerprint_knows_what_decides_a_score(twin: Callable[[str], Path])
     assert len({model.fingerprint, *(other.fingerprint for other in others)}) == 5
 
 
+@pytest.mark.parametrize(
+    ("kind", "end"), [("blip", "a"), ("git", "a"), ("vit-gpt2", "!"), ("llava-plain", "<turn>")]
+)
+def test_the_fingerprint_knows_what_ends_a_text(kind: str, end: str, twin: Callable[[str], Path]):
+    """The end token is named in tokenizer_config.json, not among the tokens themselves."""
+    model, other = loaded(twin(kind)), load(twin(kind))
+    other.tokenizer.eos_token = end
+    assert (model.score([picture(0)], ["a cat"]) - other.score([picture(0)], ["a cat"])).abs() > 1e-3
+    assert model.fingerprint != other.fingerprint
+
+
 def test_scrambled_is_another_model_and_the_first_stays(twin: Callable[[str], Path]):
     for kind in ("blip", "qwen2-vl"):
         model = load(twin(kind))

@@ -74,7 +74,8 @@ class GenerativeScorer:
         tokenizer = json.loads(decoder.tokenizer.backend_tokenizer.to_str())
         for state in STATE_OF_CALLS:
             tokenizer.pop(state, None)
-        parts = [configuration, tokenizer, decoder.facts]
+        frame = decoder.read("")  # the tokens around a text: its end is no part of the tokenizer's own file
+        parts = [configuration, tokenizer, decoder.facts, frame.prefix, frame.ids]
         parts += [decoder.scoring, decoder.template, decoder.baseline, self._answers]
         digest = hashlib.sha256(weights_digest(decoder.model.state_dict()).digest())
         digest.update(json.dumps(parts, sort_keys=True, default=str).encode())
