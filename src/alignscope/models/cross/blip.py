@@ -1,4 +1,8 @@
-"""BLIP's image-text matching (Li et al. 2022): a text encoder that looks at the patches in every layer."""
+"""BLIP's image-text matching (Li et al. 2022): a text encoder that looks at the patches in every layer.
+
+Texts begin with [CLS], as in transformers and the authors' demonstration of matching; their training and
+retrieval code puts [ENC] in its place (transformers, issues 22732 and 25629), so that scores differ a little.
+"""
 
 from __future__ import annotations
 
