@@ -55,12 +55,12 @@ def nltk_perplexity(model: LanguageModel, captions: list[str]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--captions", type=Path, default=KARPATHY, help="a list of {image, caption: [...]}")
+    parser.add_argument("--first", type=int, help="captions, not all")
     parser.add_argument("--sample", type=int, default=20, help="captions that NLTK's Kneser-Ney scores")
     parser.add_argument("--repeats", type=int, default=3, help="of ours, the best counts")
     options = parser.parse_args()
     rows = json.loads(options.captions.read_text(encoding="utf-8"))
-    captions = [caption for row in rows for caption in row["caption"]]
-    scale = len(captions) / options.sample
+    captions = [caption for row in rows for caption in row["caption"]][: options.first]
     found: dict[str, tuple[float, float]] = {}
     for name, train in (("Kneser-Ney", ngrams.train), ("Katz", katz.train)):
         found[f"ours, {name}"] = min((timed(train, captions) for _ in range(options.repeats)), key=sum)
@@ -69,7 +69,7 @@ def main() -> None:
         (
             f"Kneser-Ney (scaled from {options.sample} captions)",
             KneserNeyInterpolated(3),
-            captions[:: int(scale)],
+            captions[:: len(captions) // options.sample],
         ),
     ):
         fitting = seconds(lambda made=made: trained(made, captions))

@@ -63,8 +63,11 @@ class Model:
         return 10 ** self.logprob10(tuple(self._known([*before, word])))
 
     def logprob(self, text: str) -> float:
-        """Natural logarithm of the probability of a text's words and its end."""
-        return math.log(10) * sum(self.logprobs10(words_of(text)))
+        """Natural logarithm of the probability of a text's words and its end.
+
+        Rounded to 10 decimals: texts that are equally probable but for the order of their words tie.
+        """
+        return round(math.log(10) * math.fsum(self.logprobs10(words_of(text))), 10)
 
     def logprobs10(self, words: Sequence[str]) -> list[float]:
         """Of each word and of the end of the sentence, to base 10."""
@@ -104,7 +107,7 @@ def train(captions: Iterable[str], order: int = 3, *, modified: bool = False) ->
         levels.append(Counter(gram[1:] for gram in levels[-1]))  # distinct words before each
     logprobs: dict[Gram, float] = {}
     backoffs: dict[Gram, float] = {}
-    shorter = {(): 1 / (len(levels[-1]) + 1)}
+    shorter: dict[Gram, float] = {(): 1 / (len(levels[-1]) + 1)}
     for level in reversed(levels):
         discounts, told = _discounts(level, modified=modified)
         notes += told
