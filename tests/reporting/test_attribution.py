@@ -42,7 +42,7 @@ def test_the_page_shows_all_methods_and_what_is_unsupported(
         "0.328 0.298 to 0.358 0.861 against 0.533 better",
         "0.010 -0.020 to 0.040 0.543 against 0.533 not told apart",
         "correlate from 0.210 (gradcam and gradient) to 0.622 (attention and gradcam)",
-        "The hottest patch lies on the thing a phrase names more often than a random patch would under gradcam.",
+        "The hottest place lies on the thing a phrase names more often than a random place would under gradcam.",
         "95.9 % 94.1 to 97.6 % 8.6 % 8.1 to 9.1 % 87.3 % 85.5 to 88.9 %",
         "closest to its attribute phrases (cosine 0.505)",
         "45.3 % 38.9 to 51.9 % 60.4 % 54.1 to 66.2 % 15.1 % 6.2 to 24.2 %",

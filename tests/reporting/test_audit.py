@@ -175,6 +175,18 @@ def test_an_absent_file_is_said_to_be_absent(reader: type[Any], run_directory: P
     assert f"The run holds no {name}" in reader(audit_page(run_directory).read_text(encoding="utf-8")).words
 
 
+def test_what_a_model_of_pairs_lacks_is_said(reader: type[Any], run_directory: Path) -> None:
+    def words() -> str:
+        return reader(audit_page(run_directory).read_text(encoding="utf-8")).words
+
+    said = ("this model reads image and text together", "told to leave it out (--no-calibration)")
+    assert not any(what in words() for what in said)  # of a dual encoder
+    facts = json.loads((run_directory / "run.json").read_text())
+    facts["model"]["traits"]["family"] = "cross"
+    files.write_json(run_directory / "run.json", facts)
+    assert all(what in words() for what in said)
+
+
 def test_a_run_with_nothing_in_it_claims_nothing(reader: type[Any], tmp_path: Path) -> None:
     files.write_json(tmp_path / "run.json", {"kind": "audit"})
     files.write_parquet(tmp_path / "measurements.parquet", [], Measurement)

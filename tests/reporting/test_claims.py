@@ -145,8 +145,8 @@ def test_pointing_follows_the_interval() -> None:
         number("pointing game", "all", "attention", 0.9, 0.8, 1.0),
     ]
     said = pointing_sentence(found)
-    assert "more often than a random patch would under gradcam" in said
-    assert "about as often as a random patch would under attention" in said
+    assert "more often than a random place would under gradcam" in said
+    assert "about as often as a random place would under attention" in said
     assert pointing_sentence(found[2:]) == ""
 
 

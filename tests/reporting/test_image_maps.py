@@ -81,7 +81,7 @@ def section(directory: Path) -> str:
 
 def test_the_page_sets_words_beside_the_maps(attribution_directory: Path, reader: type[Any]) -> None:
     assert "<img" not in section(attribution_directory)  # maps alone are not enough
-    assert "The hottest patch lies on the thing" in reader(section(attribution_directory)).words
+    assert "The hottest place lies on the thing" in reader(section(attribution_directory)).words
     files.write_jsonl(
         attribution_directory / "pictures.jsonl", [Picture("image.png", 64, 64, png(256, 256)), PICTURE]
     )

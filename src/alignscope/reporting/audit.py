@@ -66,7 +66,7 @@ class Page:
     retrieval: list[Row]
     directions: list[Direction]
     calibration: list[Row]
-    reads_together: bool  # image and text, so that there is no retrieval
+    reads_together: bool  # image and text: it is calibrated, and there is no retrieval
     other: list[Row]
     examples: list[Shown]
     ties: list[Choice]
@@ -107,7 +107,7 @@ def page_of(run: Run) -> Page:
         retrieval=rows_of(sections["recall"]),
         directions=directions_of(run.ranks),
         calibration=rows_of(sections["calibration"]),
-        reads_together=bool(sections["calibration"]) and not run.ranks,
+        reads_together=run.setting("model", "traits", "family") in ("cross", "captioner"),
         other=rows_of(sections[""]),
         examples=_examples(run.examples),
         ties=ties[:LISTED_TIES],

@@ -176,16 +176,16 @@ def _two(m: Measurement) -> str:
 
 
 def pointing_sentence(measurements: Sequence[Measurement]) -> str:
-    """Under which methods the hottest patch lies on the thing more often than a random one."""
+    """Under which methods the hottest place lies on the thing more often than a random one."""
     gaps = [m for m in among(measurements, "pointing game", "above chance") if is_number(m.value)]
     said = _by_side(gaps, {
-        "above": "more often than a random patch would under {}",
-        "below": "less often than a random patch would under {}",
-        "not told": "about as often as a random patch would under {} (the interval of the difference holds zero)",
+        "above": "more often than a random place would under {}",
+        "below": "less often than a random place would under {}",
+        "not told": "about as often as a random place would under {} (the interval of the difference holds zero)",
         "too few": "on too few images to decide under {}",
         "no interval": "without an interval under {}",
     })  # fmt: skip
-    return f"The hottest patch lies on the thing a phrase names {'; '.join(said)}." if said else ""
+    return f"The hottest place lies on the thing a phrase names {'; '.join(said)}." if said else ""
 
 
 def phrase_sentence(measurements: Sequence[Measurement]) -> str:

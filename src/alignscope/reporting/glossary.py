@@ -95,8 +95,9 @@ GLOSSARY = (
     ),
     Entry(
         "Pointing game",
-        "The share of phrases for which the hottest patch of the image lies on the thing they name. Chance is "
-        "what a random patch would hit.",
+        "The share of phrases for which the hottest place of the image lies on the thing they name. A place is "
+        "a patch; of a model of regions, a cell of a fine grid with the heat of the regions that cover it. "
+        "Chance is what a random place would hit.",
     ),
     Entry(
         "Phrase similarity",

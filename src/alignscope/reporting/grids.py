@@ -100,7 +100,7 @@ def agreement_grid(methods: Sequence[str], look: Look) -> Grid | None:
 
 
 def pointing_grid(methods: Sequence[str], look: Look) -> Grid | None:
-    """How often the hottest patch lies on the thing, and a random one."""
+    """How often the hottest place lies on the thing, and a random one."""
     rows = []
     for method in methods:  # of words; a method that gives no image map is not measured here
         hits, chance, gap = (
@@ -108,7 +108,7 @@ def pointing_grid(methods: Sequence[str], look: Look) -> Grid | None:
         )
         reading = VERDICTS.get(side(gap), "") if gap else ""
         rows.append((method, (_cell(hits), _cell(chance), _cell(gap, reading=reading))))
-    columns = ("hottest patch on the thing", "a random patch", "difference")
+    columns = ("hottest place on the thing", "a random place", "difference")
     return _grid(Grid("Pointing game", "method", columns, tuple(rows)))
 
 

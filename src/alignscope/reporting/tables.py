@@ -135,7 +135,7 @@ def _method_table(measurements: Sequence[Measurement]) -> str:
     notes = {
         "heat gap": f"Below object - relation its {_interval(measurements)}.",
         "agreement with scrambled": "Agreement scrambled: with the map of the model after its weights were shuffled.",
-        "pointing game": "Image hits: share of things named on which the hottest patch lies.",
+        "pointing game": "Image hits: share of things named on which the hottest place lies.",
     }
     said = [note for measure, note in notes.items() if measure in {measure for _, measure, _ in columns}]
     return "\n".join([_drawn(table), *said])
