@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from alignscope.cli.export import export
 from alignscope.errors import BadInput, CheckpointError, UnknownName, Unsupported
@@ -75,6 +76,13 @@ def test_the_architecture_decides_who_opens_a_directory(
     if kind != "dual":
         with pytest.raises(Unsupported, match=r"wanted a dual encoder .*only these are trained and exported"):
             open_dual(directory)
+
+
+def test_weights_of_a_directory_are_opened_by_their_directory(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"architectures": ["BlipForImageTextRetrieval"]}')
+    save_file({"itm_head.bias": torch.zeros(2)}, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=rf"beside its config\.json: give the directory, {tmp_path}"):
+        open_model(str(tmp_path / "model.safetensors"))
 
 
 def test_another_architecture_is_named_with_what_is_known(tmp_path: Path) -> None:

@@ -142,6 +142,9 @@ def _kind_of_file(path: Path) -> Kind:
         raise CheckpointError(
             f"{path} holds {what}; wanted weights of open_clip, or the authors' file of UNITER, ROSITA, ViLBERT or LXMERT"
         )
+    beside = path.parent / "config.json"
+    if beside.is_file() and _kind_by_architecture(str(path.parent)) in ("cross", "captioner"):
+        raise CheckpointError(f"{path} lies beside its config.json: give the directory, {path.parent}")
     return "open_clip"
 
 
