@@ -75,6 +75,15 @@ def test_a_model_without_an_unknown_word():
         caption_scores(closed, ["a zebra"], unknown="score")
 
 
+def test_words_can_be_cut_otherwise():
+    scored = caption_scores(HAND, ["a dog .", "A dog", "a </s> <s> dog <unk>"], words=str.split)
+    assert [(score.words, score.oovs, score.foretold) for score in scored] == [
+        (3, 1, 3),
+        (2, 1, 2),
+        (5, 3, 3),
+    ]
+
+
 def test_captions_are_read_one_by_one():
     taken = []
     scores = caption_scores(HAND, (taken.append(each) or each for each in ("a dog", "a", "dog")))

@@ -10,7 +10,7 @@ Differs: a caption without a word is unscored and counted apart, where SRILM tak
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -48,12 +48,19 @@ class Perplexity:
 
 
 def caption_scores(
-    model: Model, captions: Iterable[str], *, unknown: Unknown = "skip"
+    model: Model,
+    captions: Iterable[str],
+    *,
+    unknown: Unknown = "skip",
+    words: Callable[[str], list[str]] = words_of,
 ) -> Iterator[CaptionScore]:
-    """One score per caption, read one by one, in their order."""
+    """One score per caption, read one by one, in their order.
+
+    `words` cuts a text as the model's training did: `str.split` for a file learnt from tokenised text.
+    """
     if unknown == "score" and (UNKNOWN,) not in model.logprobs:
         raise BadData(f"got a model without {UNKNOWN}, wanted one to score unknown words; skip them instead")
-    return (_score(model, words_of(caption), unknown) for caption in captions)
+    return (_score(model, words(caption), unknown) for caption in captions)
 
 
 def perplexity(scores: Iterable[CaptionScore]) -> Perplexity:
