@@ -118,7 +118,7 @@ class AutoregressiveCaptioner:
         features: Features,
         ids: Int[Tensor, "caption token"],
         *,
-        images: Int[Tensor, " caption"] | None = None,
+        images: Int[Tensor, " _"] | None = None,
         scheduled_sampling: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, "caption token"]:
@@ -165,7 +165,7 @@ class AutoregressiveCaptioner:
         """Within the `with` there is no dropout; every module is as it was afterwards."""
         return evaluating(self.model)
 
-    def _rows(self, state: State, captions: int, images: Int[Tensor, " caption"] | None) -> State:
+    def _rows(self, state: State, captions: int, images: Int[Tensor, " _"] | None) -> State:
         """The image side of every caption, copied from what was computed once."""
         if images is None:
             if captions % len(state):

@@ -146,8 +146,8 @@ def _published(path: Path, vocabulary: Path | None) -> AutoregressiveCaptioner:
 
 
 def _of_transformers(source: str, named: str, device: str, dtype: str) -> AutoregressiveCaptioner:
-    scorer = loading.load(source, device=device, dtype=dtype)
-    decoder = scorer.decoder
+    decoder = loading.load(source, device=device, dtype=dtype).decoder
     assert isinstance(decoder, Decoder)  # `named` is one of KINDS
     speller = TransformersSpeller(decoder, READERS[named])
-    return AutoregressiveCaptioner(speller, TokenizerWords(decoder), name=scorer.name)
+    name = Path(source).resolve().name if Path(source).is_dir() else source
+    return AutoregressiveCaptioner(speller, TokenizerWords(decoder), name=name)

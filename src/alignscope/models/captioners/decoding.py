@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +39,7 @@ class State:
         return replace(self, kept=tuple(each[rows] for each in self.kept), logits=None, attention=None)
 
 
+@runtime_checkable
 class Speller(Protocol):
     """A model that predicts the next token of a caption from the tokens before it."""
 

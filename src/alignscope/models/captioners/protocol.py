@@ -49,6 +49,7 @@ class Generated:
     texts: tuple[str, ...]
 
 
+@runtime_checkable
 class Words(Protocol):
     """Texts to token ids and back."""
 

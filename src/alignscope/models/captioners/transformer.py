@@ -187,7 +187,7 @@ class TransformerCaptioner(PreTrainedModel):
         return State((present, *after), logits, torch.stack(maps, dim=2), state.place + words.shape[1])
 
 
-def waves(first: int, count: int, like: Float[Tensor, "row token hidden"]) -> Float[Tensor, "token hidden"]:
+def waves(first: int, count: int, like: Float[Tensor, "row _ hidden"]) -> Float[Tensor, "token hidden"]:
     """Positions as sines and cosines (Vaswani et al. 2017, section 3.5), sines first."""
     half = -(-like.shape[-1] // 2)
     place = torch.arange(first, first + count, device=like.device, dtype=like.dtype)
