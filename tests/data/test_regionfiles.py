@@ -186,6 +186,17 @@ def test_uniter_takes_as_many_boxes_as_its_rule_says(tmp_path):
     assert "nbb_th0.2_max100_min10.json" in counted.notes[0]
 
 
+def test_uniters_folder_before_its_database_is_cut_by_the_same_rule(tmp_path):
+    """Boxes as shares and all confidences say whose they are; without confidences nothing is left out."""
+    whole = {"features": np.ones((50, 3), np.float16), "norm_bb": np.tile(SHARES[:1], (50, 1))}
+    for name, many in (("a", 30), ("b", 3)):
+        np.savez(tmp_path / f"{name}.npz", **whole, conf=np.where(np.arange(50) < many, 0.5, 0.1))
+    np.savez(tmp_path / "c.npz", **whole)
+    read = open_regions(tmp_path, sizes=Path("unit"))
+    assert [len(read[image]) for image in "abc"] == [30, 10, 50]
+    assert len(read["a"].confidences) == 30
+
+
 def test_vilbert_base64(tmp_path):
     file = open_regions(vilbert(tmp_path))
     assert list(file) == ["COCO_val2014_000000000007"]

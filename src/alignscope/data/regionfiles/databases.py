@@ -15,16 +15,14 @@ from typing import Any, final
 
 import numpy as np
 
-from alignscope.data.regionfiles.cells import floats, regions_of
+from alignscope.data.regionfiles.cells import regions_of
 from alignscope.data.regionfiles.companions import Companions
-from alignscope.data.regionfiles.npz import read_npz
+from alignscope.data.regionfiles.npz import confident, first, read_npz
 from alignscope.data.regionfiles.unpickling import plain
 from alignscope.errors import BadData, MissingExtra
 from alignscope.records import Regions
 
 _NOT_IMAGES = {b"keys", b"__keys__", b"__len__", b"num_samples"}
-CONFIDENT, FEWEST, MOST = 0.2, 10, 100
-"""UNITER's rule for a database of all boxes: those above this confidence, but at least 10 and at most 100."""
 
 
 @final
@@ -133,13 +131,8 @@ class DatabaseFile:
         if count is None and self._holds_all:
             if "conf" not in arrays:
                 raise BadData(f"got no `conf` among {sorted(arrays)}, wanted it in a database of all boxes")
-            confident = int((floats(arrays["conf"], "conf") > CONFIDENT).sum())
-            count = min(MOST, max(FEWEST, confident))
-        if count is None:
-            return arrays
-        return {
-            name: np.asarray(array)[:count] if np.ndim(array) else array for name, array in arrays.items()
-        }
+            count = confident(arrays["conf"])
+        return arrays if count is None else first(arrays, count)
 
 
 def uniter(path: Path, companions: Companions) -> DatabaseFile:

@@ -1,6 +1,7 @@
 """Folders of one .npz per image: ROSITA's, UNITER's before its database, and plain ones; never pickles.
 
-What an archive declares is compared with what it holds before any memory is taken.
+What an archive declares is compared with what it holds before any memory is taken. UNITER's hold every box
+of the detector; those with `norm_bb` and `conf` are cut as its authors cut them for their database.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import zipfile
 from collections.abc import Collection, Mapping
 from math import prod
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
-from alignscope.data.regionfiles.cells import READ, regions_of
+from alignscope.data.regionfiles.cells import READ, floats, regions_of
 from alignscope.data.regionfiles.companions import Companions
 from alignscope.errors import BadData
 from alignscope.records import Regions
@@ -22,6 +23,8 @@ from alignscope.records import Regions
 LARGEST_ARRAY = 2**27
 """Bytes of one array; 100 regions of width 2048 have 819,200."""
 _MOST_MEMBERS = 1000
+CONFIDENT, FEWEST, MOST = 0.2, 10, 100
+"""UNITER's rule where there are all boxes: those above this confidence, but at least 10 and at most 100."""
 
 
 @final
@@ -50,9 +53,26 @@ class NpzFolder:
         """The record of an image."""
         try:
             with self._files[image].open("rb") as file:
-                return regions_of(image, read_npz(file), self._companions)
+                arrays = read_npz(file)
+            if "norm_bb" in arrays and "conf" in arrays:
+                arrays = first(arrays, confident(arrays["conf"]))
+            return regions_of(image, arrays, self._companions)
         except OSError as error:
             raise BadData(f"got {error.strerror or error}, wanted a readable file") from None
+
+
+def confident(confidences: Any) -> int:
+    """How many boxes UNITER takes, the detector's most confident being the first.
+
+    >>> confident(np.array([0.9] * 30 + [0.1] * 20)), confident(np.array([0.9] * 3 + [0.1] * 20))
+    (30, 10)
+    """
+    return min(MOST, max(FEWEST, int((floats(confidences, "conf") > CONFIDENT).sum())))
+
+
+def first(arrays: Mapping[str, Any], count: int) -> Mapping[str, Any]:
+    """The values of an image's first boxes."""
+    return {name: np.asarray(array)[:count] if np.ndim(array) else array for name, array in arrays.items()}
 
 
 def read_npz(file: io.BufferedIOBase) -> Mapping[str, np.ndarray]:
