@@ -71,11 +71,13 @@ def main() -> None:
     mined, _ = timed("mining", lambda: mined_patterns(tagged))
     fits, _ = timed("the paper's patterns", lambda: pattern_fits(tagged))
     timed("mined patterns", lambda: pattern_fits(tagged, as_patterns(mined)))
-    timed("ratios with intervals", lambda: pattern_ratios(fits, signature=signature))
+    ratios = timed("ratios with intervals", lambda: pattern_ratios(fits, signature=signature))
     end = time.perf_counter()
     sys.stdout.write(f"analysis {end - analysed:.2f} s, with tagging {end - start:.2f} s\n\n")
     for one in means:
         sys.stdout.write(f"{one.measure:32}{one.value:8.3f} [{one.low:.3f}, {one.high:.3f}] {one.unit}\n")
+    for one in ratios:
+        sys.stdout.write(f"{one.value:6.1%} {one.measure:26}{one.group}\n")
     for pattern in mined:
         sys.stdout.write(f"{pattern.share:6.1%}  {pattern.prefix} {pattern.body}  ({pattern.example})\n")
 

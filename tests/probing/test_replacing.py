@@ -6,7 +6,7 @@ import pytest
 
 from alignscope.errors import BadData, BadInput
 from alignscope.probing.replacing import Vocabulary, replaced_words, vocabulary_of
-from alignscope.records import TaggedCaption
+from alignscope.records import TaggedCaption, TaggedWord
 
 NOUNS = ("bike", "cat", "cow", "dog", "tree")
 VOCABULARY = Vocabulary(NOUNS, ("blue", "in", "the"), captions=9, more_than=5)
@@ -14,12 +14,17 @@ VOCABULARY = Vocabulary(NOUNS, ("blue", "in", "the"), captions=9, more_than=5)
 
 def test_vocabularies_by_hand(caption):
     captions = [caption("a/DET dog/NOUN light/ADJ Rome/PROPN rare/ADJ")] + 6 * [
-        caption("a/DET dog/NOUN light/ADJ Rome/PROPN walk/VERB walk/NOUN light/NOUN light/ADJ cat/NOUN")
+        caption(
+            "a/DET dog/NOUN light/ADJ Rome/PROPN walk/VERB walk/NOUN light/NOUN light/ADJ cat/NOUN up/ADV"
+        )
     ]
     found = vocabulary_of(captions)
-    assert found == Vocabulary(("cat", "dog", "walk"), ("a", "light"), captions=7, more_than=5)
-    assert str(found).startswith("3 nouns and 2 other words, each more than 5 times in 7 captions, sha ")
-    assert vocabulary_of(captions, more_than=6).nouns == ("dog",)
+    assert found == Vocabulary(("cat", "dog", "walk"), ("a", "light", "up"), captions=7, more_than=5)
+    assert str(found).startswith("3 nouns and 3 other words, each more than 5 times in 7 captions, sha ")
+    rarer = vocabulary_of(captions, more_than=6)
+    assert (rarer.nouns, rarer.others) == (("dog",), ("a", "light"))
+    parts = [caption("a/DET dog/NOUN n't/PART 's/PART 2/NUM 2nd/NOUN")] * 6
+    assert (vocabulary_of(parts).nouns, vocabulary_of(parts).others) == (("dog",), ("a",))
     with pytest.raises(BadData, match="0 nouns and 0 other words"):
         vocabulary_of(captions[:1])
 
@@ -46,6 +51,26 @@ def test_what_changes_and_what_stays(caption):
             assert {other.lower() for _, other in changed} <= set(VOCABULARY.others)
             assert each.nouns == "dog|dog"
     assert [each.draw for each in made[:20]] == list(range(20))
+
+
+def test_parts_of_words_stay_where_they_hang():
+    text = "the man's dog isn't big"
+    places = [
+        ("the", 0, "DET"),
+        ("man", 4, "NOUN"),
+        ("'s", 7, "PART"),
+        ("dog", 10, "NOUN"),
+        ("is", 14, "AUX"),
+    ]
+    places += [("n't", 16, "PART"), ("big", 20, "ADJ")]
+    words = tuple(TaggedWord(word, start, start + len(word), tag) for word, start, tag in places)
+    one = TaggedCaption("1", text, words)
+    pool = Vocabulary(("cow",), ("blue",), captions=9, more_than=5)
+    made, _ = replaced_words([one], {"1": [one]}, pool, draws=1)
+    assert [(each.text, each.changed) for each in made] == [
+        ("the cow's cow isn't big", 2),
+        ("blue man's dog bluen't blue", 3),
+    ]
 
 
 def test_every_allowed_word_is_as_likely(caption):

@@ -99,7 +99,7 @@ def _unit(units: Sequence[Links]) -> str:
     for links in units:
         places = [_ORDER.index(kind) for kind, _ in links]
         is_single = all(kind == "REL" or len(letters) == 1 for kind, letters in links)
-        if places != sorted(set(places)) or not is_single:
+        if places != sorted(places) or not is_single:
             return _ANY_ORDER
     kinds = [{kind for kind, _ in links} for links in units]
     names = [

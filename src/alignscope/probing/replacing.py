@@ -43,18 +43,16 @@ class Vocabulary:
 def vocabulary_of(captions: Iterable[TaggedCaption], *, more_than: int = 5) -> Vocabulary:
     """Nouns and other words by the class they mostly have, those that come more often than `more_than`.
 
-    Names are in neither; a word as often a noun as not is a noun.
+    Only words of letters ("n't" and "'s" are parts of words). Names are in neither; a word as often a noun as not is a noun.
     """
-    nouns: Counter[str] = Counter()
-    others: Counter[str] = Counter()
-    names: Counter[str] = Counter()
+    kinds: dict[str, Counter[str]] = {"NOUN": Counter(), "PROPN": Counter(), "": Counter()}
     total = 0
     for caption in captions:
         total += 1
         for word in caption.words:
-            (nouns if word.tag == "NOUN" else names if word.tag == "PROPN" else others)[
-                word.text.lower()
-            ] += 1
+            if word.text.isalpha():
+                kinds[word.tag if word.tag in kinds else ""][word.text.lower()] += 1
+    nouns, names, others = kinds.values()
     found = Vocabulary(
         tuple(sorted(w for w, n in nouns.items() if n > more_than and n >= others[w] + names[w])),
         tuple(sorted(w for w, n in others.items() if n > more_than and n > nouns[w] + names[w])),
@@ -76,7 +74,7 @@ def replaced_words(
 ) -> tuple[list[MadeCaption], list[Problem]]:
     """`draws` captions of each kind for each caption; what has no words of a kind is unscored for it.
 
-    A wrong noun differs from the word it replaces and comes in no reference of the image, whatever its class there.
+    What hangs on the word before it ("'s", "n't") stays as it is. A wrong noun differs from the word it replaces and comes in no reference of the image, whatever its class there.
     A draw depends on seed, image, caption and kind alone.
     """
     if draws < 1:
@@ -92,7 +90,8 @@ def replaced_words(
             problems.append(unscored(caption, "no reference of the image"))
             continue
         nouns = nouns_of(caption.words, names=True)
-        others = [word for word in caption.words if word not in nouns]
+        ends = {word.end for word in caption.words}
+        others = [word for word in caption.words if word not in nouns and word.start not in ends]
         for kind, words, available, barred in (
             (KINDS[0], nouns, vocabulary.nouns, said),
             (KINDS[1], others, vocabulary.others, frozenset[str]()),
