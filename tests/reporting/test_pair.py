@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,15 @@ def test_every_model_has_its_column(pair_directory: Path, reader: type[Any]) -> 
     assert words[1].count("unsupported by this model") == 3  # attention of words, both image maps
     assert [column.count("<img") for column in (first, second)] == [2, 0]
     assert [column.count("--shade") for column in (first, second)] == [18, 9]
+
+
+def test_a_score_says_what_it_is(pair_directory: Path, reader: type[Any]) -> None:
+    pair = json.loads((pair_directory / "pair.json").read_text())
+    pair["models"][1]["unit"] = "yes"
+    write_json(pair_directory / "pair.json", pair)
+    words = reader(html_of(pair_directory)).words
+    assert "other score 26.10 (log-odds of yes) · weights" in words
+    assert "tiny-clip score 27.10 · weights" in words  # a run that does not say it
 
 
 def test_pictures_hold_the_map(pair_directory: Path) -> None:

@@ -18,6 +18,14 @@ from alignscope.reporting.run import HEATS, MAPS, read_heats, read_maps, read_se
 from alignscope.reporting.wording import method_order
 
 SIZE = 384  # of the longer side of every picture, in pixels
+UNITS = {
+    "cosine": "scale x cosine + bias",
+    "match": "log-odds of a match",
+    "likelihood": "mean log-likelihood of a token",
+    "information": "mean log-likelihood of a token, minus that without the image",
+    "yes": "log-odds of yes",
+}
+"""What scores are, by `Traits.score`."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,7 @@ class Column:
     name: str
     fingerprint: str
     score: float | None
+    unit: str  # of the score; "" where the run does not say it
     captions: tuple[tuple[str, ShadedCaption], ...]
     maps: tuple[tuple[str, Embedded], ...]
 
@@ -89,6 +98,7 @@ def _column(
         name=str(model["name"]),
         fingerprint=str(model["fingerprint"]),
         score=model["score"],
+        unit=UNITS.get(str(model.get("unit")), ""),
         captions=tuple(
             (name, shaded_caption(by_method[name], caption)) for name in sorted(by_method, key=method_order)
         ),
