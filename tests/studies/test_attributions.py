@@ -109,6 +109,32 @@ def test_a_stopped_run_resumes_to_the_same_records(model, stream, run, tmp_path,
     assert [m.value for m in again.measurements] == [m.value for m in whole.measurements]
 
 
+def test_a_stopped_run_does_not_go_on_with_other_regions(tmp_path, monkeypatch):
+    monkeypatch.setattr(attributions, "CHUNK", 4)
+    model, world = alignscope.model("tiny-uniter"), World("test", size=8)
+    plan = Plan(("attention",), checked=0)
+
+    def kill(name, done, total):
+        if name == "captions":
+            raise Killed
+
+    def regions(scale):
+        def found(key):
+            whole = world.regions(key, width=256)
+            return replace(whole, features=scale * whole.features)
+
+        return found
+
+    def run(scale, **how):
+        write_attributions(model, Whole(world), tmp_path / "run", regions=regions(scale), plan=plan, **how)
+
+    with pytest.raises(Killed):
+        run(1, progress=kill)
+    with pytest.raises(OutputExists, match="begun with other regions"):
+        run(2, resume=True)
+    run(1, resume=True)
+
+
 def test_what_is_done_is_not_done_again(model, stream, tmp_path, monkeypatch):
     monkeypatch.setattr(attributions, "CHUNK", 4)
     calls = []

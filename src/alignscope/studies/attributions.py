@@ -16,7 +16,7 @@ import alignscope
 from alignscope.attribution.attribute import Attributed
 from alignscope.attribution.attribute import attribute as attribute_batches
 from alignscope.attribution.options import METHODS, Method, Options
-from alignscope.errors import BadData
+from alignscope.errors import BadData, OutputExists
 from alignscope.files import read_jsonl, sha_of, write_json, write_jsonl, write_parquet
 from alignscope.language.replacements import CONCEPTS, Candidates, candidates
 from alignscope.models.protocols import PairScorer, is_dual
@@ -27,7 +27,7 @@ from alignscope.studies.checks import Plan, checks, sampled
 from alignscope.studies.clock import Clock
 from alignscope.studies.embeddings import ImageRows, Progress, images_of
 from alignscope.studies.output import RUN, claimed
-from alignscope.studies.parts import Found, facts, in_parts, merged_parts
+from alignscope.studies.parts import Found, facts, has_part, in_parts, merged_parts
 from alignscope.studies.pictures import RegionsOf, made_known, strangers
 from alignscope.studies.streams import Chunk, Slice, Stream
 from alignscope.studies.summary import summarised
@@ -80,6 +80,8 @@ def write_attributions(
         tested: list[Item] = []
         count = 0
         for count, chunk in enumerate(stream.chunks(CHUNK), start=1):
+            if count == 1 and regions is not None and resume:
+                _same_regions(work, model, chunk, regions)
 
             def part(chunk: Chunk = chunk) -> tuple[Found, Mapping[str, Any]]:
                 return _part(model, chunk, regions, plan, available, batch_size)
@@ -107,6 +109,23 @@ def write_attributions(
         write_json(out / RUN, run)
         problems = sum(1 for _ in read_jsonl(out / "problems.jsonl"))
         return Attributions(out, attribution_page(out), tuple(measurements), problems)
+
+
+def _same_regions(work: Path, model: PairScorer, chunk: Chunk, regions: RegionsOf) -> None:
+    """Refuse to go on with other regions than those of the first part, which is kept."""
+    if not has_part(work, 0):
+        return
+    images = images_of(model, chunk, regions=regions, batch_size=1)
+    if next(facts(work, 1))["sha"] != _sha(chunk, images.sha):
+        raise OutputExists(
+            f"{work.parent} was begun with other regions: resume with the same file, or give --overwrite or "
+            "another --out"
+        )
+
+
+def _sha(chunk: Chunk, regions: str) -> str:
+    """Of a chunk's data; regions of a file are part of them."""
+    return sha_of([chunk.sha, regions]) if regions else chunk.sha
 
 
 def _told(model: PairScorer, stream: Stream, signature: Signature) -> dict[str, Any]:
@@ -232,8 +251,7 @@ def _part(
     items = [item for item in chunk.items if item.image in images.row]
     found = word_heats(model, items, images, plan, available, batch_size)
     problems = (*before, *images.problems, *truncated(model, items), *found["problems"])
-    sha = sha_of([chunk.sha, images.sha]) if images.sha else chunk.sha
-    held: dict[str, Any] = {"sha": sha, "items": len(items), "makers": images.makers}
+    held: dict[str, Any] = {"sha": _sha(chunk, images.sha), "items": len(items), "makers": images.makers}
     held["images"] = sorted({item.image for item in items})
     return {**found, "problems": problems}, held
 

@@ -74,8 +74,9 @@ def inspection(
         for method in image_methods(model):
             maps += patch_maps(model, [item], {item.image: seen}.__getitem__, [caption.text], method=method)
         score = model.score([seen], [caption.text]).item()
-        told = {"fingerprint": model.fingerprint, "score": score, "unit": model.traits.score}
-        rows.append({"name": name, **told})
+        rows.append(
+            {"name": name, "fingerprint": model.fingerprint, "score": score, "unit": model.traits.score}
+        )
     image.save(out / "image.png")
     write_json(out / "pair.json", {"caption": caption.text, "models": rows})
     write_parquet(out / "heats.parquet", heats, WordHeat)

@@ -36,7 +36,7 @@ Found = Mapping[str, Sequence[Any]]
 
 def in_parts(work: Path, number: int, make: Callable[[], tuple[Found, Mapping[str, Any]]]) -> None:
     """Make a part and keep it, unless it is there; its facts are written last and say that it is whole."""
-    if _facts(work, number).exists():
+    if has_part(work, number):
         return
     found, facts = make()
     for name, record in TABLES.items():
@@ -44,6 +44,11 @@ def in_parts(work: Path, number: int, make: Callable[[], tuple[Found, Mapping[st
     for name in LISTS:
         write_jsonl(_path(work, name, number, "jsonl"), found.get(name, ()))
     write_jsonl(_facts(work, number), [facts])
+
+
+def has_part(work: Path, number: int) -> bool:
+    """Whether a part is kept whole."""
+    return _facts(work, number).exists()
 
 
 def merged_parts(work: Path, out: Path, count: int, *, problems: Sequence[Problem] = ()) -> None:
