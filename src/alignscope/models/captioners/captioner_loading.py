@@ -20,9 +20,10 @@ from alignscope.models.captioners.transformers_speller import READERS, Tokenizer
 from alignscope.models.captioners.vocabulary import FILE, Vocabulary
 from alignscope.models.cross.loading import architecture
 from alignscope.models.dual.loading import (
+    EVERY_KEY,
     FAILURES,
     check_finite,
-    check_keys,
+    check_report,
     compute_device,
     compute_dtype,
     quiet,
@@ -108,13 +109,7 @@ def _own(directory: Path, named: str, vocabulary: Path | None) -> Autoregressive
     try:
         config = OWN[named].config_class.from_pretrained(directory, local_files_only=True)
         model, report = OWN[named].from_pretrained(
-            directory,
-            config=config,
-            local_files_only=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            weights_only=True,
+            directory, config=config, local_files_only=True, **EVERY_KEY
         )
     except AlignscopeError:
         raise
@@ -123,7 +118,7 @@ def _own(directory: Path, named: str, vocabulary: Path | None) -> Autoregressive
             f"{directory}: its weights cannot be loaded ({reason_of(error)}): give a complete directory written by "
             "save_captioner"
         ) from None
-    check_keys(str(directory), report["missing_keys"], report["unexpected_keys"], report["mismatched_keys"])
+    check_report(str(directory), report)
     return captioner_of(model, words, name=directory.resolve().name)
 
 
