@@ -14,11 +14,11 @@ from alignscope.errors import BadInput
 from alignscope.files import write_json
 from alignscope.processes import PATIENCE, Processes, processes
 from alignscope.studies.output import RUN, alone, claim
-from alignscope.training import contrastive, matching
+from alignscope.training import captioning, contrastive, matching
 from alignscope.training.finetune import finetune
 from alignscope.training.metrics import Seen, Watch, nobody
 from alignscope.training.reading import find, read
-from alignscope.training.recipe import Matching, Recipe
+from alignscope.training.recipe import Captioning, Matching, Recipe
 from alignscope.training.settings import FineTuning
 
 
@@ -50,6 +50,10 @@ def train_recipe(
             f"'{recipe.name}' trains from scratch, which takes one process on the CPU: leave out --device, "
             "--workers, --tensorboard and torchrun"
         )
+    if isinstance(recipe, Captioning) and (workers or group.world > 1):
+        raise BadInput(
+            f"'{recipe.name}' trains a captioner, which takes one process: leave out --workers and torchrun"
+        )
     decisive = recipe.decisive if isinstance(recipe, FineTuning) else asdict(recipe)
     identity = {"kind": "train", "recipe": decisive}
     with ExitStack() as held:
@@ -67,6 +71,10 @@ def train_recipe(
             directory = contrastive.train(recipe, out, resume=resume, progress=tell)
         elif isinstance(recipe, Matching):
             directory = matching.train(recipe, out, resume=resume, progress=tell)
+        elif isinstance(recipe, Captioning):
+            directory = captioning.train(
+                recipe, out, device=device, tensorboard=tensorboard, resume=resume, watch=watch
+            )
         else:
             directory = finetune(
                 recipe,

@@ -45,6 +45,11 @@ def _filled(entries: str) -> tuple[Rule, ...]:
     )
 
 
+def _shares_below_one(entries: str) -> tuple[Rule, ...]:
+    wanted = "a share from 0 to below 1"
+    return tuple(_rule(entry, lambda share: 0 <= share < 1, wanted) for entry in entries.split())
+
+
 def _each_once(entry: str) -> Rule:
     return _rule(entry, lambda items: 0 < len(items) == len(set(items)), "one or more, each once")
 
@@ -154,6 +159,20 @@ def _same(data: Any, held: Any) -> bool:
     return bool(data == held)
 
 
+SEEN_BY = {"fc": "mean region", "attention-lstm": "regions", "transformer": "regions"}
+"""What new captioners see of the world."""
+CAPTION_STAGE = (
+    *_at_least(0, "epochs steps"),
+    _rule("epochs steps", lambda epochs, steps: (epochs > 0) != (steps > 0), "exactly one of the two"),
+    *_at_least(1, "images validate_every"),
+    _rule(
+        "images /data.images",
+        lambda images, n: isinstance(n, str) or images <= n,
+        "at most as many as images",
+    ),
+    *_above_zero("learning_rate most_gradient"),
+)
+
 RULES: Mapping[type, tuple[Rule, ...]] = {
     settings.FineTuning: FINE_TUNING,
     settings.CocoData: _filled("captions images"),
@@ -219,7 +238,7 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
         *_at_least(1, "width heads mlp layers context_length feature_width"),
         *_at_least(0, "image_layers cross_layers"),
         *_above_zero("initializer_range"),
-        _rule("dropout", lambda share: 0 <= share < 1, "a share from 0 to below 1"),
+        *_shares_below_one("dropout"),
         _rule("width heads", lambda width, heads: width % heads == 0, "a multiple of heads"),
     ),
     recipe.WorldData: (SEEDED, *_at_least(1, "images captions_per_image")),
@@ -236,5 +255,50 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
         _rule("warmup steps", lambda warmup, steps: warmup <= steps, "no more warm-up than steps"),
         _rule("foil_kinds", lambda kinds: set(kinds) <= set(FOIL_KINDS), f"kinds of {', '.join(FOIL_KINDS)}"),
         _rule("foils foil_kinds", lambda n, kinds: n <= len(kinds), "foils no more than their kinds"),
+    ),
+    recipe.Captioning: (
+        NAMED,
+        SEEDED,
+        *_at_least(1, "threads words_read longest log_every save_every"),
+        *_at_least(0, "threshold"),
+        _rule("stages", lambda stages: len(stages) > 0, "at least one [[stages]] table"),
+        _rule(
+            "captioner.kind data.sees",
+            lambda kind, sees: SEEN_BY.get(kind, sees) == sees,
+            "what the captioner takes: 'mean region' for fc, 'regions' for attention-lstm and transformer",
+        ),
+    ),
+    recipe.WorldCaptions: (SEEDED, *_at_least(1, "images validation test captions_per_image feature_width")),
+    recipe.KarpathyCaptions: (
+        *_filled("captions"),
+        *_at_least(0, "most"),
+        _rule("features images", lambda *folders: any(folders), "features, or images where a captioner sees those"),
+    ),
+    recipe.FcPlan: (*_at_least(1, "hidden"), *_shares_below_one("dropout")),
+    recipe.AttentionLstmPlan: (*_at_least(1, "hidden attention"), *_shares_below_one("dropout")),
+    recipe.TransformerPlan: (
+        *_at_least(1, "hidden layers heads mlp"),
+        *_shares_below_one("dropout"),
+        _rule("hidden heads", lambda hidden, heads: hidden % heads == 0, "a multiple of heads"),
+    ),
+    recipe.SavedCaptioner: _filled("path"),
+    recipe.ScorerPlan: (*_filled("model"), *_above_zero("scale weight")),
+    recipe.CiderPlan: _above_zero("weight"),
+    recipe.CrossEntropy: (
+        *CAPTION_STAGE,
+        *_at_least(1, "captions decay_every sampling_every"),
+        *_above_zero("decay"),
+        *_shares("sampling most_sampling"),
+    ),
+    recipe.SelfCritical: (
+        *CAPTION_STAGE,
+        *_at_least(1, "samples"),
+        *_shares("most_repetition most_cut"),
+        _rule("reward", lambda parts: len(parts) > 0, "at least one part"),
+        _rule(
+            "baseline samples",
+            lambda baseline, samples: baseline == "greedy" or samples > 1,
+            "2 or more samples, or baseline = 'greedy'",
+        ),
     ),
 }  # fmt: skip

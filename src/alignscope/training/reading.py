@@ -18,13 +18,18 @@ from alignscope.attribution.options import Layers, layers_of
 from alignscope.errors import BadInput, BadRecipe, UnknownName
 from alignscope.registry import did_you_mean
 from alignscope.training.contradictions import RULES
-from alignscope.training.recipe import Matching, Recipe
+from alignscope.training.recipe import Captioning, Matching, Recipe
 from alignscope.training.settings import FineTuning
 
 Section = TypeVar("Section")
 WRONG: Any = object()  # in place of a value that could not be read
 FOLDER = Path("recipes")
-KINDS: dict[str, Any] = {"model": FineTuning, "architecture": Recipe, "scorer": Matching}
+KINDS: dict[str, Any] = {
+    "model": FineTuning,
+    "architecture": Recipe,
+    "scorer": Matching,
+    "captioner": Captioning,
+}
 """What a recipe trains, by the entry that only it has."""
 _NAMES = {int: "a whole number", float: "a finite number", str: "a text", bool: "true or false"}
 
@@ -42,12 +47,12 @@ def find(name: str) -> Path:
     raise UnknownName(f"no recipe '{name}', neither a file nor a name: {did_you_mean(str(stem), known)}")
 
 
-def read(path: Path, changes: Sequence[str] = ()) -> Recipe | Matching | FineTuning:
+def read(path: Path, changes: Sequence[str] = ()) -> Recipe | Matching | Captioning | FineTuning:
     """The recipe in a file, after `changes` such as `attribution.weight=2.0` (TOML, each an entry or more).
 
     A file with `model` fine-tunes it, one with `architecture` trains a dual encoder from scratch, one with
-    `scorer` a scorer of regions. BadRecipe lists every
-    unknown, missing, ill-typed, impossible and contradictory entry, one per line.
+    `scorer` a scorer of regions, one with `captioner` a captioner. BadRecipe lists every unknown,
+    missing, ill-typed, impossible and contradictory entry, one per line.
     """
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -70,7 +75,7 @@ def section(kind: type[Section], entries: Any, where: str) -> Section:
     return found
 
 
-def _kind_of(entries: Mapping[str, Any], path: Path) -> type[Recipe] | type[Matching] | type[FineTuning]:
+def _kind_of(entries: Mapping[str, Any], path: Path) -> type[Any]:
     given = [name for name in KINDS if name in entries]
     if len(given) == 1:
         return KINDS[given[0]]
@@ -78,7 +83,7 @@ def _kind_of(entries: Mapping[str, Any], path: Path) -> type[Recipe] | type[Matc
     raise BadRecipe(
         f"{path}: got {' and '.join(given) or 'neither model nor architecture'}{near}, wanted exactly one: "
         "`model` names the model that is fine-tuned, `architecture` the towers of one trained from scratch, "
-        "`scorer` a scorer of regions trained from scratch"
+        "`scorer` a scorer of regions trained from scratch, `captioner` a captioner"
     )
 
 

@@ -137,3 +137,162 @@ class Matching:
     foil_kinds: tuple[str, ...] = FOIL_KINDS
     check_every: int = 100
     save_every: int = 200
+
+
+@dataclass(frozen=True)
+class WorldCaptions:
+    """Scenes of the built-in world described in a register; validation and test have scenes of their own.
+
+    A captioner sees the mean of a scene's regions, the regions, or the picture.
+    """
+
+    kind: Literal["world"]
+    images: int
+    register: Register
+    validation: int = 200
+    test: int = 200
+    seed: int = 0
+    captions_per_image: int = 5
+    sees: Literal["mean region", "regions", "image"] = "mean region"
+    feature_width: int = 256
+
+
+@dataclass(frozen=True)
+class KarpathyCaptions:
+    """Karpathy's `dataset_coco.json`, and features of its images: a folder with one `.npy` each.
+
+    Without features a captioner sees the images. A reward looks at `images` (a folder) or `regions` (a file).
+    """
+
+    kind: Literal["karpathy"]
+    captions: str
+    features: str = ""
+    images: str = ""
+    regions: str = ""
+    most: int = 0  # images that are trained on, the first of the file; 0 takes all
+
+
+@dataclass(frozen=True)
+class FcPlan:
+    """A new FC captioner; the world's needs the image at every step and a forget gate that begins open."""
+
+    kind: Literal["fc"]
+    hidden: int = 512
+    dropout: float = 0.5
+    image_at_every_step: bool = False
+    forget_bias: float = 0.0
+
+
+@dataclass(frozen=True)
+class AttentionLstmPlan:
+    """A new attention LSTM."""
+
+    kind: Literal["attention-lstm"]
+    hidden: int = 1000
+    attention: int = 512
+    dropout: float = 0.5
+
+
+@dataclass(frozen=True)
+class TransformerPlan:
+    """A new Transformer over regions."""
+
+    kind: Literal["transformer"]
+    hidden: int = 512
+    layers: int = 6
+    heads: int = 8
+    mlp: int = 2048
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class SavedCaptioner:
+    """A captioner that is there: a directory, hub id, or file of weights with its vocabulary."""
+
+    kind: Literal["saved"]
+    path: str
+    vocabulary: str = ""
+
+
+@dataclass(frozen=True)
+class ScorerPlan:
+    """A reward: the score of a model, in a space of `alignscope.training.rewards`."""
+
+    kind: Literal["scorer"]
+    model: str
+    space: Literal["paper", "probability", "score", "cosine"] = "paper"
+    scale: float = 1.0
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class CiderPlan:
+    """A reward: CIDEr-D against the image's own captions."""
+
+    kind: Literal["cider"]
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """A stretch of cross-entropy training; the defaults are paper A's (sheet A.3).
+
+    Rates follow epochs: the learning rate is multiplied by `decay` every `decay_every`, the chance that the
+    captioner reads its own words rises by `sampling` every `sampling_every` up to `most_sampling`.
+    """
+
+    kind: Literal["cross-entropy"]
+    epochs: int = 0
+    steps: int = 0
+    images: int = 10  # of a step
+    captions: int = 5  # of each
+    learning_rate: float = 5e-4
+    decay: float = 0.8
+    decay_every: int = 3
+    sampling: float = 0.05
+    sampling_every: int = 5
+    most_sampling: float = 0.25
+    most_gradient: float = 0.1  # of any one weight
+    validate_every: int = 3000
+    keep: Literal["best", "last"] = "best"  # best: the highest CIDEr-D on the validation images
+
+
+@dataclass(frozen=True)
+class SelfCritical:
+    """A stretch of self-critical training; the defaults are paper A's (sheet A.3).
+
+    `most_repetition` and `most_cut` are the shares of a step's samples, with a word of content twice and without
+    an end at the longest length, above which an alarm is told; with `stop_at_alarm` the stage ends there.
+    """
+
+    kind: Literal["self-critical"]
+    reward: tuple[ScorerPlan | CiderPlan, ...]
+    epochs: int = 0
+    steps: int = 0
+    images: int = 10
+    samples: int = 5
+    baseline: Literal["greedy", "others"] = "greedy"
+    learning_rate: float = 5e-5
+    most_gradient: float = 0.1
+    validate_every: int = 3000
+    keep: Literal["best", "last"] = "last"
+    most_repetition: float = 0.5
+    most_cut: float = 0.5
+    stop_at_alarm: bool = False
+
+
+@dataclass(frozen=True)
+class Captioning:
+    """Everything that decides the weights of a captioner; `threshold`, `words_read` and `longest` are sheet A.2's."""
+
+    name: str
+    seed: int
+    threads: int
+    data: WorldCaptions | KarpathyCaptions
+    captioner: FcPlan | AttentionLstmPlan | TransformerPlan | SavedCaptioner
+    stages: tuple[CrossEntropy | SelfCritical, ...]
+    threshold: int = 5  # a word is kept that occurs more often
+    words_read: int = 16  # of a caption in training
+    longest: int = 20  # words of a caption that is written
+    log_every: int = 50
+    save_every: int = 1000

@@ -1,0 +1,292 @@
+"""Training of captioners by recipe: cross-entropy, then self-critical; one loop, read top to bottom.
+
+As self-critical.pytorch trains the FC captioner (sheet A.3): Adam without weight decay, gradients clipped by
+value, validation by the CIDEr-D of greedy captions. Differs: images are gone through pass after pass without
+a short last batch; Adam begins anew with each stage.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, final
+
+import torch
+
+from alignscope.errors import BadInput
+from alignscope.evaluation.cider import Cider
+from alignscope.files import sha_of, write_json, write_jsonl
+from alignscope.language import ngrams
+from alignscope.models.captioners.autoregressive import AutoregressiveCaptioner
+from alignscope.models.captioners.captioner_loading import open_captioner, save_captioner
+from alignscope.models.captioners.protocol import Captioner
+from alignscope.models.captioners.vocabulary import words_of
+from alignscope.training import checkpoints
+from alignscope.training.captioners import first_captioner, speak
+from alignscope.training.captioning_material import Material, material
+from alignscope.training.captioning_reward import Paying, payment
+from alignscope.training.captioning_steps import (
+    CrossEntropySteps,
+    Place,
+    SelfCriticalSteps,
+    epoch_of,
+    learning_rate,
+    steps_of,
+)
+from alignscope.training.checkpoints import Best, Checkpoint, Position
+from alignscope.training.metrics import Diverged, Journal, Seen, Watch, flat, nobody
+from alignscope.training.recipe import Captioning, CrossEntropy, SelfCritical
+from alignscope.training.wording import wording
+
+
+class At(NamedTuple):
+    """A stage, and how many of its steps are taken."""
+
+    stage: int
+    step: int
+
+
+@final
+@dataclass(frozen=True)
+class Run:
+    """What stays as it is over all stages."""
+
+    recipe: Captioning
+    data: Material
+    out: Path
+    device: str
+    language_model: ngrams.Model
+    cider: Cider  # of the validation's references
+    journal: Journal
+    began: float
+    watch: Watch
+
+    def steps(self, stage: int) -> int:
+        return steps_of(self.recipe.stages[stage], len(self.data.train))
+
+    def before(self, stage: int) -> int:
+        """Steps of all earlier stages."""
+        return sum(map(self.steps, range(stage)))
+
+    def place_of(self, step: int) -> At:
+        """The stage and its step after so many steps of all; where one ends, it is that one's end."""
+        for number in range(len(self.recipe.stages)):
+            if step <= self.before(number + 1):
+                return At(number, step - self.before(number))
+        raise BadInput(f"got a checkpoint after step {step}, the recipe ends before it: begin anew")
+
+
+@dataclass
+class Standing:
+    """What changes within a stage beside weights and optimizer."""
+
+    best: Best | None = None
+    is_over: bool = False  # an alarm has ended it
+
+
+def train(
+    recipe: Captioning,
+    out: Path,
+    *,
+    device: str = "cpu",
+    tensorboard: bool = False,
+    resume: bool = False,
+    watch: Watch = nobody,
+) -> Path:
+    """Run a recipe and save the captioner as `out/model`, a directory that `open_captioner` takes.
+
+    `out/stages` has the captioner after each stage, `out/captions.jsonl` greedy captions of the test images and
+    `out/metrics.jsonl` a row per `log_every` steps and per validation. With `resume` a stopped run goes on
+    from its last checkpoint and ends in the same weights, bit for bit on one machine, CPU and thread count.
+    Raises `Diverged` when the loss stops being finite.
+    """
+    torch.set_num_threads(recipe.threads)
+    out.mkdir(parents=True, exist_ok=True)
+    data = material(recipe.data, watch)
+    kept, found = checkpoints.begin(out, resume=resume), None
+    if kept is not None:
+        found = checkpoints.load(kept, recipe=asdict(recipe), data=data.sha)
+    run = Run(
+        recipe,
+        data,
+        out,
+        device,
+        ngrams.train(text for said in data.train.captions for text in said),
+        Cider.of([_words(said) for said in data.validation.captions]),
+        Journal(out, step=found.position.step if found else 0, tensorboard=tensorboard),
+        time.monotonic() - (found.position.seconds if found else 0.0),
+        watch,
+    )
+    start = run.place_of(found.position.step if found else 0)
+    paying = [
+        payment(stage, data, longest=recipe.longest, device=device, watch=watch)
+        if isinstance(stage, SelfCritical) and number >= start.stage
+        else None
+        for number, stage in enumerate(recipe.stages)
+    ]
+    captioner = None
+    for number in range(start.stage, len(recipe.stages)):
+        held = found if number == start.stage else None
+        captioner = run_stage(run, At(number, start.step if held else 0), held, paying[number])
+    run.journal.close()
+    assert captioner is not None  # the recipe has a stage
+    return finish(run, captioner)
+
+
+def run_stage(run: Run, at: At, found: Checkpoint | None, paying: Paying | None) -> AutoregressiveCaptioner:
+    """Take the steps of a stage that are left; returns the captioner that it keeps."""
+    number, stage, recipe = at.stage, run.recipe.stages[at.stage], run.recipe
+    captioner, standing = beginning(run, number), Standing()
+    optimizer = torch.optim.Adam(captioner.model.parameters(), lr=stage.learning_rate, eps=1e-8)
+    if found is not None:
+        captioner.model.load_state_dict(found.weights)
+        optimizer.load_state_dict(found.rest["optimizer"])
+        standing = Standing(found.position.best, found.rest["is_over"])
+    update = _steps(run, number, captioner, paying)
+    before, total, images = run.before(number), run.steps(number), len(run.data.train)
+    for step in range(at.step, total):
+        if standing.is_over:
+            break
+        row: dict[str, Any] = {}
+        if step == 0 and isinstance(stage, SelfCritical):
+            row["before"] = validate(run, captioner, paying)
+        stepped = update(Place(recipe.seed, number, step))
+        loss, rate = stepped.loss.item(), learning_rate(stage, epoch_of(stage, step, images))
+        if not math.isfinite(loss):
+            last = checkpoints.newest(run.out) or "none"
+            raise Diverged(f"loss {loss} in step {step} of stage {number}: last good weights in {last}")
+        move(optimizer, stepped.loss, rate, most=stage.most_gradient)
+        if step % recipe.log_every == 0 or step + 1 == total:
+            row |= {"loss": loss, "learning_rate": rate, **stepped.numbers()}
+            standing.is_over = isinstance(stage, SelfCritical) and stage.stop_at_alarm and bool(row["alarms"])
+        is_end = step + 1 == total or standing.is_over
+        is_best = False
+        if (step + 1) % stage.validate_every == 0 or is_end:
+            row["validation"] = validate(run, captioner, paying)
+            cider = row["validation"]["cider"]
+            is_best = standing.best is None or cider > standing.best.value
+            standing.best = Best(before + step + 1, cider) if is_best else standing.best
+        if row:
+            seconds = time.monotonic() - run.began
+            run.journal.write(before + step + 1, {"stage": number, **row, "seconds": seconds})
+        if (step + 1) % recipe.save_every == 0 or is_end or is_best:
+            save(run, before + step + 1, captioner, optimizer, standing)
+        run.watch(Seen(f"{number + 1}. {stage.kind}", step + 1, total, _told(row)))
+    return close(run, number, captioner, standing)
+
+
+def _told(row: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a row that are looked at while a run goes on; all are in metrics.jsonl."""
+    names = {"cider", "reward", "length", "repetition"}
+    short = {
+        name: {key: number for key, number in value.items() if key in names}
+        if isinstance(value, dict)
+        else value
+        for name, value in row.items()
+        if name != "before"
+    }
+    return flat(short)
+
+
+def _steps(
+    run: Run, number: int, captioner: Captioner, paying: Paying | None
+) -> CrossEntropySteps | SelfCriticalSteps:
+    stage, part = run.recipe.stages[number], run.data.train
+    if isinstance(stage, CrossEntropy):
+        return CrossEntropySteps(captioner, part, stage, run.recipe.words_read)
+    assert paying is not None  # `train` makes it for such a stage
+    return SelfCriticalSteps(
+        captioner,
+        beginning(run, number),
+        part,
+        stage,
+        paying.train,
+        run.recipe.longest,
+        run.data.nouns,
+        run.language_model,
+    )
+
+
+def move(optimizer: torch.optim.Optimizer, loss: torch.Tensor, rate: float, *, most: float) -> None:
+    """Backward, clip by value, one step of the optimizer."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+        torch.nn.utils.clip_grad_value_(group["params"], most)
+    optimizer.step()
+
+
+def save(
+    run: Run, step: int, captioner: Captioner, optimizer: torch.optim.Optimizer, standing: Standing
+) -> None:
+    """A checkpoint after so many steps of all stages."""
+    position = Position(
+        step, asdict(run.recipe), run.data.sha, seconds=time.monotonic() - run.began, best=standing.best
+    )
+    rest = {"optimizer": optimizer.state_dict(), "is_over": standing.is_over}
+    checkpoints.save(run.out, captioner.model.state_dict(), rest, position)
+
+
+def beginning(run: Run, stage: int) -> AutoregressiveCaptioner:
+    """The captioner as it is before a stage: that which the stage before kept, or the recipe's."""
+    if stage > 0:
+        return open_captioner(stage_directory(run, stage - 1), device=run.device)
+    return first_captioner(run.recipe, run.data, device=run.device)
+
+
+def validate(run: Run, captioner: Captioner, paying: Paying | None) -> dict[str, Any]:
+    """Greedy captions of the validation images: CIDEr-D (of words without punctuation), reward, and how they read."""
+    part = run.data.validation
+    said = speak(captioner, part.sights, longest=run.recipe.longest)
+    references = [_words(texts) for texts in part.captions]
+    found: dict[str, Any] = {"cider": run.cider.scores(_words(said.texts), references).mean().item()}
+    if paying is not None:
+        found["reward"] = paying.validation(range(len(part)), said.texts).mean().item()
+    reads = wording(said.texts, cut=said.cut, nouns=run.data.nouns, model=run.language_model)
+    return {**found, **vars(reads)}
+
+
+def _words(texts: Sequence[str]) -> list[list[str]]:
+    return [words_of(text) for text in texts]
+
+
+def stage_directory(run: Run, stage: int) -> Path:
+    return run.out / "stages" / f"{stage + 1}-{run.recipe.stages[stage].kind}"
+
+
+def close(
+    run: Run, number: int, captioner: AutoregressiveCaptioner, standing: Standing
+) -> AutoregressiveCaptioner:
+    """The captioner that a stage keeps, saved; doing it again changes nothing."""
+    if run.recipe.stages[number].keep == "best" and standing.best is not None:
+        place = checkpoints.at(run.out, standing.best.step)
+        best = checkpoints.load(place, recipe=asdict(run.recipe), data=run.data.sha)
+        captioner.model.load_state_dict(best.weights)
+    captioner.model.eval()
+    save_captioner(captioner, stage_directory(run, number))
+    return captioner
+
+
+def finish(run: Run, captioner: AutoregressiveCaptioner) -> Path:
+    """Save the captioner in its final form, how it was made, and what it says of the test images."""
+    directory, test = run.out / "model", run.data.test
+    save_captioner(captioner, directory)
+    said = speak(captioner, test.sights, longest=run.recipe.longest)
+    rows = ({"image": key, "caption": text} for key, text in zip(test.keys, said.texts, strict=True))
+    write_jsonl(run.out / "captions.jsonl", rows)
+    made = {
+        "recipe": asdict(run.recipe),
+        "recipe_sha": sha_of(run.recipe),
+        "data": run.data.sha,
+        "images_without_captions": run.data.left_out,
+        "seconds": round(time.monotonic() - run.began, 1),
+        "torch": torch.__version__,
+        "threads": run.recipe.threads,
+        "device": run.device,
+    }
+    write_json(directory / "training.json", made)
+    return directory

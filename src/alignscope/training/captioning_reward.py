@@ -1,0 +1,74 @@
+"""The reward that a recipe names, on the images of each split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from alignscope.evaluation.cider import Cider
+from alignscope.models.captioners.vocabulary import words_of
+from alignscope.models.zoo import open_model
+from alignscope.training.captioning_material import Material, Part
+from alignscope.training.metrics import Seen, Watch
+from alignscope.training.recipe import CiderPlan, ScorerPlan, SelfCritical
+from alignscope.training.rewards import Measured, Mixed, Reward, ScorerReward
+
+ENDED = "</s>"
+
+
+class Paying(NamedTuple):
+    """The reward of a stage on the images that are trained on, and on those of the validation."""
+
+    train: Reward
+    validation: Reward
+
+
+def payment(stage: SelfCritical, data: Material, *, longest: int, device: str, watch: Watch) -> Paying:
+    """The rewards of a stage; what can be computed of images alone is computed now."""
+    cider = None
+    if any(isinstance(plan, CiderPlan) for plan in stage.reward):
+        cider = Cider.of([_ended(said) for said in data.train.captions])
+    models = {
+        plan.model: open_model(plan.model, device=device)
+        for plan in stage.reward
+        if isinstance(plan, ScorerPlan)
+    }
+
+    def of(part: Part) -> Reward:
+        parts: list[tuple[float, Reward]] = []
+        for plan in stage.reward:
+            if isinstance(plan, CiderPlan):
+                assert cider is not None
+                parts.append((plan.weight, Measured("CIDEr-D", _cider_of(cider, part, longest))))
+            else:
+                model = models[plan.model]
+                reward = ScorerReward(
+                    model,
+                    data.pictures(model, part),
+                    space=plan.space,
+                    scale=plan.scale,
+                    progress=lambda done, of: watch(Seen("images of the reward", done, of)),
+                )
+                parts.append((plan.weight, reward))
+        return Mixed(tuple(parts))
+
+    return Paying(of(data.train), of(data.validation))
+
+
+def _cider_of(
+    cider: Cider, part: Part, longest: int
+) -> Callable[[Sequence[int], Sequence[str]], list[float]]:
+    """CIDEr-D in which the end is a word, as in Luo's code, so that ending well is paid; a caption of the
+    longest length has none."""
+    references = [_ended(said) for said in part.captions]
+
+    def measure(images: Sequence[int], texts: Sequence[str]) -> list[float]:
+        said = [words_of(text) for text in texts]
+        rows = [words if len(words) >= longest else [*words, ENDED] for words in said]
+        return cider.scores(rows, [references[image] for image in images]).tolist()
+
+    return measure
+
+
+def _ended(texts: Sequence[str]) -> list[list[str]]:
+    return [[*words_of(text), ENDED] for text in texts]
