@@ -108,5 +108,6 @@ def test_other_models_and_broken_ones_are_refused(saved, tmp_path, twin):
     model.save_pretrained(tmp_path)
     config.depths = [1, 2]
     config.save_pretrained(tmp_path)
+    models()["resnet"][1].save_pretrained(tmp_path)
     with pytest.raises(CheckpointMismatch, match="missing"):
         open_backbone(tmp_path)

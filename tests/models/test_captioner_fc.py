@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 from trainable_captioners import WORDS, captioner, features, seeded, sights
+from transformers import ViTConfig
 
-from alignscope.errors import BadData, CheckpointError, CheckpointMismatch, Unsupported
+from alignscope.errors import BadData, BadInput, CheckpointError, CheckpointMismatch, Unsupported
 from alignscope.models.captioners.captioner_loading import (
     captioner_of,
     fresh_captioner,
@@ -229,3 +230,37 @@ def test_gradients_of_logprob_equal_finite_differences():
             parameter += 1e-6 * direction
         along = (parameter.grad * direction).sum()
         assert along.item() == pytest.approx((up - down).item() / 2e-6, rel=1e-6, abs=1e-8), name
+
+
+def test_incomplete_directories_and_strange_configurations_are_refused(tmp_path):
+    with pytest.raises(BadInput, match="got a ViTConfig, wanted the configuration of a captioner: FcConfig"):
+        fresh_captioner(ViTConfig(), WORDS, seed=0, name="x")
+    with pytest.raises(CheckpointError, match="wanted a captioner: FcCaptioner"):
+        open_captioner(tmp_path)
+    save_captioner(captioner("fc"), tmp_path)
+    (tmp_path / "vocabulary.json").rename(tmp_path / "words.json")
+    with pytest.raises(BadData, match=r"vocabulary\.json: got no readable JSON"):
+        open_captioner(tmp_path)
+    assert open_captioner(tmp_path, vocabulary=tmp_path / "words.json").vocabulary == WORDS
+    (tmp_path / "model.safetensors").write_bytes(b"half")
+    with pytest.raises(CheckpointError, match="its weights cannot be loaded"):
+        open_captioner(tmp_path, vocabulary=tmp_path / "words.json")
+
+
+def test_a_reward_for_one_word_makes_it_likelier():
+    """Policy gradient by the protocol alone (reference/papers.md, section 7, item 7)."""
+    made = captioner("fc", scale=0.3, dtype=torch.float64)
+    batch, generator = features(made), seeded()
+    optimizer = torch.optim.Adam(made.model.parameters(), lr=0.05)
+    shares = []
+    for _ in range(30):
+        drawn = made.generate(batch, how="sample", count=20, max_length=4, generator=generator)
+        reward = (drawn.ids == 2).any(dim=-1).double()
+        shares.append(reward.mean().item())
+        advantage = reward - reward.mean()
+        loss = -(drawn.logprobs * advantage[:, None]).sum() / drawn.mask.sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert sum(shares[-5:]) / 5 > 0.9
+    assert sum(shares[:3]) / 3 < 0.6
