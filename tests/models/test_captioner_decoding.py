@@ -156,6 +156,12 @@ def test_samples_are_drawn_as_often_as_they_are_likely():
         assert abs(share - chance) < 4 * (chance * (1 - chance) / many) ** 0.5 + 1e-9
 
 
+def test_what_is_impossible_is_never_drawn():
+    logits = torch.tensor([[-torch.inf, 0.0, -torch.inf, 1.0, -torch.inf]]).expand(5000, 5)
+    assert set(sampling(seeded())(logits).tolist()) == {1, 3}
+    assert sampling(seeded(), temperature=1e-3)(logits).unique().tolist() == [3]
+
+
 def test_temperature_sharpens_draws_and_leaves_the_model_s_own_log_probabilities():
     table = torch.tensor([0.5, 0.3, 0.2]).log().expand(1, 3, 3, 3)
     speller, many = Chain(table), 20000
@@ -301,7 +307,8 @@ class TestEveryCaptioner:
             logprobs = state.logits[:, 0].log_softmax(dim=-1)
             want = logprobs[torch.arange(3), ids[:, place]] * mask_of(ids, 0)[:, place]
             torch.testing.assert_close(got[:, place], want, rtol=0, atol=1e-10)
-            words = logprobs.exp().multinomial(1, generator=generator)
+            points = torch.rand(3, 1, generator=generator, dtype=torch.float64)
+            words = (logprobs.exp().cumsum(dim=-1) <= points).sum(dim=-1, keepdim=True)
             torch.rand(3, generator=generator)  # whether to replace: at 1 always
         torch.testing.assert_close(got[:, 0], forced[:, 0], rtol=0, atol=1e-10)
         assert (got[:, 1:] != forced[:, 1:]).any()

@@ -1,1 +1,1 @@
-"""Models that write about an image, as scorers: how likely they find a caption, or their "yes" to a question."""
+"""Models that write about an image: captioners that are trained and sampled, and generators as scorers of a text."""
