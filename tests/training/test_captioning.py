@@ -1,0 +1,396 @@
+"""Training of captioners as a whole: it learns, keeps the best, stops on collapse, and resumes to the same bits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from captioning_cases import CROSS_ENTROPY, RECIPE, SELF_CRITICAL, stages
+
+from alignscope.errors import BadData, BadInput, BadRecipe, Unsupported
+from alignscope.evaluation.cider import Cider
+from alignscope.files import read_jsonl
+from alignscope.models.captioners.captioner_loading import open_captioner
+from alignscope.models.captioners.vocabulary import words_of
+from alignscope.studies.training import train_recipe
+from alignscope.training import captioning, checkpoints
+from alignscope.training.captioning_material import material, mean_of
+from alignscope.training.captioning_reward import Paying, payment
+from alignscope.training.metrics import Diverged, Seen, nobody, rows
+from alignscope.training.reading import read
+from alignscope.training.recipe import (
+    AttentionLstmPlan,
+    Captioning,
+    CiderPlan,
+    KarpathyCaptions,
+    SavedCaptioner,
+    ScorerPlan,
+    TransformerPlan,
+)
+from alignscope.training.rewards import Measured
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+class Stopped(Exception):
+    pass
+
+
+def stopping(stage: str, step: int) -> Callable[[Seen], None]:
+    """A watch that ends a run as a kill would."""
+
+    def watch(seen: Seen) -> None:
+        if (seen.stage, seen.done) == (stage, step):
+            raise Stopped
+
+    return watch
+
+
+def made(out: Path) -> dict[str, Any]:
+    """All that a run leaves and that must not depend on when it was stopped."""
+    files = sorted(path for path in out.rglob("*.safetensors") if checkpoints.FOLDER not in path.parts)
+    return {
+        "weights": {str(path.relative_to(out)): path.read_bytes() for path in files},
+        "captions": (out / "captions.jsonl").read_bytes(),
+        "metrics": [{name: each for name, each in row.items() if name != "seconds"} for row in rows(out)],
+    }
+
+
+def paid_by(
+    monkeypatch: pytest.MonkeyPatch, measure: Callable[[Sequence[int], Sequence[str]], list[float]]
+) -> None:
+    reward = Measured("made up", measure)
+    monkeypatch.setattr(captioning, "payment", lambda *_, **__: Paying(reward, reward))
+
+
+def test_a_stopped_run_ends_in_the_same_bits(tmp_path: Path) -> None:
+    """Both stages, with dropout, scheduled sampling, and a scorer and CIDEr-D as reward."""
+    guided = replace(
+        SELF_CRITICAL, reward=(ScorerPlan("scorer", "tiny-clip"), CiderPlan("cider", weight=0.1))
+    )
+    recipe = stages(CROSS_ENTROPY, guided)
+    captioning.train(recipe, tmp_path / "whole")
+    whole = made(tmp_path / "whole")
+    assert len(whole["weights"]) == 3
+    assert {row["scheduled_sampling"] for row in whole["metrics"] if row["stage"] == 0} == {0, 0.05}
+    for name, step in (("1. cross-entropy", 3), ("1. cross-entropy", 6), ("2. self-critical", 3)):
+        out = tmp_path / f"stopped {name} {step}"
+        with pytest.raises(Stopped):
+            captioning.train(recipe, out, watch=stopping(name, step))
+        captioning.train(recipe, out, resume=True)
+        assert made(out) == whole, (name, step)
+
+
+def test_rates_follow_the_epochs_of_the_loop(tmp_path: Path) -> None:
+    """Four images, two a step: an epoch is two steps."""
+    stage = replace(
+        CROSS_ENTROPY, steps=0, epochs=7, images=2, decay_every=3, sampling_every=5, learning_rate=5e-4
+    )
+    recipe = replace(stages(stage), data=replace(RECIPE.data, images=4))
+    captioning.train(recipe, tmp_path)
+    found = [(row["learning_rate"], row["scheduled_sampling"]) for row in rows(tmp_path)]
+    rates = [5e-4] * 3 + [4e-4] * 3 + [3.2e-4]
+    chances = [0.0] * 5 + [0.05] * 2
+    assert [each for each, _ in found] == pytest.approx([rate for rate in rates for _ in range(2)])
+    assert [each for _, each in found] == pytest.approx([chance for chance in chances for _ in range(2)])
+
+
+def test_a_word_that_is_paid_for_becomes_likelier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Section 7 item 7, through the whole loop."""
+
+    def has_moon(images: Sequence[int], texts: Sequence[str]) -> list[float]:
+        return [float("moon" in text.split()) for text in texts]
+
+    paid_by(monkeypatch, has_moon)
+    stage = replace(SELF_CRITICAL, steps=40, images=8, samples=5, learning_rate=3e-2, validate_every=40)
+    directory = captioning.train(stages(replace(CROSS_ENTROPY, steps=20), stage), tmp_path)
+
+    data = material(RECIPE.data)
+    chances = []
+    for place in (tmp_path / "stages" / "1-cross-entropy", directory):
+        captioner = open_captioner(place)
+        features = captioner.features(data.train.sights)
+        moon = torch.tensor([captioner.vocabulary.words.index("moon") + 1])  # type: ignore[attr-defined]
+        after_a = torch.tensor([[captioner.vocabulary.words.index("a") + 1, int(moon)]] * 8)  # type: ignore[attr-defined]
+        with torch.no_grad():
+            chances.append(captioner.logprob(features, after_a)[:, 1].exp().mean().item())
+    assert chances[1] > 3 * chances[0]
+    found = [row["reward"] for row in rows(tmp_path) if row["stage"] == 1]
+    assert np.mean(found[-5:]) > 0.8 > 0.5 > np.mean(found[:3])
+    assert rows(tmp_path)[-1]["kl_to_start"] > 0.1
+
+
+def test_a_reward_that_is_the_same_for_all_moves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paid_by(monkeypatch, lambda images, texts: [0.5] * len(texts))
+    directory = captioning.train(RECIPE, tmp_path)
+    before = (tmp_path / "stages" / "1-cross-entropy" / "model.safetensors").read_bytes()
+    assert (directory / "model.safetensors").read_bytes() == before
+    assert {row["kl_to_start"] for row in rows(tmp_path) if row["stage"] == 1} == {0}
+
+
+def test_captions_of_a_few_images_are_learned_by_heart(tmp_path: Path) -> None:
+    data = replace(RECIPE.data, images=6, captions_per_image=1)
+    stage = replace(
+        CROSS_ENTROPY, steps=120, images=6, captions=1, most_sampling=0.0, decay=1.0, validate_every=120
+    )
+    recipe = replace(
+        stages(stage), data=data, captioner=replace(RECIPE.captioner, hidden=48, dropout=0.0), longest=16
+    )
+    directory = captioning.train(recipe, tmp_path)
+    captioner, train = open_captioner(directory), material(data).train
+    said = captioner.generate(captioner.features(train.sights), max_length=16).texts
+    assert [*said] == [captions[0] for captions in train.captions]
+    test = material(data).test
+    written = [(row["image"], row["caption"]) for row in read_jsonl(tmp_path / "captions.jsonl")]
+    assert written == [
+        *zip(test.keys, captioner.generate(captioner.features(test.sights), max_length=16).texts, strict=True)
+    ]
+    assert json.loads((directory / "training.json").read_text())["recipe"]["name"] == "test"
+
+
+def test_the_best_weights_are_kept_or_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CIDEr-D is told to be best in the middle: after four steps of six."""
+    weights: dict[str, dict[int, Any]] = {"best": {}, "last": {}}
+    for keep in ("best", "last"):
+        told = iter([0.1, 0.9, 0.2])
+        step = iter([2, 4, 6])
+
+        def validate(run: Any, captioner: Any, paying: Any) -> dict[str, float]:
+            state = {name: tensor.clone() for name, tensor in captioner.model.state_dict().items()}
+            weights[keep][next(step)] = state  # noqa: B023
+            return {"cider": next(told)}  # noqa: B023
+
+        monkeypatch.setattr(captioning, "validate", validate)
+        out = tmp_path / keep
+        directory = captioning.train(stages(replace(CROSS_ENTROPY, keep=keep)), out)
+        names = sorted(path.name for path in (out / checkpoints.FOLDER).iterdir())
+        assert names == ["step-000004", "step-000006"], "best and last"
+        found = open_captioner(directory).model.state_dict()
+        wanted = weights[keep][4 if keep == "best" else 6]
+        assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+        other = weights[keep][6 if keep == "best" else 4]
+        assert not all(torch.equal(found[name], other[name]) for name in other)
+
+
+def test_self_critical_training_begins_with_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = iter([0.9, 0.1, 0.1])
+    plain, begun = captioning.validate, []
+
+    def validate(run: Any, captioner: Any, paying: Any) -> dict[str, Any]:
+        if paying is None:
+            return {"cider": next(told)}
+        begun.append({name: tensor.clone() for name, tensor in captioner.model.state_dict().items()})
+        return plain(run, captioner, paying)
+
+    monkeypatch.setattr(captioning, "validate", validate)
+    captioning.train(RECIPE, tmp_path)
+    best = open_captioner(tmp_path / "stages" / "1-cross-entropy").model.state_dict()
+    assert all(torch.equal(best[name], begun[0][name]) for name in best)
+    assert not all(torch.equal(best[name], begun[-1][name]) for name in best)
+    first = next(row for row in rows(tmp_path) if row["stage"] == 1)
+    assert set(first["before"]) == set(
+        first["validation"] if "validation" in first else rows(tmp_path)[-1]["validation"]
+    )
+    assert "reward" in first["before"]
+
+
+def test_collapse_ends_a_stage_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paid_by(monkeypatch, lambda images, texts: [float(len(text.split())) for text in texts])
+    guided = replace(
+        SELF_CRITICAL,
+        steps=20,
+        images=8,
+        samples=5,
+        learning_rate=3e-2,
+        validate_every=20,
+        most_cut=0.5,
+        most_repetition=1.0,
+    )
+    recipe = stages(replace(CROSS_ENTROPY, steps=20), replace(guided, stop_at_alarm=True))
+    captioning.train(recipe, tmp_path / "stopped")
+    told = [row for row in rows(tmp_path / "stopped") if row["stage"] == 1]
+    assert [bool(row["alarms"]) for row in told] == [False] * (len(told) - 1) + [True]
+    assert len(told) < 20
+    assert told[-1]["alarms"][0].startswith("cut is")
+    assert told[-1]["validation"]["cut"] >= 0
+    first = made(tmp_path / "stopped")
+    captioning.train(recipe, tmp_path / "stopped", resume=True)
+    assert made(tmp_path / "stopped") == first, "a run that is over stays over"
+    captioning.train(stages(replace(CROSS_ENTROPY, steps=20), guided), tmp_path / "on")
+    assert len([row for row in rows(tmp_path / "on") if row["stage"] == 1]) == 20
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
+    recipe = stages(replace(CROSS_ENTROPY, learning_rate=1e30))
+    with pytest.raises(Diverged, match=r"loss (nan|inf) in step \d of stage 0: last good weights"):
+        captioning.train(recipe, tmp_path)
+
+
+def test_the_worlds_material() -> None:
+    data = material(RECIPE.data)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [8, 4, 3]
+    assert {key.split("-")[0] for part in (data.train, data.validation, data.test) for key in part.keys} == {
+        "train", "val", "test"
+    }  # fmt: skip
+    assert all(len(said) == 5 for said in data.train.captions)
+    assert material(RECIPE.data).sha == data.sha != material(replace(RECIPE.data, seed=1)).sha
+    with_regions = material(replace(RECIPE.data, sees="regions"))
+    regions = with_regions.train.sights[2]
+    total = sum(
+        confidence * row for confidence, row in zip(regions.confidences, regions.features, strict=True)
+    )
+    np.testing.assert_allclose(data.train.sights[2], total / regions.confidences.sum(), rtol=1e-4)
+    np.testing.assert_array_equal(mean_of(regions), data.train.sights[2])
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        AttentionLstmPlan("attention-lstm", hidden=8, attention=4),
+        TransformerPlan("transformer", hidden=8, layers=1, heads=2, mlp=8),
+    ],
+    ids=lambda plan: plan.kind,
+)
+def test_captioners_of_regions_train_too(tmp_path: Path, plan: Any) -> None:
+    data = replace(RECIPE.data, sees="regions")
+    recipe = replace(
+        stages(replace(CROSS_ENTROPY, steps=2), replace(SELF_CRITICAL, steps=2)), data=data, captioner=plan
+    )
+    directory = captioning.train(recipe, tmp_path / "run")
+    again = replace(
+        recipe, captioner=SavedCaptioner("saved", str(directory)), stages=(replace(SELF_CRITICAL, steps=1),)
+    )
+    captioning.train(again, tmp_path / "again")
+    assert rows(tmp_path / "again")[0]["before"] == rows(tmp_path / "run")[-1]["validation"]
+
+
+def test_cider_as_a_reward_counts_the_end_as_a_word() -> None:
+    data = material(RECIPE.data)
+    paying = payment(SELF_CRITICAL, data, longest=6, device="cpu", watch=nobody)
+    references = [[[*words_of(text), "</s>"] for text in said] for said in data.train.captions]
+    long = "a ball and a box and"
+    texts = [data.train.captions[0][0], "a ball", long, ""]
+    said = [[*words_of(text), *([] if len(text.split()) >= 6 else ["</s>"])] for text in texts]
+    wanted = Cider.of(references).scores(said, [references[0], references[1], references[2], references[0]])
+    np.testing.assert_allclose(paying.train([0, 1, 2, 0], texts).numpy(), wanted, rtol=1e-6)
+    assert said[2] == long.split()
+
+
+def test_rewards_have_weights_scale_and_space() -> None:
+    data = material(RECIPE.data)
+    reward = (ScorerPlan("scorer", "tiny-clip", scale=2.0), CiderPlan("cider", weight=0.5))
+    paying = payment(replace(SELF_CRITICAL, reward=reward), data, longest=8, device="cpu", watch=nobody)
+    assert paying.train.name == "1 tiny-clip (cosine x 2) + 0.5 CIDEr-D"
+    only = payment(replace(SELF_CRITICAL, reward=reward[:1]), data, longest=8, device="cpu", watch=nobody)
+    text = data.train.captions[1][0]
+    extra = payment(SELF_CRITICAL, data, longest=8, device="cpu", watch=nobody).train([1], [text])
+    assert paying.train([1], [text]).item() == pytest.approx((only.train([1], [text]) + 0.5 * extra).item())
+    unfit = replace(SELF_CRITICAL, reward=(ScorerPlan("scorer", "tiny-clip", space="probability"),))
+    with pytest.raises(Unsupported, match="no probability"):
+        payment(unfit, data, longest=8, device="cpu", watch=nobody)
+
+
+def karpathy(folder: Path, *, images: int = 6) -> KarpathyCaptions:
+    """A file and features as COCO's, of which one image has no caption."""
+    (folder / "features").mkdir(parents=True)
+    words = ["a", "cat", "dog", "near", "sits"]
+    rows = []
+    for number in range(images):
+        split = ["train", "restval", "val", "test"][number % 4]
+        said = [words[(number + turn) % 5 :][:3] for turn in range(2)] if number != 4 else []
+        rows.append({"filename": f"COCO_val2014_{number:012d}.jpg", "filepath": "val2014", "split": split,
+                     "sentences": [{"tokens": each, "raw": "not read"} for each in said]})  # fmt: skip
+        np.save(folder / "features" / f"{number}.npy", np.full(7, number, np.float32))
+    (folder / "dataset_coco.json").write_text(json.dumps({"images": rows, "dataset": "coco"}))
+    return KarpathyCaptions("karpathy", str(folder / "dataset_coco.json"), str(folder / "features"))
+
+
+def test_coco_trains_by_the_same_loop(tmp_path: Path) -> None:
+    plan = karpathy(tmp_path)
+    recipe = replace(
+        stages(replace(CROSS_ENTROPY, images=2, steps=2), replace(SELF_CRITICAL, steps=1)), data=plan
+    )
+    data = material(plan)
+    assert data.train.keys == [f"val2014/COCO_val2014_{number:012d}.jpg" for number in (0, 1, 5)]
+    assert data.left_out == 1
+    assert data.train.sights[2].tolist() == [5.0] * 7
+    directory = captioning.train(recipe, tmp_path / "run")
+    assert open_captioner(directory).model.config.feature_width == 7
+    assert [row["image"] for row in read_jsonl(tmp_path / "run" / "captions.jsonl")] == data.test.keys
+    assert json.loads((directory / "training.json").read_text())["images_without_captions"] == 1
+    assert material(replace(plan, most=1)).train.keys == data.train.keys[:1]
+    scored = replace(SELF_CRITICAL, reward=(ScorerPlan("scorer", "tiny-clip"),))
+    with pytest.raises(
+        BadInput, match=r"tiny-clip as a reward reads pixels: name the folder as \[data\] images"
+    ):
+        captioning.train(replace(recipe, stages=(scored,)), tmp_path / "scored")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("stages=[]", "at least one"),
+        ('captioner.kind="transformer"', "what the captioner takes"),
+        ('captioner={kind="fc", hiden=3}', "hiden"),
+        ("captioner.dropout=1.0", "a share from 0 to below 1"),
+        ("data.validation=0", "1 or more"),
+        ('stages=[{kind="cross-entropy"}]', "exactly one of the two"),
+        ('stages=[{kind="cross-entropy", steps=1, images=9999}]', "at most as many as images"),
+        ('stages=[{kind="self-critical", steps=1, reward=[]}]', "at least one part"),
+        ('stages=[{kind="self-critical", steps=1, reward=[{kind="clip"}]}]', "one of 'scorer', 'cider'"),
+        ('stages=[{kind="self-critical", steps=1, samples=1, baseline="others", reward=[{kind="cider"}]}]', "2 or more"),
+        ('stages=[{kind="rl", steps=1}]', "'cross-entropy', 'self-critical'"),
+        ('model="tiny-clip"', "exactly one"),
+        ('data={kind="karpathy", captions="c.json"}', "features, or images"),
+    ],
+)  # fmt: skip
+def test_recipes_that_cannot_be_are_refused(change: str, told: str) -> None:
+    with pytest.raises(BadRecipe, match=told):
+        read(RECIPES / "world-captioner.toml", [change])
+
+
+def test_the_recipes_of_paper_a_have_its_numbers() -> None:
+    first, second = (read(RECIPES / "paper-a" / f"{name}.toml") for name in ("fc-ce", "fc-scst"))
+    assert isinstance(first, Captioning)
+    assert isinstance(second, Captioning)
+    (crossed,), (guided,) = first.stages, second.stages
+    assert (first.threshold, first.words_read, first.longest, first.captioner.hidden) == (5, 16, 20, 512)  # type: ignore[union-attr]
+    assert vars(crossed) == {
+        "kind": "cross-entropy", "epochs": 30, "steps": 0, "images": 10, "captions": 5, "learning_rate": 5e-4,
+        "decay": 0.8, "decay_every": 3, "sampling": 0.05, "sampling_every": 5, "most_sampling": 0.25,
+        "most_gradient": 0.1, "validate_every": 3000, "keep": "best",
+    }  # fmt: skip
+    assert (guided.epochs, guided.images, guided.samples, guided.learning_rate) == (20, 10, 5, 5e-5)  # type: ignore[union-attr]
+    assert (guided.baseline, guided.most_gradient, guided.keep) == ("greedy", 0.1, "last")  # type: ignore[union-attr]
+
+
+def test_another_recipe_or_other_data_do_not_go_on(tmp_path: Path) -> None:
+    with pytest.raises(Stopped):
+        captioning.train(RECIPE, tmp_path, watch=stopping("1. cross-entropy", 3))
+    with pytest.raises(BadData, match=r"threshold: was 0, now 1"):
+        captioning.train(replace(RECIPE, threshold=1), tmp_path, resume=True)
+
+
+def test_it_trains_by_name_into_a_claimed_directory(tmp_path: Path) -> None:
+    changes = [
+        "data.images=8", "data.validation=2", "data.test=2", "threshold=0", "captioner.hidden=8",
+        'stages=[{kind="cross-entropy", steps=2, images=2}]',
+    ]  # fmt: skip
+    seen: list[Seen] = []
+    name = str(RECIPES / "world-captioner.toml")
+    directory = train_recipe(name, tmp_path / "run", changes=changes, watch=seen.append)
+    open_captioner(directory)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["finished"]
+    assert seen[-1].stage == "1. cross-entropy"
+    with pytest.raises(BadInput, match="one process"):
+        train_recipe(name, tmp_path / "other", changes=changes, workers=1)
