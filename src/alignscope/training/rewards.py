@@ -17,11 +17,14 @@ from torch import Tensor
 
 from alignscope.attribution.scores import ImageSide, pair_scores, rows_of
 from alignscope.errors import BadInput, LengthMismatch, Unsupported
-from alignscope.models.protocols import PairScorer, Picture, Progress, is_dual
+from alignscope.models.protocols import DualEncoder, PairScorer, Picture, Progress, is_dual
 
 Space = Literal["paper", "probability", "score", "cosine"]
 SPACES: dict[str, Space] = {"cosine": "cosine", "match": "probability", "yes": "probability"}
 """What paper A takes as reward, by what a model's score is; a language model's score is taken as it is."""
+
+OPEN = 256
+"""Images that are open at once."""
 
 
 @runtime_checkable
@@ -59,11 +62,7 @@ class ScorerReward:
             raise BadInput(f"got a reward scale of {scale}, wanted a number above 0")
         self.name = f"{model.name} ({self.space} x {scale:g})"
         self._model, self._scale = model, scale
-        self._images: ImageSide = (
-            model.encode_images([_pixels(each) for each in pictures], progress=progress)
-            if is_dual(model)
-            else pictures
-        )
+        self._images: ImageSide = _embedded(model, pictures, progress) if is_dual(model) else pictures
 
     def __call__(self, images: Sequence[int], texts: Sequence[str]) -> Float[Tensor, " caption"]:
         if len(images) != len(texts):
@@ -114,6 +113,19 @@ class Measured:
 
     def __call__(self, images: Sequence[int], texts: Sequence[str]) -> Float[Tensor, " caption"]:
         return torch.tensor(list(self.measure(images, texts)), dtype=torch.float32)
+
+
+def _embedded(
+    model: DualEncoder, pictures: Sequence[Picture], progress: Progress | None
+) -> Float[Tensor, "image dim"]:
+    """Embeddings of pictures that are opened some hundred at a time: all of COCO's would fill any memory."""
+    parts = []
+    for first in range(0, len(pictures), OPEN):
+        opened = [_pixels(pictures[at]) for at in range(first, min(first + OPEN, len(pictures)))]
+        parts.append(model.encode_images(opened))
+        if progress:
+            progress(first + len(opened), len(pictures))
+    return torch.cat(parts) if parts else model.encode_images([])
 
 
 def _pixels(picture: Picture) -> Image:
