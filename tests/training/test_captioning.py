@@ -18,6 +18,7 @@ from alignscope.evaluation.cider import Cider
 from alignscope.files import read_jsonl
 from alignscope.models.captioners.captioner_loading import open_captioner
 from alignscope.models.captioners.vocabulary import words_of
+from alignscope.models.zoo import open_model
 from alignscope.studies.training import train_recipe
 from alignscope.training import captioning, checkpoints
 from alignscope.training.captioning_material import material, mean_of
@@ -276,7 +277,7 @@ def test_captioners_of_regions_train_too(tmp_path: Path, plan: Any) -> None:
 
 def test_cider_as_a_reward_counts_the_end_as_a_word() -> None:
     data = material(RECIPE.data)
-    paying = payment(SELF_CRITICAL, data, longest=6, device="cpu", watch=nobody)
+    paying = payment(SELF_CRITICAL, data, {}, longest=6, watch=nobody)
     references = [[[*words_of(text), "</s>"] for text in said] for said in data.train.captions]
     long = "a ball and a box and"
     texts = [data.train.captions[0][0], "a ball", long, ""]
@@ -288,16 +289,17 @@ def test_cider_as_a_reward_counts_the_end_as_a_word() -> None:
 
 def test_rewards_have_weights_scale_and_space() -> None:
     data = material(RECIPE.data)
+    scorers = {"tiny-clip": open_model("tiny-clip")}
     reward = (ScorerPlan("scorer", "tiny-clip", scale=2.0), CiderPlan("cider", weight=0.5))
-    paying = payment(replace(SELF_CRITICAL, reward=reward), data, longest=8, device="cpu", watch=nobody)
+    paying = payment(replace(SELF_CRITICAL, reward=reward), data, scorers, longest=8, watch=nobody)
     assert paying.train.name == "1 tiny-clip (cosine x 2) + 0.5 CIDEr-D"
-    only = payment(replace(SELF_CRITICAL, reward=reward[:1]), data, longest=8, device="cpu", watch=nobody)
+    only = payment(replace(SELF_CRITICAL, reward=reward[:1]), data, scorers, longest=8, watch=nobody)
     text = data.train.captions[1][0]
-    extra = payment(SELF_CRITICAL, data, longest=8, device="cpu", watch=nobody).train([1], [text])
+    extra = payment(SELF_CRITICAL, data, {}, longest=8, watch=nobody).train([1], [text])
     assert paying.train([1], [text]).item() == pytest.approx((only.train([1], [text]) + 0.5 * extra).item())
     unfit = replace(SELF_CRITICAL, reward=(ScorerPlan("scorer", "tiny-clip", space="probability"),))
     with pytest.raises(Unsupported, match="no probability"):
-        payment(unfit, data, longest=8, device="cpu", watch=nobody)
+        payment(unfit, data, scorers, longest=8, watch=nobody)
 
 
 def karpathy(folder: Path, *, images: int = 6) -> KarpathyCaptions:
@@ -379,6 +381,18 @@ def test_another_recipe_or_other_data_do_not_go_on(tmp_path: Path) -> None:
         captioning.train(RECIPE, tmp_path, watch=stopping("1. cross-entropy", 3))
     with pytest.raises(BadData, match=r"threshold: was 0, now 1"):
         captioning.train(replace(RECIPE, threshold=1), tmp_path, resume=True)
+
+
+def test_another_captioner_at_the_same_path_does_not_go_on(tmp_path: Path) -> None:
+    """The recipe is the same, its entry names other weights."""
+    one = captioning.train(stages(replace(CROSS_ENTROPY, steps=2, keep="last")), tmp_path / "one")
+    recipe = replace(stages(SELF_CRITICAL), captioner=SavedCaptioner("saved", str(one)))
+    with pytest.raises(Stopped):
+        captioning.train(recipe, tmp_path / "run", watch=stopping("1. self-critical", 3))
+    other = captioning.train(stages(replace(CROSS_ENTROPY, steps=3, keep="last")), tmp_path / "other")
+    (one / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
+    with pytest.raises(BadData, match="made from data with the hash"):
+        captioning.train(recipe, tmp_path / "run", resume=True)
 
 
 def test_it_trains_by_name_into_a_claimed_directory(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, final
@@ -27,7 +27,7 @@ from alignscope.models.captioners.vocabulary import words_of
 from alignscope.training import checkpoints
 from alignscope.training.captioners import first_captioner, speak
 from alignscope.training.captioning_material import Material, material
-from alignscope.training.captioning_reward import Paying, payment
+from alignscope.training.captioning_reward import Paying, payment, scorers_of
 from alignscope.training.captioning_steps import (
     CrossEntropySteps,
     Place,
@@ -56,6 +56,7 @@ class Run:
 
     recipe: Captioning
     data: Material
+    identity: str  # hash of data, of the captioner at the start and of the scorers
     out: Path
     device: str
     language_model: ngrams.Model
@@ -106,12 +107,17 @@ def train(
     torch.set_num_threads(recipe.threads)
     out.mkdir(parents=True, exist_ok=True)
     data = material(recipe.data, watch)
+    scorers = scorers_of(recipe, device=device)
+    fingerprints = {name: model.fingerprint for name, model in scorers.items()}
+    start_from = first_captioner(recipe, data, device=device).fingerprint
+    identity = sha_of([data.sha, start_from, fingerprints])
     kept, found = checkpoints.begin(out, resume=resume), None
     if kept is not None:
-        found = checkpoints.load(kept, recipe=asdict(recipe), data=data.sha)
+        found = checkpoints.load(kept, recipe=asdict(recipe), data=identity)
     run = Run(
         recipe,
         data,
+        identity,
         out,
         device,
         ngrams.train(text for said in data.train.captions for text in said),
@@ -122,7 +128,7 @@ def train(
     )
     start = run.place_of(found.position.step if found else 0)
     paying = [
-        payment(stage, data, longest=recipe.longest, device=device, watch=watch)
+        payment(stage, data, scorers, longest=recipe.longest, watch=watch)
         if isinstance(stage, SelfCritical) and number >= start.stage
         else None
         for number, stage in enumerate(recipe.stages)
@@ -133,7 +139,7 @@ def train(
         captioner = run_stage(run, At(number, start.step if held else 0), held, paying[number])
     run.journal.close()
     assert captioner is not None  # the recipe has a stage
-    return finish(run, captioner)
+    return finish(run, captioner, fingerprints)
 
 
 def run_stage(run: Run, at: At, found: Checkpoint | None, paying: Paying | None) -> AutoregressiveCaptioner:
@@ -152,7 +158,8 @@ def run_stage(run: Run, at: At, found: Checkpoint | None, paying: Paying | None)
             break
         row: dict[str, Any] = {}
         if step == 0 and isinstance(stage, SelfCritical):
-            row["before"] = validate(run, captioner, paying)
+            assert paying is not None  # `train` makes it for such a stage
+            row |= {"paid_by": paying.train.name, "before": validate(run, captioner, paying)}
         stepped = update(Place(recipe.seed, number, step))
         loss, rate = stepped.loss.item(), learning_rate(stage, epoch_of(stage, step, images))
         if not math.isfinite(loss):
@@ -225,7 +232,7 @@ def save(
 ) -> None:
     """A checkpoint after so many steps of all stages."""
     position = Position(
-        step, asdict(run.recipe), run.data.sha, seconds=time.monotonic() - run.began, best=standing.best
+        step, asdict(run.recipe), run.identity, seconds=time.monotonic() - run.began, best=standing.best
     )
     rest = {"optimizer": optimizer.state_dict(), "is_over": standing.is_over}
     checkpoints.save(run.out, captioner.model.state_dict(), rest, position)
@@ -264,14 +271,14 @@ def close(
     """The captioner that a stage keeps, saved; doing it again changes nothing."""
     if run.recipe.stages[number].keep == "best" and standing.best is not None:
         place = checkpoints.at(run.out, standing.best.step)
-        best = checkpoints.load(place, recipe=asdict(run.recipe), data=run.data.sha)
+        best = checkpoints.load(place, recipe=asdict(run.recipe), data=run.identity)
         captioner.model.load_state_dict(best.weights)
     captioner.model.eval()
     save_captioner(captioner, stage_directory(run, number))
     return captioner
 
 
-def finish(run: Run, captioner: AutoregressiveCaptioner) -> Path:
+def finish(run: Run, captioner: AutoregressiveCaptioner, scorers: Mapping[str, str]) -> Path:
     """Save the captioner in its final form, how it was made, and what it says of the test images."""
     directory, test = run.out / "model", run.data.test
     save_captioner(captioner, directory)
@@ -282,6 +289,7 @@ def finish(run: Run, captioner: AutoregressiveCaptioner) -> Path:
         "recipe": asdict(run.recipe),
         "recipe_sha": sha_of(run.recipe),
         "data": run.data.sha,
+        "scorers": dict(scorers),  # and their fingerprints
         "images_without_captions": run.data.left_out,
         "seconds": round(time.monotonic() - run.began, 1),
         "torch": torch.__version__,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from alignscope.evaluation.cider import Cider
 from alignscope.models.captioners.vocabulary import words_of
+from alignscope.models.protocols import PairScorer
 from alignscope.models.zoo import open_model
 from alignscope.training.captioning_material import Material, Part
 from alignscope.training.metrics import Seen, Watch
-from alignscope.training.recipe import CiderPlan, ScorerPlan, SelfCritical
+from alignscope.training.recipe import Captioning, CiderPlan, ScorerPlan, SelfCritical
 from alignscope.training.rewards import Measured, Mixed, Reward, ScorerReward
 
 ENDED = "</s>"
@@ -23,16 +24,20 @@ class Paying(NamedTuple):
     validation: Reward
 
 
-def payment(stage: SelfCritical, data: Material, *, longest: int, device: str, watch: Watch) -> Paying:
+def scorers_of(recipe: Captioning, *, device: str) -> dict[str, PairScorer]:
+    """The models that rewards name, each opened once."""
+    plans = [plan for stage in recipe.stages if isinstance(stage, SelfCritical) for plan in stage.reward]
+    names = dict.fromkeys(plan.model for plan in plans if isinstance(plan, ScorerPlan))
+    return {name: open_model(name, device=device) for name in names}
+
+
+def payment(
+    stage: SelfCritical, data: Material, scorers: Mapping[str, PairScorer], *, longest: int, watch: Watch
+) -> Paying:
     """The rewards of a stage; what can be computed of images alone is computed now."""
     cider = None
     if any(isinstance(plan, CiderPlan) for plan in stage.reward):
         cider = Cider.of([_ended(said) for said in data.train.captions])
-    models = {
-        plan.model: open_model(plan.model, device=device)
-        for plan in stage.reward
-        if isinstance(plan, ScorerPlan)
-    }
 
     def of(part: Part) -> Reward:
         parts: list[tuple[float, Reward]] = []
@@ -41,7 +46,7 @@ def payment(stage: SelfCritical, data: Material, *, longest: int, device: str, w
                 assert cider is not None
                 parts.append((plan.weight, Measured("CIDEr-D", _cider_of(cider, part, longest))))
             else:
-                model = models[plan.model]
+                model = scorers[plan.model]
                 reward = ScorerReward(
                     model,
                     data.pictures(model, part),
