@@ -18,6 +18,7 @@ from alignscope.cli.inspect import inspect
 from alignscope.cli.leaks import leaks
 from alignscope.cli.list import app as listing
 from alignscope.cli.pairs import pairs
+from alignscope.cli.probe import app as probe
 from alignscope.cli.regions import app as regions
 from alignscope.cli.report import report
 from alignscope.cli.reproduce import app as reproduce
@@ -46,6 +47,7 @@ app.command()(leaks)
 app.command()(compare)
 app.command()(verify)
 app.command()(report)
+app.add_typer(probe, name="probe", help="What captions are like, and what in them a model loves.")
 app.add_typer(reproduce, name="reproduce", help="The studies of the papers, each one command.")
 app.add_typer(listing, name="list", help="What there is to choose from.")
 app.add_typer(data, name="data", help="Benchmarks and their files.")

@@ -46,6 +46,7 @@ from alignscope.records.numbers import (
 )
 from alignscope.records.probes import (
     CaptionCounts,
+    CaptionSurprise,
     ForcedChoice,
     GramCount,
     ImageCaption,
@@ -54,6 +55,7 @@ from alignscope.records.probes import (
     PatternFit,
     TaggedCaption,
     TaggedWord,
+    TextScore,
 )
 from alignscope.records.regions import Regions
 from alignscope.records.trials import Effect, Trial
@@ -67,6 +69,7 @@ __all__ = [
     "Caption",
     "CaptionCounts",
     "CaptionScore",
+    "CaptionSurprise",
     "Choice",
     "EditedScore",
     "Effect",
@@ -102,6 +105,7 @@ __all__ = [
     "Signature",
     "TaggedCaption",
     "TaggedWord",
+    "TextScore",
     "Trial",
     "Word",
     "WordClass",

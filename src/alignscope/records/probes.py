@@ -117,3 +117,38 @@ class ForcedChoice:
     image: str
     sources: tuple[str, ...]
     texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TextScore:
+    """A text scored by a model against an image.
+
+    `raw` is as the model gives it; `score` in paper A's units, 100 times a cosine or a probability of a match.
+    Both are None where `reason` says why. `original` is the caption that a made text was made of.
+    """
+
+    model: str
+    source: str  # the file of captions, by its name
+    image: str
+    kind: str  # "caption", or that of a `MadeCaption`
+    name: str  # of the template, "" where there is none
+    draw: int
+    noun_count: int
+    original: str
+    text: str
+    raw: float | None
+    score: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class CaptionSurprise:
+    """What a caption adds to a perplexity, by a language model; `logprob10` is None where it has no word."""
+
+    image: str
+    caption: str
+    words: int
+    oovs: int
+    foretold: int
+    logprob10: float | None
+    reason: str = ""
