@@ -77,22 +77,9 @@ def write_attributions(
         started, clock = datetime.datetime.now(datetime.UTC), Clock()
         calibrations, doubtful = _calibrated(model, stream, regions, plan, dtype) if calibrate else ([], [])
         available = _kept_candidates(stream, plan, work, progress)
-        tested: list[Item] = []
-        count = 0
-        for count, chunk in enumerate(stream.chunks(CHUNK), start=1):
-            if count == 1 and regions is not None and resume:
-                _same_regions(work, model, chunk, regions)
-
-            def part(chunk: Chunk = chunk) -> tuple[Found, Mapping[str, Any]]:
-                return _part(model, chunk, regions, plan, available, batch_size)
-
-            in_parts(work, count - 1, part)
-            tested += sampled(chunk.items, wanted=plan.checked, of=stream.lines, seed=plan.seed)
-            progress("captions", min(count * CHUNK, stream.lines), stream.lines)
-        in_parts(
-            work, count, lambda: (_checked(model, stream, regions, tested, plan, available, batch_size), {})
-        )
-        progress("checks", len(tested), len(tested))
+        if regions is not None and resume:
+            _same_regions(work, model, stream, regions)
+        count = _attribute(model, stream, regions, plan, available, batch_size, work, progress)
         makers = {maker for held in facts(work, count) for maker in held["makers"]}
         before = [*unsupported(model), *doubtful, *strangers(makers)]
         merged_parts(work, out, count + 1, problems=before)
@@ -111,9 +98,10 @@ def write_attributions(
         return Attributions(out, attribution_page(out), tuple(measurements), problems)
 
 
-def _same_regions(work: Path, model: PairScorer, chunk: Chunk, regions: RegionsOf) -> None:
+def _same_regions(work: Path, model: PairScorer, stream: Stream, regions: RegionsOf) -> None:
     """Refuse to go on with other regions than those of the first part, which is kept."""
-    if not has_part(work, 0):
+    chunk = next(stream.chunks(CHUNK), None)
+    if chunk is None or not has_part(work, 0):
         return
     images = images_of(model, chunk, regions=regions, batch_size=1)
     if next(facts(work, 1))["sha"] != _sha(chunk, images.sha):
@@ -126,6 +114,32 @@ def _same_regions(work: Path, model: PairScorer, chunk: Chunk, regions: RegionsO
 def _sha(chunk: Chunk, regions: str) -> str:
     """Of a chunk's data; regions of a file are part of them."""
     return sha_of([chunk.sha, regions]) if regions else chunk.sha
+
+
+def _attribute(
+    model: PairScorer,
+    stream: Stream,
+    regions: RegionsOf | None,
+    plan: Plan,
+    available: Candidates | None,
+    batch_size: int,
+    work: Path,
+    progress: Progress,
+) -> int:
+    """Word heats chunk by chunk, then their checks, kept as they come; returns how many chunks."""
+    tested: list[Item] = []
+    count = 0
+    for count, chunk in enumerate(stream.chunks(CHUNK), start=1):
+
+        def part(chunk: Chunk = chunk) -> tuple[Found, Mapping[str, Any]]:
+            return _part(model, chunk, regions, plan, available, batch_size)
+
+        in_parts(work, count - 1, part)
+        tested += sampled(chunk.items, wanted=plan.checked, of=stream.lines, seed=plan.seed)
+        progress("captions", min(count * CHUNK, stream.lines), stream.lines)
+    in_parts(work, count, lambda: (_checked(model, stream, regions, tested, plan, available, batch_size), {}))
+    progress("checks", len(tested), len(tested))
+    return count
 
 
 def _told(model: PairScorer, stream: Stream, signature: Signature) -> dict[str, Any]:
