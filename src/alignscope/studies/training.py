@@ -64,30 +64,52 @@ def train_recipe(
 
         group.first(claim_it)
 
-        def tell(stage: str, done: int, total: int) -> None:
-            watch(Seen(stage, done, total, {}))
-
-        if isinstance(recipe, Recipe):
-            directory = contrastive.train(recipe, out, resume=resume, progress=tell)
-        elif isinstance(recipe, Matching):
-            directory = matching.train(recipe, out, resume=resume, progress=tell)
-        elif isinstance(recipe, Captioning):
-            directory = captioning.train(
-                recipe, out, device=device, tensorboard=tensorboard, resume=resume, watch=watch
-            )
-        else:
-            directory = finetune(
-                recipe,
-                out,
-                device=device,
-                workers=workers,
-                resume=resume,
-                tensorboard=tensorboard,
-                watch=watch,
-            )
+        directory = _trained(
+            recipe,
+            out,
+            device=device,
+            workers=workers,
+            tensorboard=tensorboard,
+            resume=resume,
+            watch=watch,
+        )
         run = {**identity, "identity": identity, "finished": True, "command": command}
         group.first(lambda: write_json(out / RUN, run))
     return directory
+
+
+def _trained(
+    recipe: Recipe | Matching | Captioning | FineTuning,
+    out: Path,
+    *,
+    device: str,
+    workers: int,
+    tensorboard: bool,
+    resume: bool,
+    watch: Watch,
+) -> Path:
+    """Run the loop that a recipe is for."""
+
+    def tell(stage: str, done: int, total: int) -> None:
+        watch(Seen(stage, done, total, {}))
+
+    if isinstance(recipe, Recipe):
+        return contrastive.train(recipe, out, resume=resume, progress=tell)
+    if isinstance(recipe, Matching):
+        return matching.train(recipe, out, resume=resume, progress=tell)
+    if isinstance(recipe, Captioning):
+        return captioning.train(
+            recipe, out, device=device, tensorboard=tensorboard, resume=resume, watch=watch
+        )
+    return finetune(
+        recipe,
+        out,
+        device=device,
+        workers=workers,
+        resume=resume,
+        tensorboard=tensorboard,
+        watch=watch,
+    )
 
 
 def _processes(device: str) -> Processes:

@@ -262,6 +262,7 @@ def _words(texts: Sequence[str]) -> list[list[str]]:
 
 
 def stage_directory(run: Run, stage: int) -> Path:
+    """Where the captioner lies that a stage kept."""
     return run.out / "stages" / f"{stage + 1}-{run.recipe.stages[stage].kind}"
 
 

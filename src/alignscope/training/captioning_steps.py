@@ -43,6 +43,7 @@ class Place(NamedTuple):
     step: int
 
     def drawn(self, what: int) -> int:
+        """The seed of one of the things that are drawn in this step."""
         state = np.random.SeedSequence([*self, what]).generate_state(1, np.uint64)
         return int(state[0] >> 1)
 
@@ -193,6 +194,7 @@ class SelfCriticalSteps:
         return Stepped(loss, numbers)
 
     def worded(self, captions: Generated) -> Wording:
+        """How captions read."""
         return wording(
             captions.texts,
             cut=cut_of(captions, self.captioner.vocabulary.end),
@@ -222,4 +224,5 @@ def alarms(found: Wording, stage: SelfCritical) -> list[str]:
 
 
 def generator_on(captioner: Captioner, place: Place) -> torch.Generator:
+    """Where the words of a step come from, on the captioner's device."""
     return torch.Generator(captioner.model.device).manual_seed(place.drawn(WORDS))
