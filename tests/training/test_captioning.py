@@ -225,6 +225,17 @@ def test_collapse_ends_a_stage_where_that_is_asked_for(
     assert len([row for row in rows(tmp_path / "on") if row["stage"] == 1]) == 20
 
 
+def test_gradients_are_clipped_by_value_and_adam_is_the_papers(tmp_path: Path) -> None:
+    weight = torch.nn.Parameter(torch.zeros(3))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    captioning.move(optimizer, weight @ torch.tensor([7.0, -3.0, 0.05]), 0.5, most=0.1)
+    torch.testing.assert_close(weight.data, torch.tensor([-0.05, 0.05, -0.025]))
+    captioning.train(stages(CROSS_ENTROPY), tmp_path)
+    saved = torch.load(checkpoints.at(tmp_path, 6) / checkpoints.OPTIMIZER, weights_only=True)
+    (group,) = saved["optimizer"]["param_groups"]
+    assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.9, 0.999), 1e-8, 0)
+
+
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
     recipe = stages(replace(CROSS_ENTROPY, learning_rate=1e30))
     with pytest.raises(Diverged, match=r"loss (nan|inf) in step \d of stage 0: last good weights"):

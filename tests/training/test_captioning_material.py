@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from captioning_cases import CROSS_ENTROPY, RECIPE, SELF_CRITICAL, stages
 
+from alignscope.data.world.world import World
 from alignscope.errors import BadInput, BadRecipe, Unsupported
 from alignscope.evaluation.cider import Cider
 from alignscope.files import read_jsonl
@@ -68,6 +70,18 @@ def test_rewards_have_weights_scale_and_space() -> None:
     unfit = replace(SELF_CRITICAL, reward=(ScorerPlan("scorer", "tiny-clip", space="probability"),))
     with pytest.raises(Unsupported, match="no probability"):
         payment(unfit, data, scorers, longest=8, watch=nobody)
+
+
+def test_a_scorer_of_regions_pays_its_probability() -> None:
+    data, model = material(RECIPE.data), open_model("tiny-uniter")
+    stage = replace(SELF_CRITICAL, reward=(ScorerPlan("scorer", "tiny-uniter"),))
+    paying = payment(stage, data, {"tiny-uniter": model}, longest=8, watch=nobody)
+    assert paying.validation.name == "1 tiny-uniter (probability x 1)"
+    world = World("val", size=4)
+    texts = [said[0] for said in data.validation.captions]
+    regions = [world.regions(scene.id, width=256) for scene in world.scenes]
+    wanted = model.score(regions, texts).sigmoid()
+    torch.testing.assert_close(paying.validation(range(4), texts), wanted)
 
 
 def karpathy(folder: Path, *, images: int = 6) -> KarpathyCaptions:
