@@ -329,7 +329,7 @@ def _named(given: Sequence[str], *, what: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for one in given:
         name, sign, value = one.partition("=")
-        if not sign or "/" in name:
+        if not sign or "/" in name or Path(one).exists():
             name, value = Path(one).stem if what == "captions" else Path(one).name, one
         if not (name.strip() and value.strip()) or "|" in name:
             raise BadInput(

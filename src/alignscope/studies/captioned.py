@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
 from typing import final
 
@@ -72,9 +72,17 @@ def _forms(name: str) -> Iterator[str | int]:
 
 def caption_files(paths: Mapping[str, Path]) -> dict[str, CaptionFile]:
     """Files of captions by the names they are given."""
-    if not paths:
-        raise BadInput("got no file of captions, wanted at least one")
+    check_names(paths)
     return {name: replace(read_caption_file(path), name=name) for name, path in paths.items()}
+
+
+def check_names(names: Collection[str]) -> None:
+    """Refuse names of captions that make no folder; none at all too."""
+    if not names:
+        raise BadInput("got no file of captions, wanted at least one")
+    for name in names:
+        if not name.strip(" .") or any(sign in name for sign in "/\\|\0"):
+            raise BadInput(f"got the name {name!r} for captions, wanted one without / \\ and |: NAME=FILE")
 
 
 def read_many(path: Path) -> CaptionFile:
@@ -97,13 +105,16 @@ def _flat(name: str, held: CaptionSet) -> CaptionFile:
 
 
 def references_of(images: Collection[str], path: Path | None) -> CaptionFile | None:
-    """References named as `images` are; without a file those of the world, None where the images are no scenes."""
+    """References of these images, named as they are; without a file those of the world, None where they are no scenes.
+
+    What the file says of other images is left out.
+    """
     if path is not None:
         read, names = read_many(path), Names(images)
-        return replace(
-            read,
-            captions=tuple(replace(one, image=names.find(one.image) or one.image) for one in read.captions),
-        )
+        found = ((names.find(one.image), one.text) for one in read.captions)
+        captions = tuple(ImageCaption(image, text) for image, text in found if image is not None)
+        problems = tuple(one for one in read.problems if not one.item or names.find(one.item))
+        return replace(read, captions=captions, sha=sha_of(captions), problems=problems)
     if not are_scenes(images):
         return None
     worlds = Worlds(images)
@@ -121,9 +132,14 @@ def are_scenes(images: Collection[str]) -> bool:
 def tagging(images: Collection[str], wanted: str | None = None) -> tuple[Tags, str]:
     """How words get their parts of speech, and its name: looked up in the world's language, else by spaCy."""
     if wanted == "world" or (wanted is None and are_scenes(images)):
-        captions = World("train", size=2000).captions(WEB)
-        return by_lexicon(tags.lexicon_of(one for scene in captions for one in scene)), "world-lexicon"
+        return by_lexicon(_world_lexicon()), "world-lexicon"
     return tags.tagged, parser_name()
+
+
+@cache
+def _world_lexicon() -> dict[str, str]:
+    captions = World("train", size=2000).captions(WEB)
+    return tags.lexicon_of(one for scene in captions for one in scene)
 
 
 @final

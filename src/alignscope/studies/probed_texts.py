@@ -33,7 +33,7 @@ from alignscope.records import (
     TextScore,
 )
 from alignscope.studies.caption_scores import Asked, asked_captions, asked_made
-from alignscope.studies.captioned import are_scenes, caption_files, read_many
+from alignscope.studies.captioned import are_scenes, caption_files, check_names, read_many
 
 Verb = Literal["replacements", "templates", "nouns", "choice", "matrix"]
 WORLD_CORPUS = 2000  # scenes of the world's training split whose captions are the vocabulary
@@ -88,9 +88,7 @@ class Planned:
 
 def captions_of(verb: Verb, paths: Mapping[str, Path]) -> dict[str, CaptionFile]:
     """Files of captions; of references, which `nouns` takes, any number an image."""
-    for name in paths:
-        if not name.strip(" .") or any(sign in name for sign in "/\\|"):
-            raise BadInput(f"got the name {name!r} for captions, wanted one without / \\ and |")
+    check_names(paths)
     if verb == "nouns":
         return {name: replace(read_many(path), name=name) for name, path in paths.items()}
     if verb == "choice" and len(paths) < 2:

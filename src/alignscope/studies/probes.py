@@ -17,6 +17,7 @@ import alignscope
 from alignscope.data.regionfiles import open_regions
 from alignscope.errors import BadInput
 from alignscope.files import sha_of, write_json, write_jsonl, write_parquet
+from alignscope.language.tags import tagged
 from alignscope.models.protocols import PairScorer
 from alignscope.probing.captions import tagged_captions
 from alignscope.probing.scored import Numbered, by_nouns, curves
@@ -90,7 +91,8 @@ def probe(
     clock, started = Clock(), datetime.datetime.now(datetime.UTC)
     read = captions_of(verb, captions)
     keys = list(dict.fromkeys(one.image for file in read.values() for one in file.captions))
-    tag, tagger = tagging(keys, settings.tagger)
+    is_made = verb not in ("choice", "matrix")  # of words, which are tagged
+    tag, tagger = tagging(keys, settings.tagger) if is_made else (tagged, "")
     material = Material(
         read,
         lambda some: tagged_captions(some, tag=tag),
@@ -98,8 +100,8 @@ def probe(
         corpus_of(keys, corpus) if verb == "replacements" else None,
         settings,
     )
-    sight = {"folder": images, "regions": None if regions is None else open_regions(regions)}
-    found = scorers(models, keys, **sight, work=out / "work")  # type: ignore[arg-type]
+    detected = None if regions is None else open_regions(regions)
+    found = scorers(models, keys, folder=images, regions=detected, work=out / "work")
     identity = _identity(verb, material, found, tagger, dtype)
     with claimed(out, identity, resume=resume, overwrite=overwrite):
         planned = planned_texts(verb, material)
@@ -199,7 +201,7 @@ def _signature(material: Material, tagger: str, dtype: str) -> Signature:
         ties="half",
         seed=material.settings.seed,
         version=alignscope.__version__,
-        method=f"tags={tagger}",
+        method=f"tags={tagger}" if tagger else "",
     )
 
 

@@ -1,0 +1,91 @@
+"""Names of images as several files write them, and captions in every form."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from alignscope.data.world.grammar import WEB
+from alignscope.data.world.world import World
+from alignscope.errors import BadInput
+from alignscope.studies.captioned import (
+    Names,
+    Worlds,
+    are_scenes,
+    check_names,
+    read_many,
+    references_of,
+    tagging,
+)
+
+COCO = "val2014/COCO_val2014_000000391895.jpg"
+
+
+@pytest.mark.parametrize(
+    ("known", "asked", "found"),
+    [
+        ([COCO, "b.png"], "391895", COCO),
+        ([COCO, "b.png"], "COCO_val2014_000000391895.jpg", COCO),
+        ([COCO, "b.png"], "b", "b.png"),
+        (["391895"], COCO, "391895"),
+        (["a/1.png", "b/1.png"], "1.png", None),  # which?
+        (["a/1.png", "b/1.png"], "b/1.png", "b/1.png"),
+        (["test-0-000001"], "train-0-000001", None),  # numbers that belong to other names
+        (["test-0-000001"], "test-0-000001.png", "test-0-000001"),
+        ([], "x", None),
+    ],
+)
+def test_an_image_is_found_by_another_of_its_names(known, asked, found):
+    assert Names(known).find(asked) == found
+
+
+def test_references_come_in_every_form_and_under_the_names_of_the_captions(tmp_path):
+    coco = {
+        "images": [{"id": 391895, "file_name": COCO}, {"id": 7, "file_name": "other.jpg"}],
+        "annotations": [
+            {"image_id": 391895, "caption": "a man"},
+            {"image_id": 391895, "caption": "a bike"},
+            {"image_id": 7, "caption": "of no interest"},
+        ],
+    }
+    listed = [{"image": COCO, "caption": ["a man", "a bike"]}]
+    results = [{"image_id": 391895, "caption": "a man"}, {"image_id": 391895, "caption": "a bike"}]
+    lines = "".join(json.dumps({"image": COCO, "caption": c}) + "\n" for c in ("a man", "a bike"))
+    for number, text in enumerate([json.dumps(coco), json.dumps(listed), json.dumps(results), lines]):
+        path = tmp_path / f"{number}.json"
+        path.write_text(text)
+        read = references_of(["391895"], path)
+        assert read is not None
+        assert [(one.image, one.text) for one in read.captions] == [("391895", "a man"), ("391895", "a bike")]
+    assert len(read_many(tmp_path / "0.json").captions) == 3
+
+
+def test_the_world_knows_what_is_said_of_its_scenes():
+    ids = ["test-0-000003", "val-5-000000", "test-0-999999", "nothing"]
+    read = references_of(ids, None)
+    assert read is not None
+    assert are_scenes(ids)
+    assert references_of(["a.png", *ids[:1]], None) is None
+    said = {image: [one.text for one in read.captions if one.image == image] for image in ids}
+    assert said[ids[0]] == [one.text for one in World("test", size=4).captions(WEB, 5)[3]]
+    assert said[ids[1]] == [one.text for one in World("val", size=1, seed=5).captions(WEB, 5)[0]]
+    assert said[ids[2]] == said["nothing"] == []
+    picture = Worlds(ids).world(ids[1]).image(ids[1])
+    assert isinstance(picture, Image.Image)
+    assert picture.tobytes() == World("val", size=1, seed=5).image(ids[1]).tobytes()
+
+
+def test_words_of_the_world_are_looked_up_and_others_tagged():
+    tag, name = tagging(["test-0-000003"])
+    assert name == "world-lexicon"
+    [words] = tag(["a moon and a zebra"])
+    assert [word.tag for word in words] == ["DET", "NOUN", "CCONJ", "DET", "X"]
+    assert tagging(["1.png"])[1].startswith("spacy")
+    assert tagging(["test-0-000003"], "spacy")[1].startswith("spacy")
+
+
+@pytest.mark.parametrize("name", ["", "..", " ", "a/b", "a|b"])
+def test_a_name_that_makes_no_folder_is_refused(name):
+    with pytest.raises(BadInput, match="NAME=FILE"):
+        check_names([name])
+    check_names(["LXMERT, guided"])
