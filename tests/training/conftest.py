@@ -1,6 +1,7 @@
-"""Small recipes and captioners of captioning_cases.py are imported by name."""
+"""Helpers of these tests and of those of models are imported by name."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "models")]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import captioner_twins
 import numpy as np
 import pytest
 import torch
@@ -261,6 +262,21 @@ def test_captioners_of_regions_train_too(tmp_path: Path, plan: Any) -> None:
     )
     captioning.train(again, tmp_path / "again")
     assert rows(tmp_path / "again")[0]["before"] == rows(tmp_path / "run")[-1]["validation"]
+
+
+@pytest.mark.parametrize("kind", ["blip", "git"])
+def test_captioners_of_transformers_train_too(tmp_path: Path, kind: str) -> None:
+    saved = captioner_twins.save_twin(tmp_path / kind, kind)
+    crossed = replace(CROSS_ENTROPY, steps=4, sampling=0.5, learning_rate=1e-3, most_sampling=0.5)
+    recipe = replace(
+        stages(crossed, replace(SELF_CRITICAL, steps=2)),
+        data=replace(RECIPE.data, sees="image"),
+        captioner=SavedCaptioner("saved", str(saved)),
+    )
+    directory = captioning.train(recipe, tmp_path / "run")
+    losses = [row["loss"] for row in rows(tmp_path / "run") if row["stage"] == 0]
+    assert losses[-1] < losses[0]
+    open_captioner(directory)
 
 
 def test_another_recipe_or_other_data_do_not_go_on(tmp_path: Path) -> None:
