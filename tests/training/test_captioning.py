@@ -21,6 +21,7 @@ from alignscope.studies.training import train_recipe
 from alignscope.training import captioning, checkpoints
 from alignscope.training.captioning_material import material
 from alignscope.training.captioning_reward import Paying
+from alignscope.training.engine import Engine
 from alignscope.training.metrics import Diverged, Seen, rows
 from alignscope.training.recipe import (
     AttentionLstmPlan,
@@ -229,7 +230,7 @@ def test_collapse_ends_a_stage_where_that_is_asked_for(
 def test_gradients_are_clipped_by_value_and_adam_is_the_papers(tmp_path: Path) -> None:
     weight = torch.nn.Parameter(torch.zeros(3))
     optimizer = torch.optim.SGD([weight], lr=1.0)
-    captioning.move(optimizer, weight @ torch.tensor([7.0, -3.0, 0.05]), 0.5, most=0.1)
+    captioning.move(Engine(cpu=True), optimizer, weight @ torch.tensor([7.0, -3.0, 0.05]), 0.5, most=0.1)
     torch.testing.assert_close(weight.data, torch.tensor([-0.05, 0.05, -0.025]))
     captioning.train(stages(CROSS_ENTROPY), tmp_path)
     saved = torch.load(checkpoints.at(tmp_path, 6) / checkpoints.OPTIMIZER, weights_only=True)
@@ -309,5 +310,5 @@ def test_it_trains_by_name_into_a_claimed_directory(tmp_path: Path) -> None:
     open_captioner(directory)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["finished"]
     assert seen[-1].stage == "1. cross-entropy"
-    with pytest.raises(BadInput, match="one process"):
+    with pytest.raises(BadInput, match="leave out --workers"):
         train_recipe(name, tmp_path / "other", changes=changes, workers=1)

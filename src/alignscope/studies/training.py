@@ -50,9 +50,9 @@ def train_recipe(
             f"'{recipe.name}' trains from scratch, which takes one process on the CPU: leave out --device, "
             "--workers, --tensorboard and torchrun"
         )
-    if isinstance(recipe, Captioning) and (workers or group.world > 1):
+    if isinstance(recipe, Captioning) and workers:
         raise BadInput(
-            f"'{recipe.name}' trains a captioner, which takes one process: leave out --workers and torchrun"
+            f"'{recipe.name}' trains a captioner, whose features are read as they are: leave out --workers"
         )
     decisive = recipe.decisive if isinstance(recipe, FineTuning) else asdict(recipe)
     identity = {"kind": "train", "recipe": decisive}

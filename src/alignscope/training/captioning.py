@@ -24,6 +24,7 @@ from alignscope.models.captioners.autoregressive import AutoregressiveCaptioner
 from alignscope.models.captioners.captioner_loading import open_captioner, save_captioner
 from alignscope.models.captioners.protocol import Captioner
 from alignscope.models.captioners.vocabulary import words_of
+from alignscope.models.dual.loading import compute_device
 from alignscope.training import checkpoints
 from alignscope.training.captioners import first_captioner, speak
 from alignscope.training.captioning_material import Material, material
@@ -32,11 +33,13 @@ from alignscope.training.captioning_steps import (
     CrossEntropySteps,
     Place,
     SelfCriticalSteps,
+    Stepped,
     epoch_of,
     learning_rate,
     steps_of,
 )
 from alignscope.training.checkpoints import Best, Checkpoint, Position
+from alignscope.training.engine import Engine
 from alignscope.training.metrics import Diverged, Journal, Seen, Watch, flat, nobody
 from alignscope.training.recipe import Captioning, CrossEntropy, SelfCritical
 from alignscope.training.wording import wording
@@ -58,10 +61,10 @@ class Run:
     data: Material
     identity: str  # hash of data, of the captioner at the start and of the scorers
     out: Path
-    device: str
+    engine: Engine
     language_model: ngrams.Model
     cider: Cider  # of the validation's references
-    journal: Journal
+    journal: Journal | None  # of the first process
     began: float
     watch: Watch
 
@@ -102,16 +105,19 @@ def train(
     `out/stages` has the captioner after each stage, `out/captions.jsonl` greedy captions of the test images and
     `out/metrics.jsonl` a row per `log_every` steps and per validation. With `resume` a stopped run goes on
     from its last checkpoint and ends in the same weights, bit for bit on one machine, CPU and thread count.
+    Processes that torchrun starts share the images of a step; rows tell of the first one's samples.
     Raises `Diverged` when the loss stops being finite.
     """
     torch.set_num_threads(recipe.threads)
+    engine = engine_for(recipe, device)
+    watch, place = watch if engine.rank == 0 else nobody, str(engine.device)
     out.mkdir(parents=True, exist_ok=True)
     data = material(recipe.data, watch)
-    scorers = scorers_of(recipe, device=device)
+    scorers = scorers_of(recipe, device=place)
     fingerprints = {name: model.fingerprint for name, model in scorers.items()}
-    start_from = first_captioner(recipe, data, device=device).fingerprint
+    start_from = first_captioner(recipe, data, device=place).fingerprint
     identity = sha_of([data.sha, start_from, fingerprints])
-    kept, found = checkpoints.begin(out, resume=resume), None
+    kept, found = engine.first(lambda: checkpoints.begin(out, resume=resume)), None
     if kept is not None:
         found = checkpoints.load(kept, recipe=asdict(recipe), data=identity)
     run = Run(
@@ -119,10 +125,12 @@ def train(
         data,
         identity,
         out,
-        device,
+        engine,
         ngrams.train(text for said in data.train.captions for text in said),
         Cider.of([_words(said) for said in data.validation.captions]),
-        Journal(out, step=found.position.step if found else 0, tensorboard=tensorboard),
+        Journal(out, step=found.position.step if found else 0, tensorboard=tensorboard)
+        if engine.rank == 0
+        else None,
         time.monotonic() - (found.position.seconds if found else 0.0),
         watch,
     )
@@ -137,9 +145,26 @@ def train(
     for number in range(start.stage, len(recipe.stages)):
         held = found if number == start.stage else None
         captioner = run_stage(run, At(number, start.step if held else 0), held, paying[number])
-    run.journal.close()
-    assert captioner is not None  # the recipe has a stage
-    return finish(run, captioner, fingerprints)
+    if run.journal is not None:
+        run.journal.close()
+    last = captioner
+    assert last is not None  # the recipe has a stage
+    return engine.first(lambda: finish(run, last, fingerprints))
+
+
+def engine_for(recipe: Captioning, device: str) -> Engine:
+    """One or many processes, each with images of every step."""
+    place = compute_device(device)
+    engine = Engine(cpu=place.type == "cpu")
+    if place.type != engine.device.type or place.index not in (None, engine.device.index or 0):
+        raise BadInput(
+            f"got device '{device}', and this process has {engine.device}: give cpu or cuda, and choose among "
+            "GPUs with CUDA_VISIBLE_DEVICES"
+        )
+    fewest = min(stage.images for stage in recipe.stages)
+    if fewest < engine.world:
+        raise BadInput(f"got {engine.world} processes for {fewest} images a step, wanted an image for each")
+    return engine
 
 
 def run_stage(run: Run, at: At, found: Checkpoint | None, paying: Paying | None) -> AutoregressiveCaptioner:
@@ -160,14 +185,15 @@ def run_stage(run: Run, at: At, found: Checkpoint | None, paying: Paying | None)
         if step == 0 and isinstance(stage, SelfCritical):
             assert paying is not None  # `train` makes it for such a stage
             row |= {"paid_by": paying.train.name, "before": validate(run, captioner, paying)}
-        stepped = update(Place(recipe.seed, number, step))
-        loss, rate = stepped.loss.item(), learning_rate(stage, epoch_of(stage, step, images))
+        stepped = update(Place(recipe.seed, number, step, run.engine.rank, run.engine.world))
+        shared = share(run.engine, stepped)
+        loss, rate = shared.value, learning_rate(stage, epoch_of(stage, step, images))
         if not math.isfinite(loss):
             last = checkpoints.newest(run.out) or "none"
             raise Diverged(f"loss {loss} in step {step} of stage {number}: last good weights in {last}")
-        move(optimizer, stepped.loss, rate, most=stage.most_gradient)
+        move(run.engine, optimizer, shared.loss, rate, most=stage.most_gradient)
         if step % recipe.log_every == 0 or step + 1 == total:
-            row |= {"loss": loss, "learning_rate": rate, **stepped.numbers()}
+            row |= {"loss": loss, "learning_rate": rate, **run.engine.first(stepped.numbers)}
             standing.is_over = isinstance(stage, SelfCritical) and stage.stop_at_alarm and bool(row["alarms"])
         is_end = step + 1 == total or standing.is_over
         is_best = False
@@ -176,7 +202,7 @@ def run_stage(run: Run, at: At, found: Checkpoint | None, paying: Paying | None)
             cider = row["validation"]["cider"]
             is_best = standing.best is None or cider > standing.best.value
             standing.best = Best(before + step + 1, cider) if is_best else standing.best
-        if row:
+        if row and run.journal is not None:
             seconds = time.monotonic() - run.began
             run.journal.write(before + step + 1, {"stage": number, **row, "seconds": seconds})
         if (step + 1) % recipe.save_every == 0 or is_end or is_best:
@@ -217,10 +243,27 @@ def _steps(
     )
 
 
-def move(optimizer: torch.optim.Optimizer, loss: torch.Tensor, rate: float, *, most: float) -> None:
-    """Backward, clip by value, one step of the optimizer."""
+class Shared(NamedTuple):
+    """A process's part of a step's loss, such that the mean of all parts is the loss; and that mean."""
+
+    loss: torch.Tensor
+    value: float
+
+
+def share(engine: Engine, stepped: Stepped) -> Shared:
+    """The mean over the tokens of all processes."""
+    tokens = engine.total(torch.tensor(float(stepped.tokens), device=engine.device)).item()
+    part = stepped.loss * (stepped.tokens / tokens * engine.world)
+    return Shared(part, engine.total(part).item() / engine.world)
+
+
+def move(
+    engine: Engine, optimizer: torch.optim.Optimizer, loss: torch.Tensor, rate: float, *, most: float
+) -> None:
+    """Backward, mean over processes, clip by value, one step of the optimizer."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    engine.average([p for group in optimizer.param_groups for p in group["params"]])
     for group in optimizer.param_groups:
         group["lr"] = rate
         torch.nn.utils.clip_grad_value_(group["params"], most)
@@ -235,18 +278,22 @@ def save(
         step, asdict(run.recipe), run.identity, seconds=time.monotonic() - run.began, best=standing.best
     )
     rest = {"optimizer": optimizer.state_dict(), "is_over": standing.is_over}
-    checkpoints.save(run.out, captioner.model.state_dict(), rest, position)
+    run.engine.first(lambda: checkpoints.save(run.out, captioner.model.state_dict(), rest, position))
 
 
 def beginning(run: Run, stage: int) -> AutoregressiveCaptioner:
     """The captioner as it is before a stage: that which the stage before kept, or the recipe's."""
     if stage > 0:
-        return open_captioner(stage_directory(run, stage - 1), device=run.device)
-    return first_captioner(run.recipe, run.data, device=run.device)
+        return open_captioner(stage_directory(run, stage - 1), device=str(run.engine.device))
+    return first_captioner(run.recipe, run.data, device=str(run.engine.device))
 
 
 def validate(run: Run, captioner: Captioner, paying: Paying | None) -> dict[str, Any]:
     """Greedy captions of the validation images: CIDEr-D (of words without punctuation), reward, and how they read."""
+    return run.engine.first(lambda: _validated(run, captioner, paying))
+
+
+def _validated(run: Run, captioner: Captioner, paying: Paying | None) -> dict[str, Any]:
     part = run.data.validation
     said = speak(captioner, part.sights, longest=run.recipe.longest)
     references = [_words(texts) for texts in part.captions]
@@ -275,7 +322,7 @@ def close(
         best = checkpoints.load(place, recipe=asdict(run.recipe), data=run.identity)
         captioner.model.load_state_dict(best.weights)
     captioner.model.eval()
-    save_captioner(captioner, stage_directory(run, number))
+    run.engine.first(lambda: save_captioner(captioner, stage_directory(run, number)))
     return captioner
 
 
@@ -295,7 +342,8 @@ def finish(run: Run, captioner: AutoregressiveCaptioner, scorers: Mapping[str, s
         "seconds": round(time.monotonic() - run.began, 1),
         "torch": torch.__version__,
         "threads": run.recipe.threads,
-        "device": run.device,
+        "processes": run.engine.world,
+        "device": run.engine.device.type,
     }
     write_json(directory / "training.json", made)
     return directory

@@ -36,22 +36,28 @@ DROPOUT, IMAGES, WORDS = range(3)
 
 
 class Place(NamedTuple):
-    """A step of a stage under a seed."""
+    """A step of a stage under a seed, in one of several processes that share its images."""
 
     seed: int
     stage: int
     step: int
+    rank: int = 0
+    world: int = 1
 
     def drawn(self, what: int) -> int:
         """The seed of one of the things that are drawn in this step."""
-        state = np.random.SeedSequence([*self, what]).generate_state(1, np.uint64)
+        state = np.random.SeedSequence([self.seed, self.stage, self.step, self.rank, what]).generate_state(
+            1, np.uint64
+        )
         return int(state[0] >> 1)
 
 
 class Stepped(NamedTuple):
-    """The loss of a step before anything has moved, and what can be told of it once it has."""
+    """The loss of a step before anything has moved, of how many tokens it is the mean, and what can be told
+    once they have moved."""
 
     loss: Float[Tensor, ""]
+    tokens: int
     numbers: Callable[[], dict[str, Any]]
 
 
@@ -88,11 +94,11 @@ def scheduled_sampling(stage: CrossEntropy, epoch: int) -> float:
 
 
 def images_of(place: Place, size: int, images: int) -> list[int]:
-    """The images of a step: pass after pass over all of them, each in an order of its own."""
+    """A process's share of a step's images: pass after pass over all of them, each in an order of its own."""
     first = place.step * size
     return [
         int(_order(place.seed, place.stage, at // images, images)[at % images])
-        for at in range(first, first + size)
+        for at in range(first + place.rank, first + size, place.world)
     ]
 
 
@@ -103,9 +109,9 @@ def _order(seed: int, stage: int, epoch: int, images: int) -> np.ndarray:
 
 def captions_of(part: Part, images: Sequence[int], count: int, place: Place) -> list[str]:
     """Captions of each image, none twice unless it has fewer."""
-    random = np.random.default_rng([*place, IMAGES])
     found: list[str] = []
     for image in images:
+        random = np.random.default_rng([place.seed, place.stage, place.step, image, IMAGES])
         own = part.captions[image]
         found += [own[at] for at in random.choice(len(own), size=count, replace=len(own) < count)]
     return found
@@ -135,8 +141,8 @@ class CrossEntropySteps:
             scheduled_sampling=chance,
             generator=generator_on(captioner, place),
         )
-        loss = -logprobs.sum() / mask_of(ids, captioner.vocabulary.end).sum()
-        return Stepped(loss, lambda: {"scheduled_sampling": chance})
+        tokens = int(mask_of(ids, captioner.vocabulary.end).sum())
+        return Stepped(-logprobs.sum() / tokens, tokens, lambda: {"scheduled_sampling": chance})
 
 
 @final
@@ -191,7 +197,7 @@ class SelfCriticalSteps:
                 "alarms": alarms(found, stage),
             }
 
-        return Stepped(loss, numbers)
+        return Stepped(loss, int(samples.mask.sum()), numbers)
 
     def worded(self, captions: Generated) -> Wording:
         """How captions read."""
