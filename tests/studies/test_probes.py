@@ -305,3 +305,39 @@ def test_models_of_pixels_and_of_regions_see_the_scenes_of_the_world(tmp_path):
     scores = read_parquet(tmp_path / "out" / "scores.parquet", TextScore)
     [one] = [s for s in scores if (s.model, s.source, s.image) == ("tiny-clip", "own", ids[0])]
     assert one.score == pytest.approx(100 * cosine, abs=1e-3)
+
+
+def test_files_of_images_and_regions_are_found_by_the_number_of_an_image(tmp_path):
+    import alignscope
+    from alignscope.data.world.export import export
+
+    world = World("test", size=12)
+    export(world, tmp_path / "world", register=WEB, region_width=256)
+    texts = [captions[0].text for captions in world.captions(WEB, 1)]
+    named = [(scene.id, text) for scene, text in zip(world.scenes, texts, strict=True)]
+    own = written(tmp_path / "own.jsonl", named)
+    results = [{"image_id": number, "caption": text} for number, text in enumerate(texts)]
+    (tmp_path / "coco.json").write_text(json.dumps(results))
+    models = {name: alignscope.model(name) for name in ("tiny-clip", "tiny-lxmert")}
+    inside = probe("matrix", {"c": own}, models, tmp_path / "inside", calibrate=False)
+    outside = probe(
+        *("matrix", {"c": tmp_path / "coco.json"}, models, tmp_path / "outside"),
+        images=tmp_path / "world" / "images",
+        regions=tmp_path / "world" / "regions" / "regions.tsv",
+        calibrate=False,
+    )
+    assert [one.items for one in outside.measurements] == [12, 12]
+    assert [one.value for one in outside.measurements] == pytest.approx(
+        [one.value for one in inside.measurements], rel=1e-3
+    )
+    export(world, tmp_path / "narrow", register=WEB, region_width=64)
+    narrow = tmp_path / "narrow" / "regions" / "regions.tsv"
+    with pytest.raises(BadData, match=r"none of which lx can see.*width 64, the model takes width 256"):
+        probe("matrix", {"c": own}, {"lx": models["tiny-lxmert"]}, tmp_path / "narrow-run", regions=narrow)
+    with pytest.raises(BadInput, match="give --images FOLDER for tiny-clip"):
+        probe("matrix", {"c": tmp_path / "coco.json"}, models, tmp_path / "none")
+    with pytest.raises(BadInput, match="leave --regions out"):
+        probe(
+            *("matrix", {"c": own}, {"tiny-clip": models["tiny-clip"]}, tmp_path / "clip"),
+            regions=tmp_path / "world" / "regions" / "regions.tsv",
+        )

@@ -14,7 +14,7 @@ from rich.text import Text
 from alignscope.records import GramCount, Measurement, MinedPattern
 from alignscope.reporting.wording import interval_in_words, is_number, value_in_words
 
-LABEL, CELL = 44, 22  # characters of a row's name, and of a column
+LABEL, CELL = 44, 26  # characters of a row's name, and of a column
 
 
 def columns_text(measurements: Sequence[Measurement], *, first: Sequence[str] = ()) -> str:

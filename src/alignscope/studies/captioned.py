@@ -24,6 +24,7 @@ from alignscope.errors import BadImage, BadInput
 from alignscope.files import sha_of
 from alignscope.language import tags
 from alignscope.language.pipeline import parser_name
+from alignscope.models.cross.regions import check_regions
 from alignscope.models.protocols import PairScorer
 from alignscope.probing.captions import CaptionFile, Tags, by_lexicon, read_caption_file
 from alignscope.records import Caption, ImageCaption, Item, ItemSource, Problem, Regions
@@ -253,7 +254,7 @@ def pictured(
     """Where a model finds the images of captions; those it does not find are problems of the source."""
     if model.traits.unit == "region" and regions is not None:
         items, problems = _named(images, Names(regions), "no regions of this image in the file")
-        return Pictured(Detected(items, problems), regions.__getitem__)
+        return Pictured(Detected(items, problems), _sound(regions, model.traits.feature_width))
     if folder is not None:
         names = Names(_files(folder))
         items, problems = _named(images, names, f"unknown image: no file of this name in {folder}")
@@ -269,6 +270,17 @@ def pictured(
     raise BadInput(
         f"got images such as {images[0]!r}, which are no scenes of the world: give {what} for {model.name}"
     )
+
+
+def _sound(regions: Mapping[str, Regions], width: int | None) -> RegionsOf:
+    """Regions by name; those that the model cannot take are a `BadData` of their image alone."""
+
+    def opened(name: str) -> Regions:
+        found = regions[name]
+        check_regions(found, width=width or found.features.shape[1])
+        return found
+
+    return opened
 
 
 def _files(folder: Path) -> list[str]:
