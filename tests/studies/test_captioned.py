@@ -7,7 +7,7 @@ from PIL import Image
 
 from alignscope.data.world.grammar import WEB
 from alignscope.data.world.world import World
-from alignscope.errors import BadInput
+from alignscope.errors import BadData, BadInput
 from alignscope.studies.captioned import (
     Names,
     Worlds,
@@ -58,6 +58,23 @@ def test_references_come_in_every_form_and_under_the_names_of_the_captions(tmp_p
         assert read is not None
         assert [(one.image, one.text) for one in read.captions] == [("391895", "a man"), ("391895", "a bike")]
     assert len(read_many(tmp_path / "0.json").captions) == 3
+
+
+def test_of_karpathys_file_a_split_is_taken_and_references_are_of_all(tmp_path):
+    rows = [("391895", "test", ["a", "man"]), ("7", "restval", ["a", "bus"]), ("8", "train", ["a", "cat"])]
+    images = [
+        {"filename": f"{n}.jpg", "filepath": "val2014", "split": split, "sentences": [{"tokens": tokens}]}
+        for n, split, tokens in rows
+    ]
+    path = tmp_path / "dataset_coco.json"
+    path.write_text(json.dumps({"images": images}))
+    read = references_of(["391895", "8"], path)
+    assert read is not None
+    assert sorted((one.image, one.text) for one in read.captions) == [("391895", "a man"), ("8", "a cat")]
+    assert [one.text for one in read_many(path, split="train").captions] == ["a bus", "a cat"]
+    assert [one.text for one in read_many(path, split="test").captions] == ["a man"]
+    with pytest.raises(BadData, match="no image of the split 'val'"):
+        read_many(path, split="val")
 
 
 def test_the_world_knows_what_is_said_of_its_scenes():

@@ -27,14 +27,15 @@ Models = Annotated[
 References = Annotated[
     Path | None,
     typer.Option(
-        help="captions by people: JSONL, or COCO's captions JSON; five of the world's for its scenes without it"
+        help="captions by people: JSONL, COCO's captions JSON or Karpathy's dataset_coco.json; five of the "
+        "world's for its scenes without it"
     ),
 ]
 Corpus = Annotated[
     Path | None,
     typer.Option(
-        help="captions whose words replace others, as --references; of the world's training split for its "
-        "scenes, else those of --references without it"
+        help="captions whose words replace others, as --references, of Karpathy's the training split; those of "
+        "the world's for its scenes, else --references, without it"
     ),
 ]
 Images = Annotated[
@@ -69,7 +70,10 @@ def texts(
     captions: Captions,
     references: References = None,
     corpus: Annotated[
-        Path | None, typer.Option(help="captions to train a language model on, as --references")
+        Path | None,
+        typer.Option(
+            help="captions to train a language model on, as --references; of Karpathy's the training split"
+        ),
     ] = None,
     arpa: Annotated[Path | None, typer.Option(help="a language model instead, as an ARPA file")] = None,
     order: Annotated[int, typer.Option(help="of the language model trained on --corpus", min=1)] = 3,
@@ -191,7 +195,8 @@ def nouns(
     captions: Annotated[
         list[str],
         typer.Argument(
-            help="references, NAME=FILE or FILE: any number of captions an image, as --references"
+            help="references, NAME=FILE or FILE: any number of captions an image, as JSONL, COCO's captions JSON, or "
+            "the test split of Karpathy's dataset_coco.json"
         ),
     ],
     model: Models,

@@ -40,6 +40,11 @@ class KarpathySplits:
                 problems[split].append(Problem(key, subject, "no caption with words", "unscored"))
         self._images, self._problems, self._path = images, problems, path
 
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """Those that have images with captions."""
+        return tuple(name for name, images in self._images.items() if images)
+
     def split(self, name: Split) -> CaptionSet:
         """The images of one split, of which there must be some."""
         if not self._images[name]:

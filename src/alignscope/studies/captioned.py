@@ -18,6 +18,7 @@ from PIL.Image import Image
 from alignscope.data.coco import CaptionSet, read_captions
 from alignscope.data.images import ImageFolder
 from alignscope.data.items import FolderItems, parse_json, read_bytes
+from alignscope.data.karpathy import KarpathySplits, Split
 from alignscope.data.world.grammar import WEB
 from alignscope.data.world.world import World
 from alignscope.errors import BadImage, BadInput
@@ -86,8 +87,11 @@ def check_names(names: Collection[str]) -> None:
             raise BadInput(f"got the name {name!r} for captions, wanted one without / \\ and |: NAME=FILE")
 
 
-def read_many(path: Path) -> CaptionFile:
-    """Any number of captions an image: the forms of `read_caption_file`, or COCO's captions JSON."""
+def read_many(path: Path, *, split: Split | None = None) -> CaptionFile:
+    """Any number of captions an image: as `read_caption_file`, COCO's captions JSON, or a split of Karpathy's.
+
+    Without a split all three of Karpathy's are read.
+    """
     text = read_bytes(path, wanted=_WANTED).decode("utf-8-sig", errors="replace").lstrip()
     try:
         whole = parse_json(text) if text.startswith(("{", "[")) else None
@@ -96,13 +100,21 @@ def read_many(path: Path) -> CaptionFile:
     first = whole[0] if isinstance(whole, list) and whole else None
     is_listed = isinstance(first, dict) and isinstance(first.get("caption"), list)
     if is_listed or (isinstance(whole, dict) and "annotations" in whole):
-        return _flat(path.stem, read_captions(path))
+        return _flat(path.stem, [read_captions(path)])
+    if isinstance(whole, dict) and isinstance(whole.get("images"), list):
+        held = KarpathySplits(path)
+        if split is not None:
+            return _flat(f"{path.stem}-{split}", [held.split(split)])
+        return _flat(path.stem, [held.split(name) for name in held.splits])
     return read_caption_file(path, several=True)
 
 
-def _flat(name: str, held: CaptionSet) -> CaptionFile:
-    captions = tuple(ImageCaption(one.image, text) for one in held.images for text in one.captions)
-    return CaptionFile(name, sha_of(captions), captions, held.problems)
+def _flat(name: str, sets: Sequence[CaptionSet]) -> CaptionFile:
+    """The captions of sets one by one."""
+    captions = tuple(
+        ImageCaption(one.image, text) for held in sets for one in held.images for text in one.captions
+    )
+    return CaptionFile(name, sha_of(captions), captions, tuple(p for held in sets for p in held.problems))
 
 
 def references_of(images: Collection[str], path: Path | None) -> CaptionFile | None:

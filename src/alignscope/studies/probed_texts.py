@@ -90,7 +90,7 @@ def captions_of(verb: Verb, paths: Mapping[str, Path]) -> dict[str, CaptionFile]
     """Files of captions; of references, which `nouns` takes, any number an image."""
     check_names(paths)
     if verb == "nouns":
-        return {name: replace(read_many(path), name=name) for name, path in paths.items()}
+        return {name: replace(read_many(path, split="test"), name=name) for name, path in paths.items()}
     if verb == "choice" and len(paths) < 2:
         raise BadInput(
             f"got captions of {', '.join(paths) or 'nobody'}, wanted at least two files to choose from"
@@ -101,7 +101,7 @@ def captions_of(verb: Verb, paths: Mapping[str, Path]) -> dict[str, CaptionFile]
 def corpus_of(images: Sequence[str], path: Path | None) -> CaptionFile | None:
     """Captions whose words are the vocabulary; None where those of the references are."""
     if path is not None:
-        return read_many(path)
+        return read_many(path, split="train")
     if not are_scenes(images):
         return None
     world = World("train", size=WORLD_CORPUS)

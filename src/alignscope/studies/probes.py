@@ -40,8 +40,9 @@ from alignscope.studies.caption_scores import (
 )
 from alignscope.studies.captioned import references_of, tagging
 from alignscope.studies.clock import Clock
-from alignscope.studies.embeddings import Progress
+from alignscope.studies.embeddings import Embedded, Progress, Seen
 from alignscope.studies.output import RUN, claimed
+from alignscope.studies.pictures import made_known
 from alignscope.studies.probed_texts import (
     DEFAULTS,
     Material,
@@ -148,7 +149,9 @@ def _scored(
         opened.append(images)
         problems += wrong
         if how.calibrate:
-            numbers, doubts = checked(scorer, images, _belonging(how.material), signature=_of(how, scorer))
+            numbers, doubts = checked(
+                scorer, images, _belonging(how.material), signature=_of(how, scorer, images)
+            )
             measurements += [replace(one, group=f"{scorer.name} | all") for one in numbers]
             problems += [replace(one, what=f"{scorer.name}: {one.what}") for one in doubts]
     clock.lap("images")
@@ -159,7 +162,7 @@ def _scored(
         scores += own
         totals = {name: len(one.captions) + len(one.problems) for name, one in how.material.captions.items()}
         unit = unit_of(scorer.model.traits, clip_score=settings.clip_score)
-        numbered = Numbered(_of(how, scorer), unit, {**totals, **planned.totals}, settings.draws)
+        numbered = Numbered(_of(how, scorer, images), unit, {**totals, **planned.totals}, settings.draws)
         numbers = planned.measure(own, numbered)
         if planned.measure is by_nouns:
             points += curves(numbers, series=scorer.name)
@@ -205,8 +208,16 @@ def _signature(material: Material, tagger: str, dtype: str) -> Signature:
     )
 
 
-def _of(how: _Run, scorer: Scorer) -> Signature:
-    return replace(how.signature, model=scorer.model.name, weights=scorer.model.fingerprint[:12])
+def _of(how: _Run, scorer: Scorer, images: Embedded | Seen) -> Signature:
+    """The signature of a model's numbers; images, and whose regions they are, are part of the data."""
+    shas = [how.signature.sha, scorer.images.source.sha, images.sha]
+    return replace(
+        how.signature,
+        data=made_known(how.signature.data, images.makers),
+        sha=sha_of(shas),
+        model=scorer.model.name,
+        weights=scorer.model.fingerprint[:12],
+    )
 
 
 def _write(

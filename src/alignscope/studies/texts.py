@@ -121,7 +121,7 @@ def texts(
     keys = list(dict.fromkeys(one.image for file in read.values() for one in file.captions))
     tag, tagger = tagging(keys, settings.tagger)
     told = references_of(keys, references)
-    trained = None if corpus is None else read_many(corpus)
+    trained = None if corpus is None else read_many(corpus, split="train")
     model = _language_model(trained, language_model, settings)
     known = None if model is None else sha_of(sorted(model.logprobs.items()))
     identity = {
