@@ -8,6 +8,7 @@ AlignscopeError
     BadRecipe         a recipe with missing, unknown or impossible values
     OutputExists      a non-empty output that would be overwritten
     UnwritableOutput  an output that cannot be made
+    NoRoom            texts too long for a model that cuts none
   CheckpointError     a model directory or file that cannot be loaded
     CheckpointMismatch  keys or shapes that do not fit the architecture
   CalibrationError    a matching head that takes shuffled pairs for matched ones
@@ -17,6 +18,8 @@ AlignscopeError
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 
 class AlignscopeError(Exception):
@@ -49,6 +52,20 @@ class OutputExists(BadInput):
 
 class UnwritableOutput(BadInput):
     """An output that cannot be made or written."""
+
+
+class NoRoom(BadInput):
+    """Texts too long for a model that cuts none, found after all others were scored.
+
+    `scores` are those of all pairs, NaN where `reasons` has the pair's place.
+    """
+
+    def __init__(
+        self, what: str, scores: Sequence[float] = (), reasons: Mapping[int, str] | None = None
+    ) -> None:
+        super().__init__(what)
+        self.scores = tuple(scores)
+        self.reasons = dict(reasons or {})
 
 
 class CheckpointError(BadInput):

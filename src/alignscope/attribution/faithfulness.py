@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from alignscope.attribution.scores import ImageSide, check_images, pair_scores, rows_of
+from alignscope.attribution.scores import ImageSide, check_images, possible_scores, rows_of
 from alignscope.errors import BadInput
 from alignscope.language.replacements import without
 from alignscope.models.protocols import PairScorer, Progress, Traits
@@ -113,7 +113,7 @@ def _judged(
         item, score = items[row], scores[row]
         empty, full = score[orders[0].coming[0]], score[item.caption.text]
         if not all(map(math.isfinite, score.values())):
-            problems.append(_problem(item, "a score is not finite"))
+            problems.append(_problem(item, "a text is too long, or a score is not finite"))
         elif full - empty < least_gain(traits):
             problems.append(
                 _problem(
@@ -175,7 +175,9 @@ def _scores(
     )
     if not pairs:
         return {}
-    scores = pair_scores(model, rows_of(images, [row for row, _ in pairs]), [text for _, text in pairs])
+    scores, _ = possible_scores(
+        model, rows_of(images, [row for row, _ in pairs]), [text for _, text in pairs]
+    )
     found: dict[int, dict[str, float]] = {}
     for (row, text), score in zip(pairs, scores.tolist(), strict=True):
         found.setdefault(row, {})[text] = score

@@ -6,7 +6,6 @@ over the draws; the image is not trained through. Works from texts and scores al
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Sequence
 from operator import itemgetter
 
@@ -16,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from alignscope.attribution.options import DEFAULTS, Options
-from alignscope.attribution.scores import ImageSide, as_dual, check_images, pair_scores
+from alignscope.attribution.scores import ImageSide, as_dual, check_images, possible_scores
 from alignscope.attribution.tokens import TextPass
 from alignscope.attribution.words import Heats, Unheard, merged
 from alignscope.errors import BadInput, Unsupported
@@ -126,7 +125,7 @@ def _from_pictures(
 ) -> Float[Tensor, " text"]:
     """The score of each text with the image of its row; equal pairs once, texts of one picture side by side.
 
-    NaN where a text is too long for a captioner, which refuses it; other models cut.
+    NaN where a text is too long for a model that cuts none.
     """
     opened = [images[row] for row in range(len(images))]
     first: dict[int, int] = {}  # row of each picture, known by identity: captions may share one
@@ -134,12 +133,9 @@ def _from_pictures(
         first.setdefault(id(picture), row)
     wanted = [(first[id(opened[row])], text) for row, text in zip(rows, texts, strict=True)]
     pairs = sorted(dict.fromkeys(wanted), key=itemgetter(0))
-    if model.traits.family == "captioner" and pairs:
-        is_long = model.tokens([text for _, text in pairs]).truncated(model.traits.context_length)
-        pairs = [pair for pair, is_over in zip(pairs, is_long, strict=True) if not is_over]
-    scores = pair_scores(model, [opened[row] for row, _ in pairs], [text for _, text in pairs])
+    scores, _ = possible_scores(model, [opened[row] for row, _ in pairs], [text for _, text in pairs])
     found = dict(zip(pairs, scores.tolist(), strict=True))
-    return torch.tensor([found.get(pair, math.nan) for pair in wanted])
+    return torch.tensor([found[pair] for pair in wanted])
 
 
 def _narrowed(

@@ -6,14 +6,15 @@ all its texts; other models see the pictures themselves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, cast
 
+import torch
 from einops import reduce
 from jaxtyping import Float
 from torch import Tensor
 
-from alignscope.errors import BadInput, LengthMismatch
+from alignscope.errors import BadInput, LengthMismatch, NoRoom
 from alignscope.models.protocols import DualEncoder, PairScorer, Picture
 
 ImageSide = Float[Tensor, "item dim"] | Sequence[Picture]
@@ -33,6 +34,21 @@ def pair_scores(model: PairScorer, images: ImageSide, texts: Sequence[str]) -> F
     vectors = dual.encode_texts(list(place))[[place[text] for text in texts]]
     products = reduce(images.to(vectors) * vectors, "pair dim -> pair", "sum")
     return model.traits.scale * products + model.traits.bias
+
+
+class Possible(NamedTuple):
+    """Scores of pairs, NaN where `reasons` says by the pair's place why there is none."""
+
+    scores: Float[Tensor, " pair"]
+    reasons: Mapping[int, str]
+
+
+def possible_scores(model: PairScorer, images: ImageSide, texts: Sequence[str]) -> Possible:
+    """As `pair_scores`, where a text may be too long for a model that cuts none."""
+    try:
+        return Possible(pair_scores(model, images, texts), {})
+    except NoRoom as error:
+        return Possible(torch.tensor(error.scores), error.reasons)
 
 
 def as_dual(model: PairScorer) -> DualEncoder:

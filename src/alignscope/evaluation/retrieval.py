@@ -84,7 +84,7 @@ def _both_ways(
 ) -> list[Rank]:
     """Ranks of some queries at a time: of images among texts, then of texts among images."""
     owners = [image_keys[index] for index in owner.tolist()]
-    texts = _numbered(owners) if text_keys is None else text_keys
+    texts = numbered(owners) if text_keys is None else text_keys
     everyone = torch.arange(len(image_keys), device=owner.device)
     found: list[Rank] = []
     for start in range(0, len(image_keys), block):
@@ -238,7 +238,12 @@ def _check(
         )
 
 
-def _numbered(keys: Sequence[str]) -> list[str]:
+def numbered(keys: Sequence[str]) -> list[str]:
+    """Keys with the number of times each came before.
+
+    >>> numbered(["a", "b", "a"])
+    ['a#0', 'b#0', 'a#1']
+    """
     seen: Counter[str] = Counter()
     names = []
     for key in keys:

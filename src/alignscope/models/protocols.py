@@ -47,6 +47,8 @@ class Traits:
     baseline: Baseline | None = None
     """What `information` takes for "without the image"."""
     template: str | None = None  # of a generative model: what is said around a text, or asked about it
+    cuts: bool = True
+    """A text beyond the context is cut; otherwise `score` raises `NoRoom` when it has scored the others."""
 
 
 @dataclass(frozen=True)

@@ -338,7 +338,9 @@ def unsupported(model: PairScorer) -> list[Problem]:
 
 
 def truncated(model: PairScorer, items: Sequence[Item]) -> Iterator[Problem]:
-    """A problem for every caption or foil that the model does not hear to its end."""
+    """A problem for every caption or foil that the model does not hear to its end; what cuts none scores none."""
+    if not model.traits.cuts:
+        return
     said = [(item.id, text) for item in items for text in (item.caption.text, *(f.text for f in item.foils))]
     length = model.traits.context_length
     tokens = model.tokens([text for _, text in said])

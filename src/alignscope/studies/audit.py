@@ -43,7 +43,15 @@ from alignscope.studies.calibration import calibration
 from alignscope.studies.checks import Plan, checks, sampled
 from alignscope.studies.clock import Clock
 from alignscope.studies.edits import Edit, plan_edits
-from alignscope.studies.embeddings import Embedded, Progress, Said, Seen, embed_images, embed_texts, scores_of
+from alignscope.studies.embeddings import (
+    Embedded,
+    Progress,
+    Said,
+    Seen,
+    embed_images,
+    embed_texts,
+    possible_scores_of,
+)
 from alignscope.studies.examples import examples
 from alignscope.studies.output import RUN, claimed
 from alignscope.studies.parts import Found, in_parts, merged_parts
@@ -178,14 +186,17 @@ def _findings(task: Task, clock: Clock) -> Findings:
     texts = [text for item in items for text in (item.caption.text, *(f.text for f in item.foils))]
     problems += truncated(model, items)
     said = embed_texts(model, texts, work, name="texts", **how)
-    choices = _choices(task, items, images, said)
+    choices, unscored = _choices(task, items, images, said)
+    problems += unscored
     clock.lap("texts")
     parts = _attribute(task, items, images)
     clock.lap("attribution")
     planned, unedited = plan_edits(items, draws=task.settings.edit_draws, seed=task.settings.seed)
     problems += unedited
     new = [text for plan in planned for text in (plan.item.caption.text, plan.edited)]
-    edits = _edits(task, planned, images, embed_texts(model, new, work, name="edited texts", **how))
+    edited = embed_texts(model, new, work, name="edited texts", **how)
+    edits, unscored = _edits(task, planned, images, edited)
+    problems += unscored
     clock.lap("sensitivity")
     ranked, unranked = _ranks(model, items, images, said)
     problems += unranked
@@ -216,27 +227,35 @@ def _write(out: Path, source: ItemSource, found: Findings, measured: Summary) ->
 
 def _choices(
     task: Task, items: Sequence[Item], images: Embedded | Seen, texts: Embedded | Said
-) -> list[Choice]:
-    """Caption against each foil."""
+) -> tuple[list[Choice], list[Problem]]:
+    """Caption against each foil, and what has no score."""
     pairs = [(item, foil) for item in items for foil in item.foils]
     if not pairs:
-        return []
+        return [], []
     asked = [(item.image, text) for item, foil in pairs for text in (item.caption.text, foil.text)]
-    scores = _scores(task, asked, images, texts, "choices")
-    return [
+    owners = [item.id for item, _ in pairs for _ in range(2)]
+    scores, unscored = _scores(task, owners, asked, images, texts, "choices")
+    choices = [
         Choice(item.id, item.image, foil.kind, item.caption.text, foil.text, right, wrong)
         for (item, foil), right, wrong in zip(pairs, scores[::2], scores[1::2], strict=True)
     ]
+    return choices, unscored
 
 
 def _scores(
     task: Task,
+    owners: Sequence[str],
     pairs: Sequence[tuple[str, str]],
     images: Embedded | Seen,
     texts: Embedded | Said,
     name: str,
-) -> list[float]:
-    return scores_of(task.model, pairs, images, texts, task.work, name=name, progress=task.progress)
+) -> tuple[list[float], list[Problem]]:
+    """Scores of pairs, and a problem of their item (`owners`) for each that has none."""
+    found = possible_scores_of(task.model, pairs, images, texts, task.work, name=name, progress=task.progress)
+    lost = dict.fromkeys(
+        (owner, pair) for owner, pair in zip(owners, pairs, strict=True) if pair in found.reasons
+    )
+    return found.scores, [Problem(owner, pair[1], found.reasons[pair], "unscored") for owner, pair in lost]
 
 
 def _attribute(task: Task, items: Sequence[Item], images: Embedded | Seen) -> int:
@@ -264,14 +283,16 @@ def _attribute(task: Task, items: Sequence[Item], images: Embedded | Seen) -> in
 
 def _edits(
     task: Task, planned: Sequence[Edit], images: Embedded | Seen, texts: Embedded | Said
-) -> list[EditedScore]:
-    """The scores of captions before and after each edit, against their own images."""
+) -> tuple[list[EditedScore], list[Problem]]:
+    """The scores of captions before and after each edit, against their own images, and what has none."""
     asked = [(plan.item.image, text) for plan in planned for text in (plan.item.caption.text, plan.edited)]
-    scores = _scores(task, asked, images, texts, "edits") if asked else []
-    return [
+    owners = [plan.item.id for plan in planned for _ in range(2)]
+    scores, unscored = _scores(task, owners, asked, images, texts, "edits") if asked else ([], [])
+    edits = [
         EditedScore(p.item.id, p.item.image, p.sort, p.draw, p.item.caption.text, p.edited, p.count, old, new)
         for p, old, new in zip(planned, scores[::2], scores[1::2], strict=True)
     ]
+    return edits, unscored
 
 
 def _ranks(

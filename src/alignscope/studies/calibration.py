@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from alignscope.attribution.scores import possible_scores
 from alignscope.errors import BadInput, CalibrationError, LengthMismatch
 from alignscope.evaluation.calibration import matching_auc
 from alignscope.evaluation.intervals import Interval, Sample, measured
@@ -70,7 +71,7 @@ def calibrated(
         part = slice(start, start + _IMAGES)
         twice = [picture for picture in pictures[part] for _ in range(2)]
         both = list(chain.from_iterable(zip(texts[part], others[part], strict=True)))
-        scores[part] = model.score(twice, both).numpy().reshape(-1, 2)
+        scores[part] = possible_scores(model, twice, both).scores.numpy().reshape(-1, 2)
     is_finite = np.isfinite(scores).all(axis=1)
     matched, shuffled = scores[is_finite].T
     found = _measured(matched, shuffled, len(texts), signature)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import alignscope
-from alignscope.data.benchmarks.facts import Benchmark, unread_by_subset
+from alignscope.data.benchmarks.facts import Benchmark, told_of, unread_by_subset
 from alignscope.data.benchmarks.winoground import diwan_tags
 from alignscope.data.rankfiles import bare_retrieval, read_ranks
 from alignscope.data.scorefiles import bare_questions, read_scores
@@ -19,7 +19,7 @@ from alignscope.evaluation.official import measure
 from alignscope.evaluation.retrieval import mean_recall, recall
 from alignscope.files import write_json, write_jsonl, write_parquet
 from alignscope.records import Measurement, OptionScore, Problem, Question, Rank, Signature
-from alignscope.studies.evaluation import Evaluated, told_of
+from alignscope.studies.evaluation import Evaluated
 from alignscope.studies.output import RUN, claim
 
 TAGS = "new_tag_assignments.json"

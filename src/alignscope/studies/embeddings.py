@@ -6,11 +6,12 @@ A dual encoder computes each image and each text once; of other models nothing c
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -19,7 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from alignscope.attribution.scores import ImageSide
+from alignscope.attribution.scores import ImageSide, possible_scores
 from alignscope.data.regionfiles.digests import digest, sha_of_digests
 from alignscope.errors import BadData, UnknownName
 from alignscope.files import read_jsonl, write_jsonl
@@ -186,6 +187,13 @@ def embed_texts(
     return replace(found, row={text: found.row[same_as[text]] for text in distinct})
 
 
+class PairScores(NamedTuple):
+    """Scores in the order of their pairs, NaN where `reasons` says by the pair why there is none."""
+
+    scores: list[float]
+    reasons: Mapping[tuple[str, str], str]
+
+
 def scores_of(
     model: PairScorer,
     pairs: Sequence[tuple[str, str]],
@@ -196,23 +204,46 @@ def scores_of(
     name: str,
     progress: Progress,
 ) -> list[float]:
+    """As `possible_scores_of`, without the reasons."""
+    return possible_scores_of(model, pairs, images, texts, work, name=name, progress=progress).scores
+
+
+def possible_scores_of(
+    model: PairScorer,
+    pairs: Sequence[tuple[str, str]],
+    images: Embedded | Seen,
+    texts: Embedded | Said,
+    work: Path,
+    *,
+    name: str,
+    progress: Progress,
+) -> PairScores:
     """The score of every (image key, text); where it takes a forward of the pair, each is made and kept once."""
     if isinstance(images, Embedded) and isinstance(texts, Embedded):
         own, said = images[[key for key, _ in pairs]], texts[[text for _, text in pairs]]
-        return pair_scores(own, said, scale=model.traits.scale, bias=model.traits.bias)
+        return PairScores(pair_scores(own, said, scale=model.traits.scale, bias=model.traits.bias), {})
     assert isinstance(images, Seen)
     assert isinstance(texts, Said)
     same = [(key, texts.same_as[text]) for key, text in pairs]
     distinct = sorted(set(same), key=lambda pair: (images.row[pair[0]], pair[1]))
     found: dict[tuple[str, str], float] = {}
+    reasons: dict[tuple[str, str], str] = {}
     for start in range(0, len(distinct), PAIRS):
         part, path = distinct[start : start + PAIRS], work / f"{name}-{start:08d}.jsonl"
         if not path.exists():
-            scores = model.score(images[[key for key, _ in part]], [text for _, text in part])
-            write_jsonl(path, [{"scores": scores.tolist()}])
-        found |= zip(part, next(read_jsonl(path))["scores"], strict=True)
+            scores, why = possible_scores(model, images[[key for key, _ in part]], [text for _, text in part])
+            rows = [
+                {"score": score if math.isfinite(score) else None, "reason": why.get(place, "")}
+                for place, score in enumerate(scores.tolist())
+            ]
+            write_jsonl(path, rows)
+        for pair, kept in zip(part, read_jsonl(path), strict=True):
+            found[pair] = math.nan if kept["score"] is None else kept["score"]
+            if kept["score"] is None:
+                reasons[pair] = kept["reason"] or "its score with the image is not finite"
         progress(name, min(start + PAIRS, len(distinct)), len(distinct))
-    return [found[pair] for pair in same]
+    lost = {pair: reasons[own] for pair, own in zip(pairs, same, strict=True) if own in reasons}
+    return PairScores([found[pair] for pair in same], lost)
 
 
 def _in_chunks(

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import alignscope
-from alignscope.data.benchmarks.facts import Benchmark
+from alignscope.data.benchmarks.facts import Benchmark, told_of
 from alignscope.errors import BadData, BadInput, OutputExists
 from alignscope.evaluation.official import measure
 from alignscope.evaluation.retrieval import mean_recall, recall
@@ -308,8 +308,9 @@ def _score(task: Task, contents: Contents, group: Processes, progress: Progress)
         path = task.part("scores", chunk.number)
         if not path.exists():
             if isinstance(sources, Pairs):
-                records = scored_pairs(task.benchmark, chunk, sources)
-                told = [*problems(chunk, sources.pictures), *unscored(records)]
+                answers = scored_pairs(task.benchmark, chunk, sources)
+                records = answers.records
+                told = [*problems(chunk, sources.pictures), *unscored(answers)]
             else:
                 records = scored(task.benchmark, chunk, sources)
                 told = [*problems(chunk, sources.images)]
@@ -352,10 +353,11 @@ def _finished(
     out, (calibrations, doubtful) = task.out, calibration
     parts = chain([task.work / READER], (task.part("problems", n) for n in range(task.parts(contents))))
     makers = task.images.makers if isinstance(task.images, RegionFolder) else ()
-    rows = chain(chain.from_iterable(map(read_jsonl, parts)), doubtful, strangers(makers))
-    told = write_jsonl(out / "problems.jsonl", rows)
     signature = _signature(task, contents, lost)
-    numbers = [*_measured(task, contents, lost, signature), *calibrations]
+    measured, unranked = _measured(task, contents, lost, signature)
+    numbers = [*measured, *calibrations]
+    rows = chain(chain.from_iterable(map(read_jsonl, parts)), unranked, doubtful, strangers(makers))
+    told = write_jsonl(out / "problems.jsonl", rows)
     clock.lap("measuring")
     write_parquet(out / "measurements.parquet", numbers, Measurement)
     run["model"] = {**run["model"], "traits": asdict(task.model.traits)}
@@ -373,8 +375,10 @@ def _finished(
     return Evaluated(out, tuple(numbers), told)
 
 
-def _measured(task: Task, contents: Contents, lost: Counter[str], signature: Signature) -> list[Measurement]:
-    """Records to measurements: the one place that knows of the two ways to be measured."""
+def _measured(
+    task: Task, contents: Contents, lost: Counter[str], signature: Signature
+) -> tuple[list[Measurement], Sequence[Problem]]:
+    """Records to measurements and what could not be ranked: the one place that knows of the two ways."""
     out, sources = task.out, task.sources
     how: dict[str, Any] = {"signature": signature, "draws": task.draws, "seed": task.seed}
     if task.benchmark.asks == "retrieval":
@@ -385,14 +389,8 @@ def _measured(task: Task, contents: Contents, lost: Counter[str], signature: Sig
         )
         write_parquet(out / "ranks.parquet", found.ranks, Rank)
         how["missing"] = found.missing
-        return [*recall(found.ranks, **how), *mean_recall(found.ranks, **how)]
+        return [*recall(found.ranks, **how), *mean_recall(found.ranks, **how)], found.problems
     parts = [task.part("scores", number) for number in range(task.parts(contents))]
     merge_parquet(out / "scores.parquet", parts, OptionScore)
     records = stream_parquet(out / "scores.parquet", OptionScore)
-    return measure(task.benchmark, records, missing=lost, **how)
-
-
-def told_of(benchmark: Benchmark) -> dict[str, str]:
-    """What a run tells of its benchmark: whom to cite, under which licence."""
-    names = ("name", "title", "citation", "licence", "url")
-    return {name: getattr(benchmark, name) for name in names}
+    return measure(task.benchmark, records, missing=lost, **how), ()

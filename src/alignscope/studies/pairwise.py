@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 from pathlib import Path
-from typing import final
+from typing import NamedTuple, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from alignscope.attribution.scores import Possible, possible_scores
 from alignscope.data.benchmarks.facts import Benchmark
 from alignscope.data.options import Place, options, places
 from alignscope.data.regionfiles.digests import digest
 from alignscope.errors import BadData, BadImage, UnknownName, Unsupported
-from alignscope.evaluation.retrieval import IMAGE_TO_TEXT, TEXT_TO_IMAGE, ranks_of_scores
+from alignscope.evaluation.retrieval import IMAGE_TO_TEXT, TEXT_TO_IMAGE, numbered, ranks_of_scores
 from alignscope.models.cross.regions import check_regions
 from alignscope.models.protocols import PairScorer, Picture, is_dual
 from alignscope.processes import Processes
@@ -46,6 +49,7 @@ from alignscope.studies.scoring import (
 from alignscope.studies.store import batches, found, opened
 
 QUESTIONS = 64  # scored and kept at a time
+INFINITE = "its score with the image is not finite"
 _TABLE = """CREATE TABLE IF NOT EXISTS picture
 (content BLOB PRIMARY KEY, fault TEXT, notes TEXT NOT NULL) WITHOUT ROWID"""
 
@@ -186,7 +190,14 @@ def settle_pictures(sources: Pairs) -> None:
         sources.plan.fail("image", sources.pictures.faults([content for content, _ in some]))
 
 
-def scored_pairs(benchmark: Benchmark, chunk: Chunk, sources: Pairs) -> list[OptionScore]:
+class Answers(NamedTuple):
+    """The options of some questions, and by (item, image, text), these by place, why one has no score."""
+
+    records: list[OptionScore]
+    reasons: Mapping[tuple[str, int, int], str]
+
+
+def scored_pairs(benchmark: Benchmark, chunk: Chunk, sources: Pairs) -> Answers:
     """The options of a chunk's questions, without those that cannot be scored.
 
     A pair that several questions ask for is scored once, so that it ties with itself; the texts of an image
@@ -206,28 +217,45 @@ def scored_pairs(benchmark: Benchmark, chunk: Chunk, sources: Pairs) -> list[Opt
                 wanted.setdefault((image, text), []).append((row, place))
     order = {content: number for number, content in enumerate(shown)}
     pairs = sorted(wanted, key=lambda pair: order[pair[0]])
-    values = _pair_scores(sources, [(shown[image], said[text]) for image, text in pairs])
+    found = _pair_scores(sources, [(shown[image], said[text]) for image, text in pairs])
     scores: list[dict[tuple[str, int, int], float | None]] = [{} for _ in asked]
-    for pair, value in zip(pairs, values.tolist(), strict=True):
+    reasons: dict[tuple[str, int, int], str] = {}
+    for number, (pair, value) in enumerate(zip(pairs, found.scores.tolist(), strict=True)):
         for row, place in wanted[pair]:
             scores[row][place] = value
-    return [each for one, by in zip(asked, scores, strict=True) for each in options(one, benchmark, by)]
+            if number in found.reasons:
+                reasons[asked[row].id, place.first, place.second] = found.reasons[number]
+    answered = [options(one, benchmark, by) for one, by in zip(asked, scores, strict=True)]
+    return Answers(list(chain.from_iterable(answered)), reasons)
 
 
-def unscored(records: Iterable[OptionScore]) -> Iterator[Problem]:
-    """Pairs of image and text whose score is not finite."""
-    for record in records:
+def unscored(answers: Answers) -> Iterator[Problem]:
+    """Pairs of image and text that have no finite score, with the reason."""
+    for record in answers.records:
         if record.image and record.score is None:
-            yield Problem(record.item, record.text, "its score with the image is not finite", "unscored")
+            why = answers.reasons.get((record.item, record.first, record.second), INFINITE)
+            yield Problem(record.item, record.text, why, "unscored")
 
 
-def _pair_scores(sources: Pairs, pairs: Sequence[tuple[Shown, str]]) -> Float[Tensor, " pair"]:
+def _pair_scores(sources: Pairs, pairs: Sequence[tuple[Shown, str]]) -> Possible:
     """Scores of pairs in their order; an image that comes several times in a row is opened once a batch."""
-    scores = [torch.zeros(0)]
+    parts = []
     for some in batches(pairs, sources.batch_size):
         pictures = {shown: sources.picture(shown) for shown in dict.fromkeys(shown for shown, _ in some)}
-        scores.append(sources.model.score([pictures[shown] for shown, _ in some], [text for _, text in some]))
-    return torch.cat(scores)
+        images = [pictures[shown] for shown, _ in some]
+        parts.append(possible_scores(sources.model, images, [text for _, text in some]))
+    return _joined(parts)
+
+
+def _joined(parts: Sequence[Possible]) -> Possible:
+    """Scores of batches as those of one."""
+    starts = list(accumulate((len(part.scores) for part in parts), initial=0))
+    reasons = {
+        start + place: why
+        for start, part in zip(starts, parts, strict=False)
+        for place, why in part.reasons.items()
+    }
+    return Possible(torch.cat([torch.zeros(0), *(part.scores for part in parts)]), reasons)
 
 
 def self_check(
@@ -282,30 +310,74 @@ def score_grid(grid: Grid, sources: Pairs, group: Processes, progress: Progress)
     for number, shown in enumerate(grid.images.values()):
         path = grid.part(number)
         if group.is_mine(number) and not path.exists():
-            picture, row = sources.picture(shown), [torch.zeros(0)]
+            picture, parts = sources.picture(shown), []
             for some in batches(texts, sources.batch_size):
-                row.append(sources.model.score([picture] * len(some), some))
-                tell(number * len(texts) + sum(map(len, row)))
-            half = path.with_suffix(".part")
-            save_file({"scores": torch.cat(row)}, half)
+                parts.append(possible_scores(sources.model, [picture] * len(some), some))
+                tell(number * len(texts) + sum(len(part.scores) for part in parts))
+            half, row = path.with_suffix(".part"), _joined(parts)
+            save_file({"scores": row.scores}, half, metadata={"reasons": json.dumps(row.reasons)})
             os.replace(half, path)
         tell((number + 1) * len(texts))
 
 
 def ranked_grid(grid: Grid) -> Ranked:
-    """Ranks both ways; queries that meet a score that is not finite have none and are counted."""
+    """Ranks both ways; queries that meet a missing score have none and are counted.
+
+    Texts without room beside any image are no candidates either, nor images that lose all their texts.
+    """
     these = grid.gallery
-    row = {content: number for number, content in enumerate(grid.images)}
     column = {content: number for number, content in enumerate(grid.texts)}
-    columns = torch.tensor([column[text] for text in these.texts], dtype=torch.long)
-    scores = torch.zeros(len(these.images), len(these.texts))
-    for number, content in enumerate(these.images):
+    columns = [column[text] for text in these.texts]
+    scores, why = _read(grid, columns)
+    is_finite, owners = scores.isfinite(), torch.tensor(these.owners, dtype=torch.long)
+    refused = Counter(text for _, text in why)
+    texts = torch.tensor(
+        [t for t, column in enumerate(columns) if refused[column] < len(scores)], dtype=torch.long
+    )
+    images = owners[texts].unique()  # in their order
+    among = images[:, None], texts
+    usable = [is_finite[among].all(dim=1), is_finite[among].all(dim=0)]
+    keys = numbered([these.names[owner] for owner in these.owners])
+    found = ranks_of_scores(
+        scores[among].nan_to_num_(),
+        torch.searchsorted(images, owners[texts]).tolist(),
+        [these.names[image] for image in images.tolist()],
+        text_keys=[keys[text] for text in texts.tolist()],
+    )
+    kept = [rank for rank, is_usable in zip(found, torch.cat(usable).tolist(), strict=True) if is_usable]
+    unranked = sorted({*range(len(these.names))} - {*images[usable[0]].tolist()})
+    untold = sorted({*range(len(keys))} - {*texts[usable[1]].tolist()})
+    missing = these.missing + Counter({IMAGE_TO_TEXT: len(unranked), TEXT_TO_IMAGE: len(untold)})
+    is_lost = ~is_finite
+    said = list(grid.texts.values())
+
+    def problem(owner: int, subject: str, image: int, text: int) -> Problem:
+        what = why.get((image, columns[text]), INFINITE)
+        return Problem(these.names[owner], subject, f"not ranked: {what}", "unscored")
+
+    problems = [
+        *(problem(i, these.names[i], i, _first(is_lost[i], texts)) for i in unranked),
+        *(problem(these.owners[t], said[columns[t]], _first(is_lost[:, t], images), t) for t in untold),
+    ]
+    return Ranked(kept, dict(missing), problems)
+
+
+def _read(
+    grid: Grid, columns: Sequence[int]
+) -> tuple[Float[Tensor, "image text"], dict[tuple[int, int], str]]:
+    """The scores of a gallery, and by its image and the number of the text why there is none."""
+    row = {content: number for number, content in enumerate(grid.images)}
+    scores = torch.zeros(len(grid.gallery.images), len(columns))
+    why: dict[tuple[int, int], str] = {}
+    for image, content in enumerate(grid.gallery.images):
         with safe_open(grid.part(row[content]), framework="pt") as file:
-            scores[number] = file.get_tensor("scores")[columns]
-    is_finite = scores.isfinite()
-    usable = torch.cat([is_finite.all(dim=1), is_finite.all(dim=0)]).tolist()  # images, then texts
-    found = ranks_of_scores(scores.nan_to_num_(), these.owners, these.names)
-    missing = these.missing.copy()
-    missing[IMAGE_TO_TEXT] += usable[: len(scores)].count(False)
-    missing[TEXT_TO_IMAGE] += usable[len(scores) :].count(False)
-    return Ranked([rank for rank, is_usable in zip(found, usable, strict=True) if is_usable], dict(missing))
+            scores[image] = file.get_tensor("scores")[list(columns)]
+            reasons = json.loads((file.metadata() or {}).get("reasons", "{}"))
+        why |= {(image, int(text)): reason for text, reason in reasons.items()}
+    return scores, why
+
+
+def _first(is_lost: Bool[Tensor, " place"], among: Int[Tensor, " some"]) -> int:
+    """The first place without a score, of those that are ranked if there is one."""
+    inside = among[is_lost[among]]
+    return int(inside[0] if len(inside) else is_lost.nonzero()[0])

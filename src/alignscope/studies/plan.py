@@ -228,7 +228,8 @@ def _keep_texts(file: sqlite3.Connection, asked: Sequence[Question], model: Pair
         new, tokens.ids, tokens.mask, tokens.lengths, unheard, strict=True
     ):
         content = hashlib.sha256(ids[: int(mask.sum())].numpy().tobytes()).digest()
-        remark = f"text of {length} tokens truncated at {most}" if length > most else None
+        is_cut = length > most and model.traits.cuts
+        remark = f"text of {length} tokens truncated at {most}" if is_cut else None
         if remark is None and deaf:
             remark = f"{deaf} tokens after an unknown one are not heard"
         row = (text, content, None, remark, min(length, most))

@@ -63,10 +63,11 @@ class Chunk(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """Ranks of all that could be ranked, and how many queries could not be, by direction."""
+    """Ranks of all that could be ranked, how many queries could not be, by direction, and why not."""
 
     ranks: list[Rank]
     missing: dict[str, int]
+    problems: Sequence[Problem] = ()
 
 
 def chunks(lines: Lines, plan: Plan, group: Processes = ALONE, *, size: int = CHUNK) -> Iterator[Chunk]:

@@ -51,6 +51,12 @@ class Benchmark:
     sizes: dict[str, int] = field(default_factory=dict)  # items the authors count, by subset; "" for all
 
 
+def told_of(benchmark: Benchmark) -> dict[str, str]:
+    """What a run tells of its benchmark: whom to cite, under which licence."""
+    names = ("name", "title", "citation", "licence", "url")
+    return {name: getattr(benchmark, name) for name in names}
+
+
 def subset_of(item: str, known: Collection[str]) -> str:
     """The subset in an id "SUBSET/KEY": the longest of `known`, or all before the last bar.
 

@@ -12,7 +12,7 @@ from PIL.Image import new as new_image
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from alignscope.errors import BadInput
+from alignscope.errors import NoRoom
 from alignscope.models.captioners.question import Scoring
 from alignscope.models.captioners.reading import Reading
 from alignscope.models.protocols import Baseline
@@ -75,7 +75,7 @@ def check_room(readings: Sequence[Reading], room: int) -> None:
     """Refuse texts that do not fit, as a likelihood of half a text would be that of another one."""
     for reading in readings:
         if len(reading.ids) > room:
-            raise BadInput(
+            raise NoRoom(
                 f"the text {reading.text[:60]!r} has {len(reading.ids)} tokens with its end, after the image "
                 f"and the prompt the model has room for {max(room, 0)}: shorten it"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -16,7 +17,7 @@ from PIL.Image import Image
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from alignscope.errors import BadInput, LengthMismatch
+from alignscope.errors import BadInput, LengthMismatch, NoRoom
 from alignscope.models.captioners.decoder import Decoder
 from alignscope.models.captioners.likelihood import log_odds, mean_log_likelihood
 from alignscope.models.captioners.question import yes_tokens
@@ -103,6 +104,7 @@ class GenerativeScorer:
             score=self.decoder.scoring,
             baseline=self.decoder.baseline if self.decoder.scoring == "information" else None,
             template=self.decoder.template,
+            cuts=False,
         )
 
     def tokens(self, texts: Sequence[str]) -> Tokens:
@@ -123,27 +125,35 @@ class GenerativeScorer:
         return GenerativeScorer(decoder, name=f"{self.name}-scrambled")
 
     def score(self, images: Sequence[Picture], texts: Sequence[str]) -> Float[Tensor, " pair"]:
-        """One score per pair; all texts of an image object within `WINDOW` pairs share one reading of it."""
+        """One score per pair; all texts of an image object within `WINDOW` pairs share one reading of it.
+
+        Texts without room are a `NoRoom`, which has the scores of the others.
+        """
         if len(images) != len(texts):
             raise LengthMismatch(
                 f"{len(texts)} texts for {len(images)} images: repeat what comes several times"
             )
         check_texts(texts)
-        scores = torch.zeros(len(texts))
+        scores, reasons = torch.zeros(len(texts)), dict[int, str]()
         alone: dict[str, float] = {}
+        deaf: dict[str, str] = {}  # texts that have no room even without the image
         with torch.no_grad(), evaluating(self.decoder.model):
             for start in range(0, len(texts), WINDOW):
                 told = dict.fromkeys(texts[start : start + WINDOW])
                 if self.decoder.scoring == "information":
-                    alone |= self._scores(None, [text for text in told if text not in alone])
+                    alone |= self._scores(None, [text for text in told if text not in alone], deaf)
                 for image, places in groups(list(images[start : start + WINDOW]), start):
-                    found = self._scores(image, list(dict.fromkeys(texts[place] for place in places)))
+                    why = dict(deaf)
+                    found = self._scores(image, list(dict.fromkeys(texts[place] for place in places)), why)
                     for place in places:
                         scores[place] = found[texts[place]] - alone.get(texts[place], 0.0)
+                    reasons |= {place: why[texts[place]] for place in places if texts[place] in why}
+        if reasons:
+            raise NoRoom(next(iter(reasons.values())), scores.tolist(), reasons)
         return scores
 
-    def _scores(self, image: Image | None, texts: Sequence[str]) -> dict[str, float]:
-        """The scores of distinct texts with one image, or without."""
+    def _scores(self, image: Image | None, texts: Sequence[str], why: dict[str, str]) -> dict[str, float]:
+        """The scores of distinct texts with one image, or without; NaN for those without room, told in `why`."""
         alike: dict[tuple[str, tuple[int, ...]], list[Reading]] = {}
         for text in texts:
             reading = self.decoder.read(text, with_image=image is not None)
@@ -153,9 +163,20 @@ class GenerativeScorer:
             begun = self.decoder.begin(image, readings[0])
             for start in range(0, len(readings), TEXTS):
                 part = readings[start : start + TEXTS]
-                logits = self.decoder.logits(begun, part)
-                scores |= zip((reading.text for reading in part), self._values(logits, part), strict=True)
+                scores |= zip(
+                    (reading.text for reading in part), self._possible(begun, part, why), strict=True
+                )
         return scores
+
+    def _possible(self, begun: Any, readings: Sequence[Reading], why: dict[str, str]) -> list[float]:
+        """Scores of texts in one forward, where one has no room each alone."""
+        try:
+            return self._values(self.decoder.logits(begun, readings), readings)
+        except NoRoom as error:
+            if len(readings) > 1:
+                return [self._possible(begun, [reading], why)[0] for reading in readings]
+            why[readings[0].text] = str(error)
+            return [math.nan]
 
     def _values(
         self, logits: Float[Tensor, "text position vocabulary"], readings: Sequence[Reading]
