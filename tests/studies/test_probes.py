@@ -86,6 +86,14 @@ def wrong(tmp_path):
     return written(tmp_path / "wrong.jsonl", [(i, f"a {noun} on the grass") for i, noun in rows])
 
 
+def stop_at(stage):
+    def progress(at, done, total):
+        if at == stage:
+            raise KeyboardInterrupt
+
+    return progress
+
+
 def numbers(found):
     return {(one.measure, one.group): one for one in found.measurements}
 
@@ -334,6 +342,18 @@ def test_files_of_images_and_regions_are_found_by_the_number_of_an_image(tmp_pat
     narrow = tmp_path / "narrow" / "regions" / "regions.tsv"
     with pytest.raises(BadData, match=r"none of which lx can see.*width 64, the model takes width 256"):
         probe("matrix", {"c": own}, {"lx": models["tiny-lxmert"]}, tmp_path / "narrow-run", regions=narrow)
+    fewer = tmp_path / "fewer" / "regions" / "regions.tsv"
+    export(world, tmp_path / "fewer", register=WEB, region_width=256, regions_per_image=4)
+    stopped, lxmert = tmp_path / "stopped", {"lx": models["tiny-lxmert"]}
+    with pytest.raises(KeyboardInterrupt):
+        probe("matrix", {"c": own}, lxmert, stopped, regions=fewer, progress=stop_at("lx: scores"))
+    with pytest.raises(OutputExists, match="on other images"):
+        probe(
+            *("matrix", {"c": own}, lxmert, stopped),
+            regions=tmp_path / "world" / "regions" / "regions.tsv",
+            resume=True,
+        )
+    assert probe("matrix", {"c": own}, lxmert, stopped, regions=fewer, resume=True).measurements
     with pytest.raises(BadInput, match="give --images FOLDER for tiny-clip"):
         probe("matrix", {"c": tmp_path / "coco.json"}, models, tmp_path / "none")
     with pytest.raises(BadInput, match="leave --regions out"):

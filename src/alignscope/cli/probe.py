@@ -34,8 +34,8 @@ References = Annotated[
 Corpus = Annotated[
     Path | None,
     typer.Option(
-        help="captions whose words replace others, as --references, of Karpathy's the training split; those of "
-        "the world's for its scenes, else --references, without it"
+        help="captions whose words replace others, as --references, of Karpathy's the training split; the "
+        "world's for its scenes, else those of --references, without it"
     ),
 ]
 Images = Annotated[
