@@ -19,7 +19,7 @@ from typing import Any, cast
 
 import alignscope
 from alignscope.data.benchmarks.facts import Benchmark, told_of
-from alignscope.errors import BadData, BadInput, OutputExists
+from alignscope.errors import BadData, BadInput, CalibrationError, OutputExists
 from alignscope.evaluation.official import measure
 from alignscope.evaluation.retrieval import mean_recall, recall
 from alignscope.files import (
@@ -37,7 +37,7 @@ from alignscope.records import Measurement, OptionScore, Problem, Question, Rank
 from alignscope.studies.clock import Clock
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.encoding import encode_images, encode_texts, settle
-from alignscope.studies.output import RUN, claim
+from alignscope.studies.output import RUN, claim, release
 from alignscope.studies.pairwise import (
     QUESTIONS,
     Pairs,
@@ -295,10 +295,15 @@ def _encodable(task: Task) -> tuple[DualEncoder, Images | None]:
 def _calibrated(
     task: Task, contents: Contents, lost: Counter[str]
 ) -> tuple[list[Measurement], list[Problem]]:
-    """The self-check of a model that reads image and text together, on pairs of these data."""
+    """The self-check of a model of pairs on these data; refused, `out` is free again, unless scores are kept."""
     if not isinstance(task.sources, Pairs) or not task.calibrate:
         return [], []
-    return self_check(task.lines(), task.sources, signature=_signature(task, contents, lost))
+    try:
+        return self_check(task.lines(), task.sources, signature=_signature(task, contents, lost))
+    except CalibrationError:
+        if not any(task.work.glob("scores-*")):
+            release(task.out, task.work.name, "problems.jsonl")
+        raise
 
 
 def _score(task: Task, contents: Contents, group: Processes, progress: Progress) -> None:
@@ -355,11 +360,10 @@ def _finished(
     makers = task.images.makers if isinstance(task.images, RegionFolder) else ()
     signature = _signature(task, contents, lost)
     measured, unranked = _measured(task, contents, lost, signature)
-    numbers = [*measured, *calibrations]
     rows = chain(chain.from_iterable(map(read_jsonl, parts)), unranked, doubtful, strangers(makers))
     told = write_jsonl(out / "problems.jsonl", rows)
     clock.lap("measuring")
-    write_parquet(out / "measurements.parquet", numbers, Measurement)
+    write_parquet(out / "measurements.parquet", [*measured, *calibrations], Measurement)
     run["model"] = {**run["model"], "traits": asdict(task.model.traits)}
     run["benchmark"] = told_of(task.benchmark)
     run["settings"] = {**run["settings"], "allow_missing": task.allow_missing}
@@ -372,7 +376,7 @@ def _finished(
         run["calibration"] = [asdict(each) for each in calibrations]
     write_json(out / RUN, {**run, "seconds": clock.laps})
     shutil.rmtree(task.work)
-    return Evaluated(out, tuple(numbers), told)
+    return Evaluated(out, (*measured, *calibrations), told)
 
 
 def _measured(

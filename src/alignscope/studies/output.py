@@ -94,11 +94,18 @@ def claimed(directory: Path, identity: Mapping[str, Any], *, resume: bool, overw
         try:
             yield work
         except AlignscopeError:
-            if {path.name for path in directory.iterdir()} == {RUN, work.name} and not any(work.iterdir()):
-                work.rmdir()
-                (directory / RUN).unlink()
+            if not any(work.iterdir()):
+                release(directory, work.name)
             raise
         shutil.rmtree(work)
+
+
+def release(directory: Path, *names: str) -> None:
+    """Leave a claimed directory as free as it was, where it holds nothing but these names and its `run.json`."""
+    if {path.name for path in directory.iterdir()} <= {RUN, *names}:
+        for name in (*names, RUN):
+            path = directory / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _unwritable(directory: Path, error: OSError) -> UnwritableOutput:
