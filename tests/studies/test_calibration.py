@@ -110,6 +110,19 @@ def luck(seed):
     return lambda image, text: drawn[int(image) * 2 + (not fits(image, text))]
 
 
+def test_where_the_check_is_all_there_is_to_do_nothing_goes_on_without_it():
+    images, texts = pairs_of(64)
+    told = []
+    for rule in (lambda *pair: -fits(*pair), *map(luck, range(12))):
+        try:
+            calibrated(Toy(rule), images, texts, signature=SIGNATURE, skippable=False)
+        except CalibrationError as error:
+            told.append(str(error))
+    assert "--match-index 0" in told[0]
+    assert len(told) >= 4
+    assert not any("--no-calibration" in each for each in told)
+
+
 def test_a_model_of_luck_is_refused_or_doubted_never_told_to_flip():
     images, texts = pairs_of(64)
     refused = doubted = 0

@@ -53,11 +53,17 @@ def calibration_pairs(
 
 
 def calibrated(
-    model: PairScorer, pictures: Sequence[Picture], texts: Sequence[str], *, signature: Signature
+    model: PairScorer,
+    pictures: Sequence[Picture],
+    texts: Sequence[str],
+    *,
+    signature: Signature,
+    skippable: bool = True,
 ) -> Measurement:
     """AUC of each picture with its own text against the text of the next, for `calibration_pairs`.
 
-    A matching head on the wrong side of one half is refused; `doubts` says what else a number leaves open.
+    A matching head on the wrong side of one half is refused, with the option to do without the check where it
+    is `skippable`; `doubts` says what else a number leaves open.
     The value is None, with the reason, where there are too few pairs to tell.
     """
     if len(pictures) != len(texts):
@@ -76,7 +82,7 @@ def calibrated(
     matched, shuffled = scores[is_finite].T
     found = _measured(matched, shuffled, len(texts), signature)
     if model.traits.score == "match" and found.value is not None and found.value < 0.5:
-        raise CalibrationError(_refusal(model, found, signature.data))
+        raise CalibrationError(_refusal(model, found, signature.data, skippable=skippable))
     return found
 
 
@@ -130,17 +136,19 @@ def _told(found: Measurement) -> str:
     return f"AUC {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] over {found.items} pairs"
 
 
-def _refusal(model: PairScorer, found: Measurement, data: str) -> str:
+def _refusal(model: PairScorer, found: Measurement, data: str, *, skippable: bool) -> str:
     start = f"{model.name} on {data}: {_told(found)} with their own and with another image's text"
     index = model.traits.match_index
     if found.high is not None and found.high >= 0.5:
         return (
             f"{start}: it cannot tell matched from shuffled pairs on these data. Check that these are its "
-            "weights, its kind of images or region features, and its captions; --no-calibration goes on anyway"
+            "weights, its kind of images or region features, and its captions"
+            + ("; --no-calibration goes on anyway" if skippable else "")
         )
     remedy = (
         "its head has one logit, so check the weights"
         if index is None
         else f"flip match index? --match-index {1 - index}"
     )
-    return f"{start}: it scores them the wrong way round; {remedy}, or --no-calibration to go on anyway"
+    instead = ", or --no-calibration to go on anyway" if skippable else ""
+    return f"{start}: it scores them the wrong way round; {remedy}{instead}"

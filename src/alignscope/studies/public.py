@@ -128,7 +128,8 @@ def calibrate(
         seed=seed,
         version=alignscope.__version__,
     )
-    return calibrated(encoder, pictures, [text for _, text in chosen], signature=signature)
+    texts = [text for _, text in chosen]
+    return calibrated(encoder, pictures, texts, signature=signature, skippable=False)
 
 
 def attribute_to(
