@@ -169,6 +169,9 @@ def test_uniter_shares_need_sizes(tmp_path, kind):
         open_regions(path, sizes=tmp_path / "other")["7"]
 
 
+CUT = "each image's regions are cut by UNITER's rule: those of confidence above 0.2, but at least 10 and at most 100"
+
+
 def test_uniter_takes_as_many_boxes_as_its_rule_says(tmp_path):
     def content(many: int, confident: int) -> bytes:
         confidences = np.where(np.arange(many) < confident, 0.5, 0.1).astype(np.float16)
@@ -178,12 +181,14 @@ def test_uniter_takes_as_many_boxes_as_its_rule_says(tmp_path):
     values = {"a.npz": content(120, 110), "b.npz": content(50, 30), "c.npz": content(50, 3)}
     every = open_regions(database(tmp_path / "all", **values), sizes=Path("unit"))
     assert [len(every[image]) for image in "abc"] == [100, 30, 10]
+    assert every.notes[0] == CUT
     path = database(tmp_path / "feat_th0.2_max100_min10", **values)
     assert len(open_regions(path, sizes=Path("unit"))["a"]) == 120  # cut, or not, when it was written
     (tmp_path / "nbb_th0.2_max100_min10.json").write_text('{"a.npz": 7, "b.npz": 8, "c.npz": 9}')
     counted = open_regions(path, sizes=Path("unit"))
     assert [len(counted[image]) for image in "abc"] == [7, 8, 9]
     assert "nbb_th0.2_max100_min10.json" in counted.notes[0]
+    assert not any("cut by UNITER's rule" in note for note in counted.notes)
 
 
 def test_uniters_folder_before_its_database_is_cut_by_the_same_rule(tmp_path):
@@ -195,6 +200,9 @@ def test_uniters_folder_before_its_database_is_cut_by_the_same_rule(tmp_path):
     read = open_regions(tmp_path, sizes=Path("unit"))
     assert [len(read[image]) for image in "abc"] == [30, 10, 50]
     assert len(read["a"].confidences) == 30
+    assert read.notes[0] == CUT
+    np.savez(tmp_path / "a.npz", **whole)
+    assert CUT not in open_regions(tmp_path, sizes=Path("unit")).notes
 
 
 def test_vilbert_base64(tmp_path):

@@ -17,7 +17,7 @@ import numpy as np
 
 from alignscope.data.regionfiles.cells import regions_of
 from alignscope.data.regionfiles.companions import Companions
-from alignscope.data.regionfiles.npz import confident, first, read_npz
+from alignscope.data.regionfiles.npz import CUT, confident, first, read_npz
 from alignscope.data.regionfiles.unpickling import plain
 from alignscope.errors import BadData, MissingExtra
 from alignscope.records import Regions
@@ -104,6 +104,7 @@ class DatabaseFile:
             )
         self._counts, self.notes = _counts(path) if is_uniter else ({}, ())
         self._holds_all = is_uniter and path.name.startswith("all") and not self._counts
+        self.notes += (CUT,) if self._holds_all else ()
 
     @property
     def images(self) -> Collection[str]:

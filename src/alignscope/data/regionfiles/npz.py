@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Any, final
@@ -25,13 +26,16 @@ LARGEST_ARRAY = 2**27
 _MOST_MEMBERS = 1000
 CONFIDENT, FEWEST, MOST = 0.2, 10, 100
 """UNITER's rule where there are all boxes: those above this confidence, but at least 10 and at most 100."""
+CUT = (
+    f"each image's regions are cut by UNITER's rule: those of confidence above {CONFIDENT}, but at least "
+    f"{FEWEST} and at most {MOST}"
+)
+"""The note of a file that is read so."""
 
 
 @final
 class NpzFolder:
     """Images by the path of their file inside the folder, without .npz."""
-
-    notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path, companions: Companions) -> None:
         self._path, self._companions = path, companions
@@ -39,6 +43,17 @@ class NpzFolder:
             raise BadData(f"{path}: got a file, wanted the folder of the .npz files")
         files = sorted(path.rglob("*.npz"))
         self._files = {file.relative_to(path).as_posix().removesuffix(".npz"): file for file in files}
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """Whether images are cut, by the first one that reads."""
+        for file in self._files.values():
+            try:
+                with file.open("rb") as opened:
+                    return (CUT,) if _is_whole(read_npz(opened)) else ()
+            except (OSError, BadData):  # told when the image is asked for
+                continue
+        return ()
 
     @property
     def images(self) -> Collection[str]:
@@ -54,11 +69,16 @@ class NpzFolder:
         try:
             with self._files[image].open("rb") as file:
                 arrays = read_npz(file)
-            if "norm_bb" in arrays and "conf" in arrays:
+            if _is_whole(arrays):
                 arrays = first(arrays, confident(arrays["conf"]))
             return regions_of(image, arrays, self._companions)
         except OSError as error:
             raise BadData(f"got {error.strerror or error}, wanted a readable file") from None
+
+
+def _is_whole(arrays: Mapping[str, Any]) -> bool:
+    """Whether these are UNITER's arrays of all boxes."""
+    return "norm_bb" in arrays and "conf" in arrays
 
 
 def confident(confidences: Any) -> int:
