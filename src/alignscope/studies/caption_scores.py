@@ -84,14 +84,7 @@ def unit_of(traits: Traits, *, clip_score: bool = False) -> str:
 
 
 def paper_score(raw: float, traits: Traits, *, clip_score: bool = False) -> float:
-    """A score as paper A prints it; CLIP-S is for its Fig. 3 alone.
-
-    >>> from types import SimpleNamespace as Told
-    >>> round(paper_score(27.8, Told(score="cosine", scale=100.0, bias=0.0)), 6)
-    27.8
-    >>> paper_score(0.0, Told(score="match"))
-    50.0
-    """
+    """A score as paper A prints it; CLIP-S is for its Fig. 3 alone."""
     if traits.score == "cosine":
         cosine = (raw - traits.bias) / traits.scale
         return 100 * (CLIP_SCORE_WEIGHT * max(cosine, 0.0) if clip_score else cosine)
