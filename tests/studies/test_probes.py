@@ -214,6 +214,14 @@ def test_more_nouns_are_points_of_a_curve(images, tmp_path):
         calibrate=False,
         settings=Settings(counts=(2, 3), templates=(Template("list", "NOUN (NOUN)*"),), is_comparable=False),
     )
+    made = read_parquet(tmp_path / "out" / "captions" / "refs" / "made.parquet", MadeCaption)
+    first = {one.image: one.nouns for one in made if one.noun_count == 1}
+    assert first == dict(list(SHOWN.items())[:6])  # said twice, hats and trees once
+    shuffled = Settings(counts=(1, 3), templates=(Template("list", "NOUN (NOUN)*"),), is_shuffled=True)
+    how = {"images": images, "calibrate": False, "settings": shuffled}
+    probe("nouns", {"refs": path}, {"m": counts}, tmp_path / "shuffled", **how)
+    made = read_parquet(tmp_path / "shuffled" / "captions" / "refs" / "made.parquet", MadeCaption)
+    assert first != {one.image: one.nouns for one in made if one.noun_count == 1}
     assert numbers(wide)["score", "m | refs | list | k=2"].items == 10
     assert numbers(wide)["score", "m | refs | list | k=3"].items == 6
 
