@@ -19,20 +19,33 @@ def inspect(
     layers: shared.Layers = "all",
     device: shared.Device = "cpu",
     dtype: shared.Dtype = "float32",
+    activation: shared.Activation = None,
+    tokenizer: shared.Tokenizer = None,
+    match_index: shared.MatchIndex = None,
+    scoring: shared.Scoring = None,
     overwrite: shared.Overwrite = False,
 ) -> None:
-    """Score one --image with one --caption, word heats and image maps of every model side by side."""
+    """Score one --image with one --caption, word heats and image maps of every model side by side.
+
+    --activation, --tokenizer, --match-index and --scoring go to every model that takes them.
+    """
     from alignscope.attribution.options import Options, layers_of
+    from alignscope.models.zoo import open_models
     from alignscope.studies.public import inspect as run
 
+    choices = {
+        "activation": activation,
+        "tokenizer": tokenizer,
+        "match_index": match_index,
+        "scoring": scoring,
+    }
     report = run(
-        models,
+        open_models(models, device=device, dtype=dtype, **choices),
         image,
         caption,
         out,
         regions=regions,
         options=Options(layers=layers_of(layers), variant="leave-one-out"),
-        device=device,
         dtype=dtype,
         overwrite=overwrite,
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from alignscope.errors import BadInput, CheckpointError, UnknownName, Unsupported
 from alignscope.registry import Registry, did_you_mean
@@ -84,6 +85,21 @@ def open_model(
     from alignscope.models.dual.loading import load
 
     return load(name, device=device, dtype=dtype)
+
+
+def open_models(names: Sequence[str], *, device: str, dtype: str, **choices: Any) -> list[PairScorer]:
+    """Models of several names, each with those choices that it takes; one that none takes is refused."""
+    kinds = [kind_of(name) for name in names]
+    idle = {choice for choice in choices if not any(choice in TAKES[kind][1] for kind in kinds)}
+    return [
+        open_model(
+            name,
+            device=device,
+            dtype=dtype,
+            **{choice: each for choice, each in choices.items() if choice in idle | {*TAKES[kind][1]}},
+        )
+        for name, kind in zip(names, kinds, strict=True)
+    ]
 
 
 def open_dual(
