@@ -1,14 +1,20 @@
 """`attribute` and `inspect` as a user types them."""
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 from alignscope.cli import app
 from alignscope.errors import BadInput, Unsupported
 from alignscope.files import read_parquet
+from alignscope.models.cross.loading import load
+from alignscope.models.cross.official import save_official
+from alignscope.models.cross.uniter import UniterConfig, UniterForPretraining
+from alignscope.models.zoo import open_model
 from alignscope.records import WordHeat
 
 
@@ -57,3 +63,68 @@ def test_inspect_two_models(tiny_clip_dir: Path, tiny_siglip_dir: Path, tmp_path
     said = typed(*words, "--caption", "a red dog left of a cat", "--out", tmp_path / "run")
     assert "report.html" in said
     assert "red" in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of a small UNITER's weights as its authors write it, with a tokenizer and an exported world."""
+    place = tmp_path_factory.mktemp("official")
+    tokenizer = open_model("tiny-uniter").tokenizer
+    config = UniterConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        num_attention_heads=2,
+        num_hidden_layers=2,
+        intermediate_size=24,
+        visual_feat_dim=6,
+    )
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        model = UniterForPretraining(config)
+        for parameter in model.parameters():
+            parameter.normal_(std=0.2)
+    model.save_pretrained(place / "uniter")
+    tokenizer.save_pretrained(place / "uniter")
+    vocabulary = tokenizer.get_vocab()
+    (place / "words").mkdir()
+    (place / "words" / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.__getitem__)))
+    save_official(load(place / "uniter"), place / "uniter.pt")
+    typed("world", "export", place / "world", "--size", "2", "--width", "6")
+    return place
+
+
+def inspect_words(official: Path, *models: object) -> list[object]:
+    image = sorted((official / "world" / "images").glob("*.png"))[0]
+    return ["inspect", *models, "--image", image, "--caption", "a red dog left of a cat"]
+
+
+def test_inspect_an_official_file_beside_another_model(
+    official: Path, tiny_clip_dir: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("spacy", reason="needs the extra alignscope[language]")
+    words = inspect_words(official, official / "uniter.pt", tiny_clip_dir)
+    words += ["--regions", official / "world" / "regions" / "regions.tsv", "--tokenizer", official / "words"]
+    typed(*words, "--out", tmp_path / "run")
+    typed(*words, "--out", tmp_path / "flipped", "--match-index", "0")
+    first, second = (
+        json.loads((tmp_path / name / "pair.json").read_text())["models"] for name in ("run", "flipped")
+    )
+    assert first[0]["score"] == -second[0]["score"] != 0
+    assert first[1] == second[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--scoring", "yes"], "scoring asked for .*it brings its own, leave it out"),
+        (["--regions", "regions.tsv"], "got regions, .* take pixels: leave --regions out"),
+    ],
+)
+def test_inspect_refuses_what_no_model_takes(
+    official: Path, tiny_clip_dir: Path, tmp_path: Path, monkeypatch, options, message
+) -> None:
+    monkeypatch.chdir(official / "world" / "regions")
+    words = [*inspect_words(official, tiny_clip_dir, tiny_clip_dir), "--out", tmp_path / "run", *options]
+    with pytest.raises(BadInput, match=message):
+        CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False)
+    assert not (tmp_path / "run").exists()

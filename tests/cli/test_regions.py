@@ -58,7 +58,7 @@ def test_what_is_wrong_is_said_and_the_exit_code_is_1(world, tmp_path):
     source.write_text("\n".join([lines[0], lines[1][:-7]]) + "\n")
     done = typed("check", source, "--images", world / "images", "--out", tmp_path / "p.jsonl")
     assert done.exit_code == 1
-    assert done.stdout.endswith("problems: 1\nmissing: 1 images of the folder\nnot complete\n")
+    assert done.stdout.endswith("problems: 1\nmissing: 1 image of the folder\nnot complete\n")
     assert "missing: no regions of " in done.stderr
     (row,) = map(json.loads, (tmp_path / "p.jsonl").read_text().splitlines())
     assert "regions.tsv:2: `features`" in row["what"]
@@ -66,7 +66,7 @@ def test_what_is_wrong_is_said_and_the_exit_code_is_1(world, tmp_path):
     skipped = typed("convert", source, tmp_path / "r.arrow", "--skip-broken")
     assert skipped.exit_code == 1
     assert "1 of 2 images" in skipped.stdout
-    assert "1 images left out: " in skipped.stderr
+    assert "1 image left out: " in skipped.stderr
     assert (tmp_path / "r.arrow.problems.jsonl").exists()
 
 

@@ -227,6 +227,15 @@ def test_the_tokenizer_must_be_named(layout: Layout, file: Path) -> None:
             call()
 
 
+def test_a_directory_without_a_tokenizer_is_told_in_whole_sentences(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(
+        CheckpointError, match=r"\(got neither tokenizer.json nor .*\): give --tokenizer a dir"
+    ) as told:
+        opened(file, tokenizer=tmp_path / "empty")
+    assert ":)" not in str(told.value)
+
+
 def test_a_tokenizer_of_the_wrong_case_is_refused(layout: Layout, file: Path, tmp_path: Path) -> None:
     vocabulary = {piece: row for row, piece in enumerate(PIECES)}
     BertTokenizer(vocab=vocabulary, do_lower_case=layout.is_cased).save_pretrained(tmp_path / "other")

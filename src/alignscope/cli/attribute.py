@@ -59,6 +59,7 @@ def attribute(
     from alignscope.cli.progress import bars
     from alignscope.models.zoo import open_model
     from alignscope.reporting.tables import summary_text
+    from alignscope.reporting.wording import counted
     from alignscope.studies.public import attribute_to
 
     options = Options(
@@ -87,5 +88,5 @@ def attribute(
             progress=progress,
         )
     typer.echo(summary_text(result.measurements, result.directory / "measurements.parquet"))
-    typer.echo(f"{result.problems} problems, listed in {result.directory / 'problems.jsonl'}")
+    typer.echo(f"{counted(result.problems, 'problem')}, listed in {result.directory / 'problems.jsonl'}")
     typer.echo(f"report: {result.report.resolve()}")

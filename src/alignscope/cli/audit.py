@@ -40,6 +40,7 @@ def audit(
     from alignscope.attribution.options import Options, layers_of
     from alignscope.cli.progress import bars
     from alignscope.reporting.tables import summary_text
+    from alignscope.reporting.wording import counted
 
     how: dict[str, Any] = {"device": device, "dtype": dtype, "activation": activation}
     how |= {"tokenizer": tokenizer, "match_index": match_index, "scoring": scoring}
@@ -63,5 +64,5 @@ def audit(
             progress=progress,
         )
     typer.echo(summary_text(result.measurements, result.directory / "measurements.parquet"))
-    typer.echo(f"{len(result.problems)} problems, listed in {result.directory / 'problems.jsonl'}")
+    typer.echo(f"{counted(len(result.problems), 'problem')}, listed in {result.directory / 'problems.jsonl'}")
     typer.echo(f"report: {result.report.resolve()}")

@@ -105,8 +105,9 @@ def evaluate(
 def _tell(found: Evaluation) -> None:
     """The numbers of each benchmark, and where everything lies."""
     from alignscope.reporting.tables import evaluation_text
+    from alignscope.reporting.wording import counted
 
     for name, result in found.runs.items():
         typer.echo(f"{name}\n{evaluation_text(result.measurements, result.directory)}")
-        typer.echo(f"{result.problems} problems, listed in {result.directory / 'problems.jsonl'}")
+        typer.echo(f"{counted(result.problems, 'problem')}, listed in {result.directory / 'problems.jsonl'}")
     typer.echo(f"report: {found.report.resolve()}")

@@ -319,7 +319,9 @@ def _run(
 
 
 def _end(out: Path, problems: int) -> None:
-    typer.echo(f"{problems} problems, listed in {out / 'problems.jsonl'}")
+    from alignscope.reporting.wording import counted
+
+    typer.echo(f"{counted(problems, 'problem')}, listed in {out / 'problems.jsonl'}")
     typer.echo(f"records: {out.resolve()}")
 
 

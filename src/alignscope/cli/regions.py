@@ -73,6 +73,7 @@ def convert(
     from alignscope.cli.progress import bars
     from alignscope.data.regionfiles import open_regions
     from alignscope.data.regionfiles.converting import convert as write
+    from alignscope.reporting.wording import counted
 
     file = open_regions(source, format=format, objects=objects, attributes=attributes, sizes=sizes, tags=tags)
     with bars() as show:
@@ -87,7 +88,7 @@ def convert(
         f"({file.format}, hash {written.sha}): {out.resolve()}"
     )
     if done.problems:
-        typer.echo(f"{len(done.problems)} images left out: {done.problems_file}", err=True)
+        typer.echo(f"{counted(len(done.problems), 'image')} left out: {done.problems_file}", err=True)
         raise typer.Exit(1)
 
 
@@ -159,6 +160,7 @@ def detect(
     """
     from alignscope.cli.progress import bars
     from alignscope.models.detectors import load
+    from alignscope.reporting.wording import counted
     from alignscope.studies.detection import Settings
     from alignscope.studies.detection import detect as look
 
@@ -174,13 +176,15 @@ def detect(
     if done.others:
         typer.echo(f"note: {done.others} other files are no images by their names", err=True)
     if done.problems:
-        typer.echo(f"{len(done.problems)} problems, listed in {done.problems_file}", err=True)
+        typer.echo(f"{counted(len(done.problems), 'problem')}, listed in {done.problems_file}", err=True)
     if done.left_out:
-        typer.echo(f"{done.left_out} images left out", err=True)
+        typer.echo(f"{counted(done.left_out, 'image')} left out", err=True)
         raise typer.Exit(1)
 
 
 def _facts(checked: Checked, format: str, notes: tuple[str, ...]) -> None:
+    from alignscope.reporting.wording import counted
+
     counts = sorted(checked.regions.elements())
     span = f"{counts[0]} to {counts[-1]}" if counts else "none"
     lines = {
@@ -194,7 +198,7 @@ def _facts(checked: Checked, format: str, notes: tuple[str, ...]) -> None:
         "problems": str(len(checked.problems)),
     }
     if checked.missing is not None:
-        lines["missing"] = f"{len(checked.missing)} images of the folder"
+        lines["missing"] = f"{counted(len(checked.missing), 'image')} of the folder"
     for name, text in lines.items():
         typer.echo(f"{name}: {text}")
     for note in notes:

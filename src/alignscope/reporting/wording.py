@@ -34,6 +34,15 @@ CLASS_LABELS = {
 }
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "problem"), counted(1200, "problem")
+    ('1 problem', '1200 problems')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def kind_in_words(kind: str) -> str:
     """A foil kind as a reader would say it; unknown kinds lose their underscores.
 

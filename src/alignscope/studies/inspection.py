@@ -46,6 +46,8 @@ def inspection(
     if not 1 <= len(models) <= MOST:
         raise BadInput(f"got {len(models)} models, wanted 1 to {MOST}: more do not fit side by side")
     names = [model.name for model in models]
+    if regions is not None and all(model.traits.unit == "patch" for model in models):
+        raise BadInput(f"got regions, {', '.join(names)} take pixels: leave --regions out")
     told = [f"{n} ({names[: i + 1].count(n)})" if names.count(n) > 1 else n for i, n in enumerate(names)]
     identity = {
         "kind": "inspect",

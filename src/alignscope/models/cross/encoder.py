@@ -260,5 +260,8 @@ def check_pictures(unit: str, images: Sequence[Picture], *, first: int = 0) -> N
     """Each of the kind the model takes; `first` is the place of the first of them."""
     for position, image in enumerate(images, start=first):
         if isinstance(image, Regions) != (unit == "region"):
-            wanted = "`Regions` of a detector" if unit == "region" else "a PIL image"
-            raise BadInput(f"image {position} is {type(image).__name__}, the model takes {wanted}")
+            wanted, do = "a PIL image", "give the image itself, or a model of regions"
+            if unit == "region":
+                wanted = "`Regions` of a detector"
+                do = "give those of the image, such as data.regionfiles.open_regions(file)[name]"
+            raise BadInput(f"image {position} is {type(image).__name__}, the model takes {wanted}: {do}")

@@ -182,9 +182,12 @@ def check_finite(source: str, model: PreTrainedModel) -> None:
 
 
 def reason_of(error: BaseException) -> str:
-    """The first line of an error; torch's advice to run what a pickle says is not passed on."""
+    """The first line of an error; neither torch's advice to run what a pickle says is passed on, nor the start
+    of transformers' list of what a tokenizer may be made of."""
     if isinstance(error, pickle.UnpicklingError):
         return "a pickle that is broken or holds more than tensors; none of its code was run"
+    if "instantiate the backend tokenizer" in str(error):
+        return "got neither tokenizer.json nor a vocabulary to make it of"
     lines = (line.strip() for line in str(error).splitlines())
     return next((line for line in lines if line), type(error).__name__)[:300]
 
