@@ -19,7 +19,7 @@ from alignscope.attribution.faithfulness import LEAST_GAIN, faithfulness
 from alignscope.attribution.options import METHODS, Method, Options
 from alignscope.attribution.patches import image_methods, patch_maps
 from alignscope.attribution.perturbation import UNSCORED, perturbation
-from alignscope.errors import BadInput, LengthMismatch, Unsupported
+from alignscope.errors import BadInput, LengthMismatch, NoRoom, Unsupported
 from alignscope.language.replacements import candidates, replaced, without
 from alignscope.models.cross.encoder import TransformersCrossEncoder
 from alignscope.models.protocols import Picture, Tokens, Traits
@@ -214,15 +214,18 @@ class Writer:
         return Traits(
             "captioner", "patch", None, self.context_length, "gelu", "last", True, True, ("perturbation",), 1.0,
             score=self.kind,  # type: ignore[arg-type]
+            cuts=False,
         )  # fmt: skip
 
     def score(self, images: Sequence[Picture], texts: Sequence[str]) -> Tensor:
-        if any(len(text.split()) > self.context_length for text in texts):
-            raise BadInput("too long")
         self.asked += [(id(image), text) for image, text in zip(images, texts, strict=True)]
         worth = [sum(WORTH.get(word, 0.0) for word in text.split()) for text in texts]
         scores = [self.unit * i.width * w for i, w in zip(images, worth, strict=True)]
-        return torch.tensor([s if t else torch.nan for s, t in zip(scores, texts, strict=True)])
+        scores = [score if text else torch.nan for score, text in zip(scores, texts, strict=True)]
+        long = {at: "too long" for at, text in enumerate(texts) if len(text.split()) > self.context_length}
+        if long:
+            raise NoRoom("too long", [torch.nan if at in long else s for at, s in enumerate(scores)], long)
+        return torch.tensor(scores)
 
     def tokens(self, texts: Sequence[str]) -> Tokens:
         """A word each and the end, at which a text is read."""
@@ -264,7 +267,7 @@ def test_a_captioner_gives_nothing_else() -> None:
 
 
 def test_what_has_no_score_is_a_problem_and_never_a_number() -> None:
-    """A lone word leaves nothing behind; a caption that is too long is not asked for at all."""
+    """A lone word leaves nothing behind; a caption without room stops no other."""
     items = [tagged("lone", "dog"), tagged("long", "red " * 10), tagged("good", "red dog")]
     pictures = [Image.new("RGB", (1, 1)) for _ in items]
     (found,) = attribute(Writer(), items, pictures, methods=["perturbation"], options=LEAVE_OUT)
