@@ -50,7 +50,7 @@ from alignscope.studies.embeddings import (
     Seen,
     embed_images,
     embed_texts,
-    possible_scores_of,
+    scores_of,
 )
 from alignscope.studies.examples import examples
 from alignscope.studies.output import RUN, claimed
@@ -251,7 +251,7 @@ def _scores(
     name: str,
 ) -> tuple[list[float], list[Problem]]:
     """Scores of pairs, and a problem of their item (`owners`) for each that has none."""
-    found = possible_scores_of(task.model, pairs, images, texts, task.work, name=name, progress=task.progress)
+    found = scores_of(task.model, pairs, images, texts, task.work, name=name, progress=task.progress)
     lost = dict.fromkeys(
         (owner, pair) for owner, pair in zip(owners, pairs, strict=True) if pair in found.reasons
     )

@@ -187,13 +187,15 @@ def text_scores(
     texts = list(dict.fromkeys(one.text for one in usable))
     said = embed_texts(model, texts, scorer.work, batch_size=batch_size, name="texts", progress=told)
     pairs = [(keys[one.image], one.text) for one in usable]
-    raw = iter(scores_of(model, pairs, images, said, scorer.work, name="scores", progress=told))
+    raw = scores_of(model, pairs, images, said, scorer.work, name="scores", progress=told)
+    values = iter(raw.scores)
     found = []
     for one in asked:
-        value = next(raw) if one.image in keys else None
+        value = next(values) if one.image in keys else None
         reason = "" if value is not None else "image not scored"
         if value is not None and not math.isfinite(value):
-            value, reason = None, "its score is not finite"
+            value = None
+            reason = raw.reasons.get((keys[one.image], one.text), "its score is not finite")
         score = None if value is None else paper_score(value, model.traits, clip_score=clip_score)
         found.append(
             TextScore(

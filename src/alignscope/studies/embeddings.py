@@ -203,20 +203,6 @@ def scores_of(
     *,
     name: str,
     progress: Progress,
-) -> list[float]:
-    """As `possible_scores_of`, without the reasons."""
-    return possible_scores_of(model, pairs, images, texts, work, name=name, progress=progress).scores
-
-
-def possible_scores_of(
-    model: PairScorer,
-    pairs: Sequence[tuple[str, str]],
-    images: Embedded | Seen,
-    texts: Embedded | Said,
-    work: Path,
-    *,
-    name: str,
-    progress: Progress,
 ) -> PairScores:
     """The score of every (image key, text); where it takes a forward of the pair, each is made and kept once."""
     if isinstance(images, Embedded) and isinstance(texts, Embedded):
