@@ -172,7 +172,7 @@ def test_from_images_to_an_audit_that_says_whose_regions(twin, folder, tmp_path)
     assert "8 of 9 images, 48 regions of width 16 (hash " in done.stdout
     assert "note: 1 other files are no images by their names" in done.stderr
     assert "2 problems, listed in " in done.stderr
-    assert "1 images left out" in done.stderr
+    assert "1 image left out" in done.stderr
     (folder / "broken.jpg").unlink()
     assert typed(*words, "--overwrite").exit_code == 0
     checked = typed("regions", "check", out, "--images", folder)
