@@ -6,7 +6,6 @@ Visual Genome (Anderson et al. 2018). These here do not, whatever their width, a
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 from collections.abc import Iterator, Sequence
@@ -34,7 +33,7 @@ from alignscope.models.dual.loading import (
     quiet,
     reason_of,
 )
-from alignscope.models.fingerprint import CLASS_NAMES, weights_digest
+from alignscope.models.fingerprint import CLASS_NAMES, whole
 from alignscope.records import Regions
 
 AT_LEAST = 10
@@ -89,14 +88,8 @@ class Detector:
     @cached_property
     def fingerprint(self) -> str:
         """Sha256 over weights, configuration (with the names of classes) and preprocessing."""
-        configuration = self.model.config.to_diff_dict()
-        for volatile in ("_name_or_path", "architectures", "dtype", "transformers_version"):
-            configuration.pop(volatile, None)
         images = json.loads(self.image_processor.to_json_string())
-        parts = [configuration, {name: part for name, part in images.items() if name not in CLASS_NAMES}]
-        digest = hashlib.sha256(weights_digest(self.model.state_dict()).digest())
-        digest.update(json.dumps(parts, sort_keys=True, default=str).encode())
-        return digest.hexdigest()
+        return whole(self.model, {name: part for name, part in images.items() if name not in CLASS_NAMES})
 
     @property
     def features(self) -> str:

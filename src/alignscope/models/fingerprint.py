@@ -6,9 +6,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from alignscope.models.dual.texts import TokenRules
@@ -20,6 +21,9 @@ DECISIVE = (
 """Entries of a tower's configuration that change its output and are not seen in its weights."""
 STATE_OF_CALLS = ("truncation", "padding")
 """Parts of a tokenizer's JSON that only say how it was called last."""
+VOLATILE = ("_name_or_path", "architectures", "dtype", "transformers_version")
+"""Entries of a configuration that say where a model comes from, not what it is."""
+_READ: WeakKeyDictionary[nn.Module, tuple[tuple[tuple[int, int], ...], Any]] = WeakKeyDictionary()
 CLASS_NAMES = ("image_processor_type", "processor_class", "_processor_class")
 
 
@@ -28,21 +32,48 @@ def fingerprint(
 ) -> str:
     """Sha256 in hexadecimal; equal before and after saving, different after any change of a weight."""
     towers = [model.config.text_config, model.config.vision_config]
-    tokenizer_json = json.loads(tokenizer.backend_tokenizer.to_str())
     image_json = json.loads(image_processor.to_json_string())
     facts = {
         "towers": [{name: getattr(tower, name, None) for name in DECISIVE} for tower in towers],
-        "tokenizer": {name: part for name, part in tokenizer_json.items() if name not in STATE_OF_CALLS},
+        "tokenizer": tokenizer_facts(tokenizer),
         "padded texts": [rules.context_length, rules.pad_id if rules.side.reads_padding else None],
         "images": {name: part for name, part in image_json.items() if name not in CLASS_NAMES},
     }
-    digest = weights_digest(model.state_dict())
+    digest = weights_digest(model)
     digest.update(json.dumps(facts, sort_keys=True, ensure_ascii=False).encode())
     return digest.hexdigest()
 
 
-def weights_digest(state: Mapping[str, Tensor]) -> Any:
-    """A running sha256 over names, dtypes, shapes and bytes, in the order of the names."""
+def whole(model: PreTrainedModel, *parts: Any) -> str:
+    """Sha256 in hexadecimal of weights, the whole configuration and whatever else decides a result."""
+    configuration = model.config.to_diff_dict()
+    for name in VOLATILE:
+        configuration.pop(name, None)
+    digest = hashlib.sha256(weights_digest(model).digest())
+    digest.update(json.dumps([configuration, *parts], sort_keys=True, default=str).encode())
+    return digest.hexdigest()
+
+
+def tokenizer_facts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """What decides a fast tokenizer's ids."""
+    facts = json.loads(tokenizer.backend_tokenizer.to_str())
+    return {name: part for name, part in facts.items() if name not in STATE_OF_CALLS}
+
+
+def weights_digest(model: nn.Module) -> Any:
+    """A running sha256 over names, dtypes, shapes and bytes, in the order of the names.
+
+    The weights are read again only after one of them changed.
+    """
+    state = model.state_dict()
+    version = tuple((tensor.data_ptr(), tensor._version) for tensor in state.values())
+    kept = _READ.get(model)
+    if kept is None or kept[0] != version:
+        kept = _READ[model] = version, _read(state)
+    return kept[1].copy()
+
+
+def _read(state: Mapping[str, Tensor]) -> Any:
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()

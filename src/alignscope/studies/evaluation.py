@@ -76,7 +76,6 @@ class Task:
     """What is evaluated on what, and where the work lies."""
 
     model: PairScorer
-    fingerprint: str  # asked for once: it reads all weights
     benchmark: Benchmark
     annotations: Path
     images: Images | RegionFolder | None
@@ -148,7 +147,7 @@ def evaluate(
     identity = {
         "kind": "evaluate",
         "version": alignscope.__version__,
-        "model": {"name": model.name, "fingerprint": (fingerprint := model.fingerprint)},
+        "model": {"name": model.name, "fingerprint": model.fingerprint},
         "benchmark": benchmark.name,
         "dtype": dtype,
         "settings": {"seed": seed, "draws": draws, "batch_size": batch_size},
@@ -156,10 +155,10 @@ def evaluate(
     group = processes()
     started, clock = datetime.datetime.now(datetime.UTC), Clock()
     group.first(lambda: claim(out, identity, resume=resume, overwrite=overwrite))
-    kept = (cache or out / "work" / "embeddings") / fingerprint / dtype
+    kept = (cache or out / "work" / "embeddings") / model.fingerprint / dtype
     sources = _sources(model, seen, out / "work", kept, batch_size)
     task = Task(
-        *(model, fingerprint, benchmark, annotations, seen, out, sources),
+        *(model, benchmark, annotations, seen, out, sources),
         *(dtype, batch_size, seed, draws, allow_missing, calibrate),
         tuple(remarks),
     )
@@ -339,7 +338,7 @@ def _signature(task: Task, contents: Contents, lost: Counter[str]) -> Signature:
         "official accuracy",
         f"{name}[{'; '.join(remarks)}]" if remarks else name,
         sha_of([contents.annotations, contents.images]),
-        *(total - missing, task.sources.plan.usable_images(), task.model.name, task.fingerprint[:12]),
+        *(total - missing, task.sources.plan.usable_images(), task.model.name, task.model.fingerprint[:12]),
         dtype=task.dtype,
         seed=task.seed,
         version=alignscope.__version__,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import final, get_args
@@ -20,10 +18,9 @@ from alignscope.models.captioners.decoding import Spelled, Speller, State, mask_
 from alignscope.models.captioners.protocol import Features, Generated, How, Sight, Words
 from alignscope.models.captioners.vocabulary import DECODING_LENGTH
 from alignscope.models.dual.encoder import evaluating
-from alignscope.models.fingerprint import weights_digest
+from alignscope.models.fingerprint import whole
 from alignscope.registry import did_you_mean
 
-VOLATILE = ("_name_or_path", "architectures", "dtype", "transformers_version")
 """Entries of a configuration that no caption depends on."""
 
 
@@ -51,15 +48,9 @@ class AutoregressiveCaptioner:
     @property
     def fingerprint(self) -> str:
         """Sha256 over weights, configuration, vocabulary and what else decides a caption."""
-        configuration = self.model.config.to_diff_dict()
-        for volatile in VOLATILE:
-            configuration.pop(volatile, None)
         every = torch.arange(len(self.vocabulary))
         words = self.vocabulary.texts(every[every != self.vocabulary.end][:, None])
-        parts = [configuration, self.speller.facts, words, self.vocabulary.end]
-        digest = hashlib.sha256(weights_digest(self.model.state_dict()).digest())
-        digest.update(json.dumps(parts, sort_keys=True, default=str).encode())
-        return digest.hexdigest()
+        return whole(self.model, self.speller.facts, words, self.vocabulary.end)
 
     def features(self, images: Sequence[Sight]) -> Features:
         """A batch on the model's device."""

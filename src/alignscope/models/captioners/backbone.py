@@ -51,7 +51,7 @@ class Backbone:
     @property
     def fingerprint(self) -> str:
         """Sha256 over weights and image processor."""
-        digest = weights_digest(self.model.state_dict())
+        digest = weights_digest(self.model)
         digest.update(self.image_processor.to_json_string().encode())
         return digest.hexdigest()
 

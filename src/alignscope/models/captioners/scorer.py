@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -24,7 +22,7 @@ from alignscope.models.captioners.question import yes_tokens
 from alignscope.models.captioners.reading import Reading, as_tokens, padded
 from alignscope.models.dual.encoder import evaluating, shuffle
 from alignscope.models.dual.texts import check_texts
-from alignscope.models.fingerprint import STATE_OF_CALLS, weights_digest
+from alignscope.models.fingerprint import tokenizer_facts, whole
 from alignscope.models.protocols import Picture, Tokens, Traits
 
 WINDOW = 64
@@ -69,18 +67,10 @@ class GenerativeScorer:
     def fingerprint(self) -> str:
         """Sha256 over weights, configuration, tokenizer, image processor, scoring and template."""
         decoder = self.decoder
-        configuration = decoder.model.config.to_diff_dict()
-        for volatile in ("_name_or_path", "architectures", "dtype", "transformers_version"):
-            configuration.pop(volatile, None)
-        tokenizer = json.loads(decoder.tokenizer.backend_tokenizer.to_str())
-        for state in STATE_OF_CALLS:
-            tokenizer.pop(state, None)
         frame = decoder.read("")  # the tokens around a text: its end is no part of the tokenizer's own file
-        parts = [configuration, tokenizer, decoder.facts, frame.prefix, frame.ids]
+        parts = [tokenizer_facts(decoder.tokenizer), decoder.facts, frame.prefix, frame.ids]
         parts += [decoder.scoring, decoder.template, decoder.baseline, self._answers]
-        digest = hashlib.sha256(weights_digest(decoder.model.state_dict()).digest())
-        digest.update(json.dumps(parts, sort_keys=True, default=str).encode())
-        return digest.hexdigest()
+        return whole(decoder.model, *parts)
 
     @property
     def traits(self) -> Traits:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -20,7 +19,7 @@ from alignscope.models import taps
 from alignscope.models.cross.pixels import view
 from alignscope.models.dual.encoder import evaluating, shuffle
 from alignscope.models.dual.texts import TextSide, check_texts, token_rules, tokenise
-from alignscope.models.fingerprint import weights_digest
+from alignscope.models.fingerprint import tokenizer_facts, whole
 from alignscope.models.protocols import AttentionMap, PairInputs, Picture, Stream, Tokens, Traits
 from alignscope.records import Box, Regions
 
@@ -104,18 +103,9 @@ class TransformersCrossEncoder:
     @property
     def fingerprint(self) -> str:
         """Sha256 over weights, configuration, tokenizer and preprocessing."""
-        configuration = self.model.config.to_diff_dict()
-        for volatile in ("_name_or_path", "architectures", "dtype", "transformers_version"):
-            configuration.pop(volatile, None)
         images = json.loads(self.image_processor.to_json_string()) if self.image_processor else {}
-        tokenizer = json.loads(self.tokenizer.backend_tokenizer.to_str())
-        for how_called_last in ("truncation", "padding"):
-            tokenizer.pop(how_called_last, None)
-        parts = [configuration, tokenizer, self._rules.context_length, images, self._index]
-        facts = json.dumps(parts, sort_keys=True, default=str)
-        digest = hashlib.sha256(weights_digest(self.model.state_dict()).digest())
-        digest.update(facts.encode())
-        return digest.hexdigest()
+        context = self._rules.context_length
+        return whole(self.model, tokenizer_facts(self.tokenizer), context, images, self._index)
 
     @property
     def traits(self) -> Traits:

@@ -57,7 +57,6 @@ class TransformersDualEncoder:
         self._rules = token_rules(TEXT_SIDES[text_type], model.config.text_config, tokenizer)
         self._family = family(model.config.model_type)
         self._width = model.get_submodule(self._family.width).out_features
-        self._fingerprint: tuple[tuple[tuple[int, int], ...], str] | None = None
 
     @property
     def name(self) -> str:
@@ -74,12 +73,8 @@ class TransformersDualEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of weights, preprocessing and tokenizer; computed again only after the weights changed."""
-        version = tuple((tensor.data_ptr(), tensor._version) for tensor in self.model.state_dict().values())
-        if self._fingerprint is None or self._fingerprint[0] != version:
-            found = fingerprint(self.model, self.tokenizer, self.image_processor, self._rules)
-            self._fingerprint = (version, found)
-        return self._fingerprint[1]
+        """Hash of weights, preprocessing and tokenizer."""
+        return fingerprint(self.model, self.tokenizer, self.image_processor, self._rules)
 
     @property
     def traits(self) -> Traits:
