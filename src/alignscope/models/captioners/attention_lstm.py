@@ -8,18 +8,18 @@ on the state that predicts the next word alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, final, no_type_check
+from typing import final, no_type_check
 
 import torch
 from einops import einsum, rearrange, reduce
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig
 
 from alignscope.models.captioners.decoding import State
+from alignscope.models.captioners.own import OwnCaptioner
 from alignscope.models.captioners.protocol import Features, Sight
 from alignscope.models.captioners.sights import present_of, regions
-from alignscope.models.captioners.vocabulary import END
 
 
 @final
@@ -37,12 +37,10 @@ class AttentionLstmConfig(PreTrainedConfig):
 
 
 @final
-class AttentionLstmCaptioner(PreTrainedModel):
+class AttentionLstmCaptioner(OwnCaptioner):
     """Regions or patches in, words out; `State.attention` is (row, token, region)."""
 
     config_class = AttentionLstmConfig
-    start = end = END
-    context_length = None
 
     def __init__(self, config: AttentionLstmConfig) -> None:
         super().__init__(config)
@@ -58,17 +56,6 @@ class AttentionLstmCaptioner(PreTrainedModel):
         with torch.no_grad():
             self.embed.weight.uniform_(-0.1, 0.1)
         self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """Nothing: the constructor did."""
-
-    @property
-    def module(self) -> PreTrainedModel:
-        return self
-
-    @property
-    def facts(self) -> list[Any]:
-        return []
 
     def features(self, images: Sequence[Sight]) -> Features:
         return regions(self, images, width=self.config.feature_width)

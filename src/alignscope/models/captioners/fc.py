@@ -8,19 +8,19 @@ start. Dropout falls on the copy of h that predicts the next word, never on the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, final, no_type_check
+from typing import final, no_type_check
 
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig
 
 from alignscope.errors import CheckpointMismatch
 from alignscope.models.captioners.decoding import State
+from alignscope.models.captioners.own import OwnCaptioner
 from alignscope.models.captioners.protocol import Features, Sight
 from alignscope.models.captioners.sights import vectors
-from alignscope.models.captioners.vocabulary import END
 
 OLD_KEYS = {"img_embed.": "fc_embed.", "core.": "_core."}
 """Beginnings of keys in files of the older `fc`, and those of `newfc`."""
@@ -65,12 +65,10 @@ class MaxoutCell(nn.Module):
 
 
 @final
-class FcCaptioner(PreTrainedModel):
+class FcCaptioner(OwnCaptioner):
     """Nine tensors; a word's index is its row in `embed` and in `logit`, 0 begins and ends."""
 
     config_class = FcConfig
-    start = end = END
-    context_length = None
 
     def __init__(self, config: FcConfig) -> None:
         super().__init__(config)
@@ -86,17 +84,6 @@ class FcCaptioner(PreTrainedModel):
             self.logit.bias.zero_()
             self._core.i2h.bias[hidden : 2 * hidden] += config.forget_bias
         self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """Nothing: the constructor did."""
-
-    @property
-    def module(self) -> PreTrainedModel:
-        return self
-
-    @property
-    def facts(self) -> list[Any]:
-        return []
 
     def features(self, images: Sequence[Sight]) -> Features:
         return vectors(self, images, width=self.config.feature_width)

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, final, no_type_check
+from typing import final, no_type_check
 
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig
 
 from alignscope.models.captioners.decoding import State
+from alignscope.models.captioners.own import OwnCaptioner
 from alignscope.models.captioners.protocol import Features, Sight
 from alignscope.models.captioners.sights import present_of, regions
-from alignscope.models.captioners.vocabulary import END
 
 KEPT = 4
 """Tensors that a decoder layer keeps: keys and values of the words, and of the image."""
@@ -126,12 +126,10 @@ class DecoderLayer(nn.Module):
 
 
 @final
-class TransformerCaptioner(PreTrainedModel):
+class TransformerCaptioner(OwnCaptioner):
     """Regions or patches in, words out; `State.attention` is (row, token, layer, head, region)."""
 
     config_class = TransformerConfig
-    start = end = END
-    context_length = None
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__(config)
@@ -147,17 +145,6 @@ class TransformerCaptioner(PreTrainedModel):
             if parameter.ndim > 1:
                 nn.init.xavier_uniform_(parameter)
         self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """Nothing: the constructor did."""
-
-    @property
-    def module(self) -> PreTrainedModel:
-        return self
-
-    @property
-    def facts(self) -> list[Any]:
-        return []
 
     def features(self, images: Sequence[Sight]) -> Features:
         return regions(self, images, width=self.config.feature_width)
