@@ -49,8 +49,8 @@ def inputs(
     return pixel_inputs(image_processor, images, tokens, grid=grid(model.config))
 
 
-def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
-    """Log-odds of "the text fits the image": second logit minus first, so that its sigmoid is the probability."""
+def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, "pair 2"]:
+    """Logits (no match, match)."""
     with model.device:  # transformers makes one of the masks on the default device
         output = model(
             input_ids=inputs.tokens.ids.to(model.device),
@@ -58,7 +58,7 @@ def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
             pixel_values=torch.stack(inputs.images).to(model.device, model.dtype),
             use_itm_head=True,
         )
-    return output.itm_score[:, 1] - output.itm_score[:, 0]
+    return output.itm_score
 
 
 BLIP = Family(

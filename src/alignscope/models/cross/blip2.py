@@ -16,8 +16,8 @@ from alignscope.models.cross.encoder import NO_MAPS, Family
 from alignscope.models.protocols import PairInputs
 
 
-def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
-    """Log-odds of a match by the head's logits, which transformers averages over the queries.
+def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, "pair 2"]:
+    """Logits (no match, match), which transformers averages over the queries.
 
     Where the configuration names an image token, the class expects one per query before the text and cuts
     as many ids away; their mask stays.
@@ -34,7 +34,7 @@ def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
         attention_mask=mask,
         use_image_text_matching_head=True,
     )
-    return output.logits_per_image[:, 1] - output.logits_per_image[:, 0]
+    return output.logits_per_image
 
 
 BLIP2 = Family(

@@ -18,14 +18,14 @@ from alignscope.models.cross.encoder import FIRST_TOKEN, NO_MAPS, Family
 from alignscope.models.protocols import PairInputs
 
 
-def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
-    """Log-odds of a match; images are cut to the square the model takes, so that no pixel is padding."""
+def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, "pair 2"]:
+    """Logits (no match, match); images are cut to the square the model takes, so that no pixel is padding."""
     output = model(
         input_ids=inputs.tokens.ids.to(model.device),
         attention_mask=inputs.tokens.mask.to(model.device),
         pixel_values=torch.stack(inputs.images).to(model.device, model.dtype),
     )
-    return output.logits[:, 1] - output.logits[:, 0]
+    return output.logits
 
 
 BRIDGETOWER = Family(

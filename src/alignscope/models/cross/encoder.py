@@ -51,9 +51,9 @@ class Family:
     `sites` are in the order in which they run; their places are the blocks of the maps. `inputs` takes the
     model, its image processor (None for regions), the pictures and the tokens, and derives the position
     vectors of regions. `prepare` changes a text before its tokens are found and keeps its length, so that
-    offsets stay those of the text as given. `match` gives the log-odds of a match by the head's logit
-    `match_index`, or the logit itself where the head has one and `match_index` is None. `token_table` is the
-    path of the token embeddings where transformers does not give them.
+    offsets stay those of the text as given. `match` gives the head's two logits, of which
+    `match_index` says "match", or the one logit of each pair where `match_index` is None. `token_table` is
+    the path of the token embeddings where transformers does not give them.
     """
 
     model_class: str  # "module:class"
@@ -163,8 +163,8 @@ class TransformersCrossEncoder:
     def match(self, inputs: PairInputs) -> Float[Tensor, " pair"]:
         """The matching logit on the model's device, at least float32, with a graph when gradients are on."""
         logits = self.family.match(self.model, inputs)
-        if self._index != self.family.match_index:
-            logits = -logits
+        if self._index is not None:
+            logits = logits[:, self._index] - logits[:, 1 - self._index]
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def evaluating(self) -> AbstractContextManager[None]:

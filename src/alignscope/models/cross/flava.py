@@ -67,8 +67,8 @@ def inputs(
     return pixel_inputs(image_processor, images, tokens, grid=grid(model.config), before=before)
 
 
-def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
-    """Log-odds of a match, of text and image with nothing masked.
+def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, "pair 2"]:
+    """Logits (no match, match), of text and image with nothing masked.
 
     Differs from the call of the whole class, which runs both towers a second time for other losses.
     """
@@ -77,8 +77,7 @@ def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
         attention_mask=inputs.tokens.mask.to(model.device),
         pixel_values=torch.stack(inputs.images).to(model.device, model.dtype),
     )
-    scores = model.itm_head(output.multimodal_embeddings)
-    return scores[:, 1] - scores[:, 0]
+    return model.itm_head(output.multimodal_embeddings)
 
 
 FLAVA = Family(

@@ -49,8 +49,8 @@ def inputs(
     return region_inputs(images, tokens, shares, width=model.config.visual_feat_dim)
 
 
-def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
-    """The logit of "the text fits the image", the second of the matching head."""
+def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, "pair 2"]:
+    """Logits (no match, match)."""
     kind = {"device": model.device, "dtype": model.dtype}
     output = model(
         input_ids=inputs.tokens.ids.to(model.device),
@@ -59,8 +59,7 @@ def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
         visual_pos=pad_sequence(list(inputs.positions), batch_first=True).to(**kind),
         visual_attention_mask=(inputs.units >= 0).to(model.device),
     )
-    scores = output.cross_relationship_score
-    return scores[:, 1] - scores[:, 0]
+    return output.cross_relationship_score
 
 
 LXMERT = Family(

@@ -237,14 +237,8 @@ def inputs(
     return region_inputs(images, tokens, seven, width=model.config.visual_feat_dim)
 
 
-def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
-    """Log-odds of "the text fits the image", the second of the matching head."""
-    logits = model(*padded(model, inputs))
-    return logits[:, 1] - logits[:, 0]
-
-
-def rank(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
-    """The logit of the ranking head, trained with a margin on its sigmoid."""
+def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, "pair 2"] | Float[Tensor, " pair"]:
+    """Logits (no match, match); of the head that ranks, trained with a margin on its sigmoid, its one logit."""
     return model(*padded(model, inputs))
 
 
@@ -254,9 +248,10 @@ _SHARED: dict[str, Any] = {
     "grid": lambda config: None,
     "sites": sites,
     "inputs": inputs,
+    "match": match,
     "feature_width": lambda config: config.visual_feat_dim,
 }
-UNITER = Family("alignscope.models.cross.uniter:UniterForPretraining", match=match, **_SHARED)
+UNITER = Family("alignscope.models.cross.uniter:UniterForPretraining", **_SHARED)
 UNITER_RETRIEVAL = Family(
-    "alignscope.models.cross.uniter:UniterForImageTextRetrieval", match=rank, match_index=None, **_SHARED
+    "alignscope.models.cross.uniter:UniterForImageTextRetrieval", match_index=None, **_SHARED
 )

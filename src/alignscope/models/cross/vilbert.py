@@ -204,16 +204,10 @@ def with_task(tokens: Tokens) -> Tokens:
 
 
 def logits(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, "pair logit"]:
-    """What the head of matching says."""
+    """What the head of matching says: (match, no match), or one logit."""
     ids, is_token, features, places, is_region = padded(model, inputs)
     is_whole = torch.arange(is_region.shape[1], device=model.device) == 0
     return model(ids, features, places, Real(is_token, is_region | is_whole))
-
-
-def odds(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
-    """Log-odds of "the text fits the image", which is the first logit."""
-    fits, fits_not = logits(model, inputs).unbind(dim=-1)
-    return fits - fits_not
 
 
 def rank(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
@@ -269,7 +263,7 @@ VILBERT = Family(
     grid=lambda config: None,
     sites=sites,
     inputs=inputs,
-    match=odds,
+    match=logits,
     match_index=0,
     feature_width=lambda config: config.visual_feat_dim,
 )

@@ -35,8 +35,8 @@ def inputs(
     return region_inputs(images, tokens, nowhere, width=model.config.visual_embedding_dim)
 
 
-def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
-    """The logit of "the text fits the image", the first of the head that transformers documents so."""
+def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, "pair 2"]:
+    """The matching head's logits, the first of which transformers documents as "the text fits the image"."""
     real = (inputs.units >= 0).to(model.device)
     output = model(
         input_ids=inputs.tokens.ids.to(model.device),
@@ -45,8 +45,7 @@ def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
         visual_attention_mask=real.long(),
         visual_token_type_ids=torch.ones_like(real, dtype=torch.long),
     )
-    scores = output.seq_relationship_logits
-    return scores[:, 0] - scores[:, 1]
+    return output.seq_relationship_logits
 
 
 VISUALBERT = Family(
