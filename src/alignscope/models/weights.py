@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from alignscope.errors import CheckpointError, CheckpointMismatch, Unsupported
 from alignscope.models.dual.loading import FAILURES, check_keys, reason_of
 
-ENDINGS = (".safetensors", ".pt", ".bin", ".pth", ".pkl")
-"""Of files that hold weights."""
 WRAPPERS = ("state_dict", "model")
 """Under which a training run keeps a model's weights, beside an optimizer's and counters."""
 OLD_NAMES = {"gamma": "weight", "beta": "bias"}

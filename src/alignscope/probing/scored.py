@@ -16,7 +16,6 @@ from alignscope.errors import BadInput
 from alignscope.evaluation.intervals import Interval, clustered_means, measured, sample_of
 from alignscope.records import ForcedChoice, Measurement, Point, Signature, TextScore
 
-NO_SPREAD = "one draw: no spread"
 Caption = tuple[str, str, str]  # source, image, text
 
 

@@ -28,7 +28,6 @@ from alignscope.training.metrics import Seen, Watch, nobody
 from alignscope.training.recipe import KarpathyCaptions, WorldCaptions
 
 Thing = TypeVar("Thing")
-Opener = Callable[[PairScorer, str], Picture]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
