@@ -58,6 +58,7 @@ from alignscope.records.probes import (
     TextScore,
 )
 from alignscope.records.regions import Regions
+from alignscope.records.scenes import HighLevelImage, Label, Labelled, SceneLabel
 from alignscope.records.trials import Effect, Trial
 
 __all__ = [
@@ -79,9 +80,12 @@ __all__ = [
     "FoilKind",
     "ForcedChoice",
     "GramCount",
+    "HighLevelImage",
     "ImageCaption",
     "Item",
     "ItemSource",
+    "Label",
+    "Labelled",
     "MadeCaption",
     "Measurement",
     "MinedPattern",
@@ -99,6 +103,7 @@ __all__ = [
     "Regions",
     "Relation",
     "SceneGraph",
+    "SceneLabel",
     "SceneObject",
     "ScoreCurve",
     "Shown",

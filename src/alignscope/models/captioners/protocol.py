@@ -18,10 +18,10 @@ from PIL.Image import Image
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from alignscope.records import Regions
+from alignscope.records import Labelled, Regions
 
-Sight = Image | Regions | np.ndarray
-"""What a captioner sees of an image: the image, its regions, or an array (width) or (region, width)."""
+Sight = Image | Regions | Labelled | np.ndarray
+"""What a captioner sees of an image: the image, its regions, these with labels, or an array (width) or (region, width)."""
 How = Literal["greedy", "beam", "sample"]
 
 
