@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from alignscope.cli.options import Overwrite, Resume
+from alignscope.cli.options import Device, Overwrite, Resume
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -41,4 +41,36 @@ def composition(
             command=f"alignscope reproduce composition --study {study}",
             progress=progress,
         )
+    typer.echo(f"report: {found.report.resolve()}")
+
+
+@app.command()
+def captions(
+    study: Annotated[Path, typer.Option(help="TOML of captioners, scorers and rewards")] = Path(
+        "recipes/studies/captions.toml"
+    ),
+    out: Annotated[Path, typer.Option(help="directory of the study")] = Path("runs/captions"),
+    processes: Annotated[int, typer.Option(help="jobs side by side, of one thread each", min=1)] = 2,
+    device: Device = "cpu",
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Paper A: train captioners with each model's score as reward, and see what captions each model loves."""
+    from alignscope.cli.progress import bars
+    from alignscope.reporting.guided import findings_of
+    from alignscope.studies.guided import guide, read_guided
+
+    with bars() as progress:
+        found = guide(
+            read_guided(study),
+            out,
+            processes=processes,
+            device=device,
+            resume=resume,
+            overwrite=overwrite,
+            command=f"alignscope reproduce captions --study {study}",
+            progress=progress,
+        )
+    for sentence in findings_of(found.directory):
+        typer.echo(sentence)
     typer.echo(f"report: {found.report.resolve()}")

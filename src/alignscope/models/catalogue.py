@@ -130,6 +130,21 @@ CATALOGUE = (
         needs=f"{DETECTOR}; boxes do not enter",
         match_index=0,
     ),
+    _of_regions(
+        "Oscar/VinVL",
+        "OscarForPretraining",
+        "see the repository",
+        "github.com/microsoft/Oscar (VinVL_MODEL_ZOO.md: pretrained_base)",
+        needs=f"{DETECTOR} with tags: VinVL (X152-C4), up to 50",
+        match_index=0,
+    ),
+    _of_regions(
+        "Oscar/VinVL (retrieval)",
+        "OscarForImageTextRetrieval",
+        "see the repository",
+        "github.com/microsoft/Oscar (VinVL_MODEL_ZOO.md: image-text retrieval)",
+        needs=f"{DETECTOR} with tags: VinVL (X152-C4), up to 50",
+    ),
     _seeing(
         "ViLT",
         "ViltForImageAndTextRetrieval",

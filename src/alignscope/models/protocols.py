@@ -178,6 +178,7 @@ class PairInputs:
     units: Int[Tensor, "pair position"]
     counts: tuple[int, ...]  # patches or regions of each image
     grids: tuple[tuple[int, int] | None, ...]  # rows, columns of patches; None where units are regions
+    labels: tuple[Int[Tensor, " _"], ...] = ()  # pieces of labels read before the regions, of models that do
 
 
 @dataclass(frozen=True, eq=False)

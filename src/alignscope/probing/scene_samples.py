@@ -67,10 +67,10 @@ def sampled(
             continue
         broken = [name for name, rows in finite.items() if not rows[place]]
         if not scene:
-            problems.append(Problem(image, images, "no scene label", "unscored"))
+            problems.append(Problem(image, f"{images} images", "no scene label", "unscored"))
         elif broken:
             what = f"states that are not finite numbers: {', '.join(broken)}"
-            problems.append(Problem(image, scene, what, "unscored"))
+            problems.append(Problem(image, f"{images} images", what, "unscored"))
         else:
             usable.append(place)
     scenes = np.array(states.scenes)

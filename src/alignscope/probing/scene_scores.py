@@ -127,7 +127,7 @@ def corrected_resampled(
     error = deviation * math.sqrt(1 / len(differences) + test_over_train)
     half = student_quantile((1 + level) / 2, freedom) * error
     t = mean / error
-    p = 2 * (1 - student_share(abs(t), freedom))
+    p = max(0.0, 2 * (1 - student_share(abs(t), freedom)))  # not below rounding
     return CorrectedTest(mean, deviation, mean - half, mean + half, t, p)
 
 

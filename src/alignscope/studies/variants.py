@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from alignscope.studies.benchmarks import evaluate
 from alignscope.studies.checks import Plan
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.output import RUN, claimed
+from alignscope.studies.workers import workers
 from alignscope.training.finetune import finetune
 from alignscope.training.reading import section
 from alignscope.training.settings import FineTuning
@@ -118,7 +118,7 @@ def compare_variants(
         jobs = [(name, seed) for seed in study.seeds for name in names]
         waves = [[job for job in jobs if job[0] == START], [job for job in jobs if job[0] != START]]
         done = 0
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        with workers(processes) as pool:
             for wave in waves:  # every variant begins with what the first wave made
                 running = [pool.submit(trained_and_audited, study, name, seed, out) for name, seed in wave]
                 for job in as_completed(running):

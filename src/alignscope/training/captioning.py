@@ -77,6 +77,8 @@ class Run:
 
     def place_of(self, step: int) -> At:
         """The stage and its step after so many steps of all; where one ends, it is that one's end."""
+        if not self.recipe.stages:
+            return At(0, 0)
         for number in range(len(self.recipe.stages)):
             if step <= self.before(number + 1):
                 return At(number, step - self.before(number))
@@ -147,8 +149,7 @@ def train(
         captioner = run_stage(run, At(number, start.step if held else 0), held, paying[number])
     if run.journal is not None:
         run.journal.close()
-    last = captioner
-    assert last is not None  # the recipe has a stage
+    last = captioner or first_captioner(recipe, data, device=place)
     return engine.first(lambda: finish(run, last, fingerprints))
 
 
@@ -161,7 +162,7 @@ def engine_for(recipe: Captioning, device: str) -> Engine:
             f"got device '{device}', and this process has {engine.device}: give cpu or cuda, and choose among "
             "GPUs with CUDA_VISIBLE_DEVICES"
         )
-    fewest = min(stage.images for stage in recipe.stages)
+    fewest = min((stage.images for stage in recipe.stages), default=engine.world)
     if fewest < engine.world:
         raise BadInput(f"got {engine.world} processes for {fewest} images a step, wanted an image for each")
     return engine

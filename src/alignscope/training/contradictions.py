@@ -261,7 +261,11 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
         SEEDED,
         *_at_least(1, "threads words_read longest log_every save_every"),
         *_at_least(0, "threshold"),
-        _rule("stages", lambda stages: len(stages) > 0, "at least one [[stages]] table"),
+        _rule(
+            "stages captioner.kind",
+            lambda stages, kind: len(stages) > 0 or kind == "saved",
+            "at least one [[stages]] table, except of a saved captioner",
+        ),
         _rule(
             "captioner.kind data.sees",
             lambda kind, sees: SEEN_BY.get(kind, sees) == sees,

@@ -7,21 +7,23 @@ from contextlib import AbstractContextManager
 from typing import final, get_args
 
 import torch
-from einops import repeat
-from jaxtyping import Float, Int
+from einops import reduce, repeat
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from alignscope.errors import BadInput, LengthMismatch, UnknownName, Unsupported
 from alignscope.models.captioners import decoding
 from alignscope.models.captioners.decoding import Spelled, Speller, State, mask_of, teacher_forced
+from alignscope.models.captioners.inside import Inside, Open, Written
 from alignscope.models.captioners.protocol import Features, Generated, How, Sight, Words
 from alignscope.models.captioners.vocabulary import DECODING_LENGTH
 from alignscope.models.dual.encoder import evaluating
 from alignscope.models.fingerprint import whole
 from alignscope.registry import did_you_mean
 
-"""Entries of a configuration that no caption depends on."""
+BATCH = 32
+"""Images whose captions `write` spells together."""
 
 
 @final
@@ -152,6 +154,41 @@ class AutoregressiveCaptioner:
             )
         return maps
 
+    def inside(self, images: Sequence[Sight], *, texts: Sequence[str] | None = None) -> list[Inside]:
+        """As `SeenInside` says; of a captioner whose labels, regions or patches attend to nothing, Unsupported."""
+        if not isinstance(self.speller, Open):
+            raise Unsupported(
+                f"{type(self.model).__name__} gives no attention among what it sees: take VinVL, or another that does"
+            )
+        if texts is not None and len(texts) != len(images):
+            raise LengthMismatch(f"{len(texts)} texts for {len(images)} images: give one each")
+        rows = None if texts is None else [self.vocabulary.ids([text])[0].tolist() for text in texts]
+        with torch.no_grad(), self.evaluating():
+            return self.speller.inside(images, rows)
+
+    def write(self, images: Sequence[Sight], *, beams: int = 1, max_length: int = 20) -> list[Written]:
+        """Captions with confidences as the script of Oscar's authors has them (sheet C.2).
+
+        `max_length` counts the start, as theirs. A caption that has no end by then loses its last token to the
+        end, whose log-probability stays in the mean. Beams are compared by that mean; differs: an end counts
+        where it is among the best `beams` continuations, theirs where fewer than `beams` words are better.
+        """
+        found = []
+        with torch.no_grad(), self.evaluating():
+            for start in range(0, len(images), BATCH):
+                generated = self.generate(
+                    self.features(images[start : start + BATCH]),
+                    how="greedy" if beams == 1 else "beam",
+                    beams=beams,
+                    is_length_normalised=True,
+                    max_length=max_length - 1,
+                )
+                ids = generated.ids.clone()
+                ids[:, max_length - 2 :] = self.vocabulary.end
+                texts = self.vocabulary.texts(ids)
+                found += map(Written, texts, confidences(generated.logprobs, generated.mask).tolist())
+        return found
+
     def evaluating(self) -> AbstractContextManager[None]:
         """Within the `with` there is no dropout; every module is as it was afterwards."""
         return evaluating(self.model)
@@ -183,6 +220,18 @@ class AutoregressiveCaptioner:
     def _generated(self, found: Spelled) -> Generated:
         mask = mask_of(found.ids, self.vocabulary.end)
         return Generated(found.ids, found.logprobs, mask, self.vocabulary.texts(found.ids))
+
+
+def confidences(
+    logprobs: Float[Tensor, "caption token"], mask: Bool[Tensor, "caption token"]
+) -> Float[Tensor, " caption"]:
+    """exp of the mean log-probability of the tokens, the end included: as many as the start and the words.
+
+    >>> three = torch.tensor([[0.5, 0.5, 0.5]]).log()
+    >>> confidences(three, torch.ones(1, 3, dtype=torch.bool))
+    tensor([0.5000])
+    """
+    return (reduce(logprobs * mask, "caption token -> caption", "sum") / mask.sum(dim=-1)).exp()
 
 
 def _no_captions() -> Spelled:

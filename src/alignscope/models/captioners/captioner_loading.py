@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from alignscope.errors import AlignscopeError, BadInput, CheckpointError, CheckpointMismatch
 from alignscope.models import weights
-from alignscope.models.captioners import loading
+from alignscope.models.captioners import loading, oscar_loading
 from alignscope.models.captioners.attention_lstm import AttentionLstmCaptioner
 from alignscope.models.captioners.autoregressive import AutoregressiveCaptioner
 from alignscope.models.captioners.captioner import KINDS
 from alignscope.models.captioners.captioner import Captioner as Decoder
 from alignscope.models.captioners.fc import OLD_KEYS, FcCaptioner, config_from
+from alignscope.models.captioners.oscar import OscarForCaptioning
+from alignscope.models.captioners.oscar_speller import OscarSpeller
 from alignscope.models.captioners.transformer import TransformerCaptioner
 from alignscope.models.captioners.transformers_speller import READERS, TokenizerWords, TransformersSpeller
 from alignscope.models.captioners.vocabulary import FILE, Vocabulary
@@ -34,6 +37,7 @@ OWN: dict[str, type[PreTrainedModel]] = {
     each.__name__: each for each in (FcCaptioner, AttentionLstmCaptioner, TransformerCaptioner)
 }
 """Captioners of this package by the architecture that a configuration names."""
+OSCAR = OscarForCaptioning.__name__
 RULES = "models/captioners/fc.py"
 
 
@@ -55,13 +59,22 @@ def open_captioner(
             named = architecture(source)
             if named in KINDS and vocabulary is None:
                 return _of_transformers(source, named, device, dtype)
-            if named not in OWN:
+            state = None if named in (OSCAR, *OWN, *KINDS) else oscar_loading.official_state(path)
+            has_tokenizer = state is not None or named in (OSCAR, *KINDS)
+            if not has_tokenizer and named not in OWN:
                 raise CheckpointError(
-                    f"{source} is a {named}, wanted a captioner: {', '.join([*OWN, *KINDS])}"
-                    if named not in KINDS
-                    else f"{source} is a {named} with a tokenizer of its own: leave `vocabulary` out"
+                    f"{source} is a {named}, wanted a captioner: {', '.join([*OWN, OSCAR, *KINDS])}"
                 )
-            captioner = _own(path, named, vocabulary)
+            if has_tokenizer and vocabulary is not None:
+                raise CheckpointError(
+                    f"{source} is a {named} with a tokenizer of its own: leave `vocabulary` out"
+                )
+            if state is not None:
+                captioner = oscar_loading.official(path, state)
+            elif named == OSCAR:
+                captioner = _oscar(path)
+            else:
+                captioner = _own(path, named, vocabulary)
     captioner.model.to(place, number).eval()
     check_finite(source, captioner.model)
     return captioner
@@ -99,6 +112,8 @@ def save_captioner(captioner: AutoregressiveCaptioner, directory: Path) -> None:
         if isinstance(captioner.speller, TransformersSpeller):
             captioner.speller.decoder.tokenizer.save_pretrained(directory)
             captioner.speller.decoder.image_processor.save_pretrained(directory)
+        elif isinstance(captioner.speller, OscarSpeller):
+            captioner.speller.tokenizer.save_pretrained(directory)
         elif isinstance(captioner.vocabulary, Vocabulary):
             captioner.vocabulary.save(directory / FILE)
 
@@ -106,9 +121,20 @@ def save_captioner(captioner: AutoregressiveCaptioner, directory: Path) -> None:
 def _own(directory: Path, named: str, vocabulary: Path | None) -> AutoregressiveCaptioner:
     """A directory that `save_captioner` wrote."""
     words = Vocabulary.read(vocabulary or directory / FILE)
+    return captioner_of(_model(directory, OWN[named]), words, name=directory.resolve().name)
+
+
+def _oscar(directory: Path) -> AutoregressiveCaptioner:
+    """A directory that `save_captioner` wrote of an Oscar."""
+    model, words = _model(directory, OscarForCaptioning), oscar_loading.tokenizer_of(directory)
+    return oscar_loading.captioner_of(model, words, name=directory.resolve().name)
+
+
+def _model(directory: Path, model_class: Any) -> Any:
+    """Every key of a directory of ours."""
     try:
-        config = OWN[named].config_class.from_pretrained(directory, local_files_only=True)
-        model, report = OWN[named].from_pretrained(
+        config = model_class.config_class.from_pretrained(directory, local_files_only=True)
+        model, report = model_class.from_pretrained(
             directory, config=config, local_files_only=True, **EVERY_KEY
         )
     except AlignscopeError:
@@ -119,7 +145,7 @@ def _own(directory: Path, named: str, vocabulary: Path | None) -> Autoregressive
             "save_captioner"
         ) from None
     check_report(str(directory), report)
-    return captioner_of(model, words, name=directory.resolve().name)
+    return model
 
 
 def _published(path: Path, vocabulary: Path | None) -> AutoregressiveCaptioner:

@@ -38,6 +38,15 @@ class Written:
 
 
 @runtime_checkable
+class Open(Protocol):
+    """A speller that can tell what is inside its model."""
+
+    def inside(self, images: Sequence[Sight], rows: Sequence[Sequence[int]] | None) -> list[Inside]:
+        """As `SeenInside`, of captions as token ids with their end."""
+        ...
+
+
+@runtime_checkable
 class SeenInside(Protocol):
     """A captioner whose attention and states over what it sees can be read."""
 

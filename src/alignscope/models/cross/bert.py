@@ -47,7 +47,7 @@ def attend(
     query: Float[Tensor, "pair query width"],
     key: Float[Tensor, "pair key width"],
     value: Float[Tensor, "pair key width"],
-    seen: Bool[Tensor, "pair key"],
+    seen: Bool[Tensor, "pair key"] | Bool[Tensor, "pair query key"],
     *,
     heads: int,
     dropout: nn.Module,
@@ -59,7 +59,8 @@ def attend(
     split = "pair position (head dim) -> pair head position dim"
     queries, keys, values = (rearrange(each, split, head=heads) for each in (query, key, value))
     logits = queries @ keys.mT / queries.shape[-1] ** 0.5
-    logits = logits.masked_fill(~seen[:, None, None], torch.finfo(logits.dtype).min)
+    seen = rearrange(seen, "pair ... key -> pair 1 (...) key")
+    logits = logits.masked_fill(~seen, torch.finfo(logits.dtype).min)
     kind = torch.promote_types(logits.dtype, torch.float32)
     probabilities = dropout(F.softmax(logits, dim=-1, dtype=kind).to(values.dtype))
     return rearrange(probabilities @ values, "pair head query dim -> pair query (head dim)")

@@ -69,6 +69,7 @@ class Family:
     text_side: TextSide = FIRST_TOKEN
     token_table: str | None = None
     attributions: tuple[str, ...] = ALL
+    reads_labels: bool = False  # `inputs` takes the tokenizer in place of an image processor
 
 
 @final
@@ -158,7 +159,8 @@ class TransformersCrossEncoder:
         """A batch of pairs; texts longer than the context are cut, `Tokens.lengths` says which."""
         check_counts(images, texts)
         check_pictures(self.family.unit, images)
-        return self.family.inputs(self.model, self.image_processor, images, self.tokens(texts))
+        reader = self.tokenizer if self.family.reads_labels else self.image_processor
+        return self.family.inputs(self.model, reader, images, self.tokens(texts))
 
     def match(self, inputs: PairInputs) -> Float[Tensor, " pair"]:
         """The matching logit on the model's device, at least float32, with a graph when gradients are on."""

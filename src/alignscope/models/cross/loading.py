@@ -30,6 +30,8 @@ FAMILIES = Registry(
         "BridgeTowerForImageAndTextRetrieval": "alignscope.models.cross.bridgetower:BRIDGETOWER",
         "FlavaForPreTraining": "alignscope.models.cross.flava:FLAVA",
         "LxmertForPreTraining": "alignscope.models.cross.lxmert:LXMERT",
+        "OscarForImageTextRetrieval": "alignscope.models.cross.oscar:OSCAR_RETRIEVAL",
+        "OscarForPretraining": "alignscope.models.cross.oscar:OSCAR",
         "RositaForPretraining": "alignscope.models.cross.rosita:ROSITA",
         "UniterForImageTextRetrieval": "alignscope.models.cross.uniter:UNITER_RETRIEVAL",
         "UniterForPretraining": "alignscope.models.cross.uniter:UNITER",

@@ -1,4 +1,4 @@
-"""The single files in which the authors of UNITER, ROSITA, ViLBERT and LXMERT publish their weights.
+"""The single files in which the authors of UNITER, ROSITA, ViLBERT, LXMERT and Oscar publish their weights.
 
 A file is recognised by its keys, its shapes tell the sizes, and every key goes where the module of its
 family writes (reference/papers.md, section 4). It holds no tokenizer, so one must be named.
@@ -65,6 +65,7 @@ UNITER = ("uniter.",)
 ROSITA = ("visual_embeddings.dense_imgfeat.", "visual_embeddings.dense_bboxfeat.", "backbone.layers.")
 VILBERT = ("bert.v_embeddings.", "bert.encoder.c_layer.")
 LXMERT = ("bert.encoder.visn_fc.", "bert.encoder.x_layers.", "bert.encoder.r_layers.")
+OSCAR = ("bert.img_embedding.",)
 CASED, UNCASED = "bert-base-cased", "bert-base-uncased"
 LAYOUTS = (
     Layout(
@@ -80,13 +81,24 @@ LAYOUTS = (
     Layout("ViLBERT 12-in-1", VILBERT, "VilbertForTasks", "vilbert", UNCASED, also="vil_logit.weight"),
     Layout("ViLBERT", VILBERT, "VilbertForPretraining", "vilbert", UNCASED),
     Layout("LXMERT", LXMERT, "LxmertForPreTraining", "lxmert", UNCASED, rename={"bert.": "lxmert."}),
+    Layout(
+        "Oscar/VinVL (retrieval)",
+        OSCAR,
+        "OscarForImageTextRetrieval",
+        "oscar",
+        UNCASED,
+        also="classifier.weight",
+    ),
+    Layout(
+        "Oscar/VinVL", OSCAR, "OscarForPretraining", "oscar", UNCASED, also="cls.seq_relationship.weight"
+    ),
 )
 STRANGERS = {
     "lxmert.": "LXMERT's weights under the names of transformers: give its directory, with config.json",
     "visual_bert.": "VisualBERT's weights under the names of transformers: give its directory, with config.json",
     "vilt.": "ViLT's weights under the names of transformers: give its directory, with config.json",
     "lxrt_encoder.": "an LXMERT that was fine-tuned for a task: its matching head is gone, give *_LXRT.pth",
-    "bert.img_embedding.": "Oscar or VinVL, which is no scorer here",
+    "bert.img_embedding.": "a captioner of Oscar or VinVL, which is no scorer: `open_captioner` takes its directory",
     "bert.embeddings.": "a BERT that sees no image",
 }
 """What keys that begin so are a sign of."""
@@ -144,7 +156,7 @@ def stranger(keys: Iterable[str]) -> str | None:
     """What a file that is none of the layouts seems to hold.
 
     >>> stranger(["bert.img_embedding.weight", "bert.embeddings.LayerNorm.bias"])
-    'Oscar or VinVL, which is no scorer here'
+    'a captioner of Oscar or VinVL, which is no scorer: `open_captioner` takes its directory'
     """
     found = list(keys)
     return next((what for sign, what in STRANGERS.items() if any(k.startswith(sign) for k in found)), None)

@@ -1,0 +1,337 @@
+"""Captioners guided by scorers, over seeds: trained, read and scored by all of them (paper A, end to end).
+
+A seed has its own captioner trained by cross-entropy, with which all of the seed's guided captioners begin,
+so that differences are paired. References and the corpus of the language model are those of the recipe's data.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import as_completed
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+import alignscope
+from alignscope.errors import BadRecipe
+from alignscope.evaluation.trials import effects
+from alignscope.files import read_parquet, write_json, write_jsonl, write_parquet
+from alignscope.models.zoo import open_model
+from alignscope.probing.templates import NOUN_COUNTS
+from alignscope.records import Effect, Measurement, Trial
+from alignscope.reporting.guided import guided_page
+from alignscope.studies.embeddings import Progress
+from alignscope.studies.output import RUN, claimed
+from alignscope.studies.probed_texts import Settings, Verb
+from alignscope.studies.probes import probe
+from alignscope.studies.texts import TextSettings, texts
+from alignscope.studies.workers import workers
+from alignscope.training import captioning
+from alignscope.training.captioning_material import Part, material
+from alignscope.training.reading import section
+from alignscope.training.recipe import Captioning, KarpathyCaptions, SavedCaptioner, SelfCritical
+
+START, PEOPLE = "ce", "people"
+"""What guided captioners begin with, and the first reference of each image: sources that every study has."""
+REFERENCES, CORPUS, PEOPLES = "references.jsonl", "corpus.jsonl", "people.jsonl"
+OF_CAPTIONS: tuple[Verb, ...] = ("matrix", "choice")
+OF_START: tuple[Verb, ...] = ("replacements", "templates")
+
+
+@final
+@dataclass(frozen=True)
+class Scorer:
+    """A model that scores, by the name that tables give it; `regions` and `images` where it needs its own."""
+
+    name: str
+    says: str
+    model: str
+    regions: str = ""
+    images: str = ""
+
+
+@final
+@dataclass(frozen=True)
+class Guided:
+    """A captioner paid by `stage.reward`; `scorer` names who pays, "" where nobody of the scorers does."""
+
+    name: str
+    says: str
+    scorer: str
+    stage: SelfCritical
+
+
+@final
+@dataclass(frozen=True)
+class GuidedStudy:
+    """Who guides, who scores, and what all seeds share; a recipe without stages begins with a saved captioner."""
+
+    name: str
+    seeds: tuple[int, ...]
+    recipe: Captioning
+    scorers: tuple[Scorer, ...]
+    guided: tuple[Guided, ...]
+    draws: int = 2000  # of the bootstrap over images, within a seed
+    replaced: int = 5  # captions of each kind per caption
+    counts: tuple[int, ...] = NOUN_COUNTS
+
+
+@final
+@dataclass(frozen=True)
+class Job:
+    """A part of the study that one process does."""
+
+    kind: str  # "train", "texts", a verb of `probe`
+    name: str  # of the captioner or the scorer
+    seed: int
+
+
+@final
+@dataclass(frozen=True)
+class Found:
+    """A finished study."""
+
+    directory: Path
+    report: Path
+    effects: tuple[Effect, ...]
+
+
+def read_guided(path: Path) -> GuidedStudy:
+    """A study from TOML.
+
+    `[recipe]` is that of the first captioner, `[guidance]` the self-critical stage, `[scorers.NAME]` has `model`,
+    `says`, `regions`, `images`; `[guided.NAME]` changes of the stage: `scorer` or `reward`, `says`, `space`,
+    and any entry of a stage. Every scorer guides a captioner of its name unless `[guided]` has that name.
+    """
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadRecipe(f"{path} cannot be read as TOML: {error}") from None
+    wanted = {"name", "seeds", "recipe", "guidance", "scorers"}
+    odd = sorted(set(entries) - wanted - {"guided", "draws", "replaced", "counts"})
+    absent = sorted(wanted - set(entries))
+    if odd or absent:
+        raise BadRecipe(
+            f"{path}: unknown {', '.join(odd) or 'nothing'}, missing {', '.join(absent) or 'nothing'}"
+        )
+    scorers = [
+        section(Scorer, {"name": name, "says": name, **own}, f"{path} [scorers.{name}]")
+        for name, own in entries["scorers"].items()
+    ]
+    models = {one.name: one for one in scorers}
+    plans = {**{name: {"scorer": name} for name in models}, **entries.get("guided", {})}
+    clash = sorted({START, PEOPLE} & (models.keys() | plans.keys()))
+    if clash:
+        raise BadRecipe(f"{path}: got {' and '.join(clash)} as a name, which every study has; take another")
+    guided = [_guided(name, own, entries["guidance"], models, path) for name, own in plans.items()]
+    more = {key: entries[key] for key in ("draws", "replaced") if key in entries}
+    more |= {"counts": tuple(entries["counts"])} if "counts" in entries else {}
+    recipe = {"name": entries["name"], "seed": 0, **entries["recipe"]}
+    return GuidedStudy(
+        entries["name"],
+        tuple(entries["seeds"]),
+        section(Captioning, recipe, f"{path} [recipe]"),
+        tuple(scorers),
+        tuple(guided),
+        **more,
+    )
+
+
+def _guided(
+    name: str, own: Mapping[str, Any], guidance: Mapping[str, Any], models: Mapping[str, Scorer], path: Path
+) -> Guided:
+    """The stage of one captioner: who pays, and what is different from the others."""
+    changes = {key: value for key, value in own.items() if key not in ("says", "scorer", "space", "scale")}
+    scorer = own.get("scorer", "")
+    if bool(scorer) == ("reward" in own):
+        raise BadRecipe(f"{path} [guided.{name}]: wanted either `scorer`, one of [scorers], or `reward`")
+    if scorer:
+        if scorer not in models:
+            raise BadRecipe(
+                f"{path} [guided.{name}]: no scorer '{scorer}', there are {', '.join(models) or 'none'}"
+            )
+        pays = {key: own[key] for key in ("space", "scale") if key in own}
+        changes["reward"] = [{"kind": "scorer", "model": models[scorer].model, **pays}]
+    says = own.get("says", models[scorer].says if scorer else name)
+    entries = {"kind": "self-critical", **guidance, **changes}
+    return Guided(name, says, scorer, section(SelfCritical, entries, f"{path} [guided.{name}]"))
+
+
+def guide(
+    study: GuidedStudy,
+    out: Path,
+    *,
+    processes: int = 1,
+    device: str = "cpu",
+    resume: bool = False,
+    overwrite: bool = False,
+    command: str = "",
+    progress: Progress = lambda stage, done, total: None,
+) -> Found:
+    """Train every captioner with every seed, read and score its captions; trials and effects under `out`.
+
+    What is finished is not done again; `processes` of one thread each work side by side.
+    """
+    identity = {"kind": "guided captioners", "version": alignscope.__version__, "study": asdict(study)}
+    with claimed(out, identity, resume=resume, overwrite=overwrite):
+        sha = _write_texts(study, out)
+        names = [one.name for one in study.guided]
+        scorers = [one.name for one in study.scorers]
+        stages = {
+            "captioners trained on captions": [Job("train", START, seed) for seed in study.seeds],
+            "captioners guided": [Job("train", name, seed) for seed in study.seeds for name in names],
+            "texts and scores": [
+                *(Job("nouns", name, study.seeds[0]) for name in scorers),
+                *(Job("texts", START, seed) for seed in study.seeds),
+                *(
+                    Job(verb, name, seed)
+                    for seed in study.seeds
+                    for name in scorers
+                    for verb in (*OF_START, *OF_CAPTIONS)
+                ),
+            ],
+        }
+        with workers(processes) as pool:
+            for stage, jobs in stages.items():
+                running = [pool.submit(done, study, job, out, device) for job in jobs]
+                for number, job in enumerate(as_completed(running), start=1):
+                    job.result()
+                    progress(stage, number, len(jobs))
+        found = summed_up(study, out, sha)
+        run = {**identity, "identity": identity, "finished": True, "command": command, "data": sha}
+        write_json(out / RUN, run)
+        return Found(out, guided_page(out), tuple(found))
+
+
+def summed_up(study: GuidedStudy, out: Path, sha: str) -> list[Effect]:
+    """Trials of all seeds, and what they say against the captioners that were not guided; both are written."""
+    trials = [trial for seed in study.seeds for trial in _trials(study, out, seed)]
+    signature = f"data:{study.name}|sha:{sha[:12]}|v:{alignscope.__version__}"
+    found = effects(trials, baseline=START, signature=signature)
+    write_parquet(out / "trials.parquet", trials, Trial)
+    write_parquet(out / "effects.parquet", found, Effect)
+    return found
+
+
+def _write_texts(study: GuidedStudy, out: Path) -> str:
+    """References and corpus as files that every analysis reads; returns the hash of the data."""
+    data = material(study.recipe.data)
+
+    def rows(part: Part, most: int | None = None) -> Iterator[Mapping[str, str]]:
+        for key, said in zip(part.keys, part.captions, strict=True):
+            yield from ({"image": key, "caption": text} for text in said[:most])
+
+    write_jsonl(out / REFERENCES, rows(data.test))
+    write_jsonl(out / PEOPLES, rows(data.test, 1))
+    write_jsonl(out / CORPUS, rows(data.train))
+    return data.sha
+
+
+def done(study: GuidedStudy, job: Job, out: Path, device: str) -> None:
+    """One job, unless it is finished."""
+    import torch
+
+    torch.set_num_threads(1)
+    if job.kind == "train":
+        _train(study, job, out, device)
+    elif not _is_finished(place_of(job, out)):
+        _analyse(study, job, out, device)
+
+
+def place_of(job: Job, out: Path) -> Path:
+    """Where a job's records lie; numbers of nouns are of references, which no seed changes."""
+    if job.kind == "nouns":
+        return out / "nouns" / job.name
+    place = out / f"seed-{job.seed}"
+    return place / {"train": "captioners"}.get(job.kind, job.kind) / ("" if job.kind == "texts" else job.name)
+
+
+def captions_of(study: GuidedStudy, out: Path, seed: int) -> dict[str, Path]:
+    """The files of captions of a seed: the start, everybody guided, people."""
+    trained = [START, *(one.name for one in study.guided)]
+    files = {name: place_of(Job("train", name, seed), out) / "captions.jsonl" for name in trained}
+    return {**files, PEOPLE: out / PEOPLES}
+
+
+def _train(study: GuidedStudy, job: Job, out: Path, device: str) -> None:
+    place = place_of(job, out)
+    if (place / "model" / "training.json").exists():  # the last that a training writes
+        return
+    recipe = replace(study.recipe, seed=job.seed, name=f"{study.name}-{job.name}")
+    if job.name != START:
+        guided = next(one for one in study.guided if one.name == job.name)
+        first = place_of(Job("train", START, job.seed), out) / "model"
+        recipe = replace(recipe, captioner=SavedCaptioner("saved", str(first)), stages=(guided.stage,))
+        pays = next((one for one in study.scorers if one.name == guided.scorer), None)
+        if pays is not None and isinstance(recipe.data, KarpathyCaptions):
+            data = recipe.data
+            regions, images = pays.regions or data.regions, pays.images or data.images
+            recipe = replace(recipe, data=replace(data, regions=regions, images=images))
+    captioning.train(recipe, place, device=device, resume=True)
+
+
+def _analyse(study: GuidedStudy, job: Job, out: Path, device: str) -> None:
+    captions, place = captions_of(study, out, job.seed), place_of(job, out)
+    references, corpus = out / REFERENCES, out / CORPUS
+    if job.kind == "texts":
+        people = captions.pop(PEOPLE)  # no reference is measured against itself
+        settings = TextSettings(seed=job.seed, draws=study.draws)
+        own = replace(settings, metrics=())
+        texts({PEOPLE: people}, place.with_name(PEOPLE), corpus=corpus, settings=own, resume=True)
+        texts(captions, place, references=references, corpus=corpus, settings=settings, resume=True)
+        return
+    scorer = next(one for one in study.scorers if one.name == job.name)
+    if job.kind == "choice":
+        del captions[PEOPLE]
+    if job.kind in OF_START:
+        captions = {START: captions[START]}
+    if job.kind == "nouns":
+        captions = {PEOPLE: references}
+    folders = {"images": scorer.images, "regions": scorer.regions}
+    probe(
+        job.kind,  # type: ignore[arg-type]  # a verb
+        captions,
+        {scorer.name: open_model(scorer.model, device=device)},
+        place,
+        references=None if job.kind == "nouns" else references,
+        corpus=corpus if job.kind == "replacements" else None,
+        settings=Settings(job.seed, study.draws, study.replaced, counts=study.counts),
+        resume=True,
+        **{name: Path(folder) for name, folder in folders.items() if folder},  # type: ignore[arg-type]
+    )
+
+
+def _is_finished(place: Path) -> bool:
+    try:
+        return bool(json.loads((place / RUN).read_text(encoding="utf-8"))["finished"])
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _trials(study: GuidedStudy, out: Path, seed: int) -> Iterator[Trial]:
+    """All numbers of a seed by the captions they are of; scores are grouped by who scores, then by what.
+
+    Patterns that were mined are of one seed and stay in its records.
+    """
+    read = place_of(Job("texts", START, seed), out)
+    for place in (read, read.with_name(PEOPLE)):
+        for one in read_parquet(place / "measurements.parquet", Measurement):
+            source, _, part = one.group.partition(" | ")
+            if part and not part.startswith("mined "):  # metrics that could not run are of no captions
+                yield _trial(one, seed, source, part)
+    for scorer in study.scorers:
+        for verb in (*OF_CAPTIONS, *OF_START):
+            place = place_of(Job(verb, scorer.name, seed), out)
+            for one in read_parquet(place / "measurements.parquet", Measurement):
+                by, _, rest = one.group.partition(" | ")
+                source, _, part = rest.partition(" | ")
+                is_again = verb in OF_START and part == "captions"  # which the matrix has
+                if part and not is_again:
+                    group = by if part == "captions" else f"{by} | {part}"
+                    yield _trial(one, seed, source, group)
+
+
+def _trial(one: Measurement, seed: int, source: str, group: str) -> Trial:
+    return Trial(source, seed, one.measure, group, one.value, one.unit)
