@@ -176,6 +176,16 @@ CATALOGUE = (
         "Salesforce/blip-image-captioning-base",
     ),
     _writing("GIT", "GitForCausalLM", "likelihood or information", CARD, "microsoft/git-base-coco"),
+    Known(
+        "Oscar/VinVL (captioning)",
+        ("OscarForCaptioning",),
+        "captioner",
+        f"{DETECTOR} with labels: VinVL (X152-C4), up to 50",
+        ("attention",),
+        "none: `open_captioner` opens it to write",
+        "see the repository",
+        ("github.com/microsoft/Oscar (VinVL_MODEL_ZOO.md: coco_captioning_base_xe)",),
+    ),
     _writing(
         "image encoder + text decoder",
         "VisionEncoderDecoderModel",

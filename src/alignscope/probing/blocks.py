@@ -254,7 +254,7 @@ def _spread(name: tuple[str, int, str, str], parts: Collection[Matrix]) -> Block
     )
 
 
-def _shares(part: Matrix) -> Matrix:
+def _shares(part: Matrix) -> Float[np.ndarray, "attending column"]:
     """Rows that attend at all, made to sum to one."""
     total = part.sum(axis=1, keepdims=True)
     return part[total[:, 0] > 0] / total[total > 0][:, None]

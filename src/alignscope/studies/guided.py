@@ -103,7 +103,7 @@ def read_guided(path: Path) -> GuidedStudy:
 
     `[recipe]` is that of the first captioner, `[guidance]` the self-critical stage, `[scorers.NAME]` has `model`,
     `says`, `regions`, `images`; `[guided.NAME]` changes of the stage: `scorer` or `reward`, `says`, `space`,
-    and any entry of a stage. Every scorer guides a captioner of its name unless `[guided]` has that name.
+    and any entry of a stage. Every scorer guides a captioner of its own name in the paper's way.
     """
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -121,12 +121,13 @@ def read_guided(path: Path) -> GuidedStudy:
         for name, own in entries["scorers"].items()
     ]
     models = {one.name: one for one in scorers}
-    plans = {**{name: {"scorer": name} for name in models}, **entries.get("guided", {})}
-    clash = sorted({START, PEOPLE} & (models.keys() | plans.keys()))
+    own_plans = entries.get("guided", {})
+    plans = {**{name: {"scorer": name} for name in models}, **own_plans}
+    clash = sorted(({START, PEOPLE} | models.keys()) & own_plans.keys() | {START, PEOPLE} & models.keys())
     if clash:
-        raise BadRecipe(f"{path}: got {' and '.join(clash)} as a name, which every study has; take another")
+        raise BadRecipe(f"{path}: got {' and '.join(clash)} as a name that is taken; take another")
     guided = [_guided(name, own, entries["guidance"], models, path) for name, own in plans.items()]
-    more = {key: entries[key] for key in ("draws", "replaced") if key in entries}
+    more: dict[str, Any] = {key: entries[key] for key in ("draws", "replaced") if key in entries}
     more |= {"counts": tuple(entries["counts"])} if "counts" in entries else {}
     recipe = {"name": entries["name"], "seed": 0, **entries["recipe"]}
     return GuidedStudy(
@@ -283,8 +284,8 @@ def _analyse(study: GuidedStudy, job: Job, out: Path, device: str) -> None:
         texts(captions, place, references=references, corpus=corpus, settings=settings, resume=True)
         return
     scorer = next(one for one in study.scorers if one.name == job.name)
-    if job.kind == "choice":
-        del captions[PEOPLE]
+    if job.kind == "choice":  # among the start and what each scorer made of it in the paper's way
+        captions = {name: captions[name] for name in (START, *(one.name for one in study.scorers))}
     if job.kind in OF_START:
         captions = {START: captions[START]}
     if job.kind == "nouns":
