@@ -1,8 +1,8 @@
 """Images without their most informative objects, and what that does to captions (paper C, section 6, Figs. 5-7, Table 5).
 
 An object is taken away with all its labels and all regions assigned to it. Which ones: "image", the default, takes
-the m of its objects that tell most of its scene (PMI above 0), "scene" the scene's own top m, all of which it must
-show. The paper does not say which; the objects it lists fit "image". Controls take other objects of the image.
+the m of its objects that tell most of its scene, "scene" the scene's own top m, all of which it must show; either way
+of those with a PMI above 0. The paper does not say which; the objects it lists fit "image". Controls take other objects of the image.
 """
 
 from __future__ import annotations
@@ -53,15 +53,16 @@ def chosen_objects(
         label.name for place, label in enumerate(labelled.labels) if place not in labelled.without_labels
     }
     order = informative(associations, scene)
+    telling = [row.name for row in order if (row.pmi or 0) > 0]
     if reading == "scene":
-        wanted = tuple(row.name for row in order[:count])
+        wanted = tuple(telling[:count])
+        if len(wanted) < count:
+            what = f"its scene has {len(wanted)} informative objects; wanted {count}"
+            return _problem(labelled, scene, what)
         absent = [name for name in wanted if name not in there]
-        if len(wanted) == count and not absent:
-            return wanted
-        what = f"lacks {', '.join(absent)}" if absent else f"its scene has {len(wanted)} informative objects"
-        return _problem(labelled, scene, f"{what}; wanted the {count} most informative")
+        return _problem(labelled, scene, f"lacks {', '.join(absent)}") if absent else wanted
     if reading == "image":
-        names = [row.name for row in order if row.name in there and (row.pmi or 0) > 0]
+        names = [name for name in telling if name in there]
     elif reading == "least":
         names = [row.name for row in reversed(order) if row.name in there and row.name not in besides]
     else:
