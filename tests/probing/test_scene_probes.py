@@ -84,6 +84,11 @@ def test_splits_are_stratified_and_of_the_seed(split, tested):
     assert not np.array_equal(cut.test, other.test)
 
 
+def test_halves_are_tested():
+    tested = [len(split_of(["road"] * many, split=90, seed=0).test) for many in (4, 5, 14, 15)]
+    assert tested == [0, 1, 1, 2]
+
+
 def test_a_forest_is_scikit_learns_own():
     states = states_of((20, 20, 20), signal=1.0)
     run, cells = probe(states, job(classifier="forest", seed=2))
