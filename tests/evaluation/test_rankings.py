@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -187,6 +188,18 @@ def test_restaurants_iou_at_7_is_unattainable_and_its_overlap_says_4_of_10(
         ):
             rest.add(round(iou[2], 2))
     assert rest == {0.4}
+
+
+def test_table_2_is_the_papers() -> None:
+    paper = Path(__file__).parents[2].parent / "shared" / "papers" / "C_scene_descriptions.txt"
+    if not paper.exists():
+        pytest.skip("the text of paper C is not on this machine")
+    printed = {}
+    for line in paper.read_text().splitlines():
+        name, *values = line.split() or [""]
+        if name in TABLE_2 and len(values) == 6:
+            printed[name] = (tuple(map(float, values[:3])), tuple(map(float, values[3:])))
+    assert printed == TABLE_2
 
 
 def test_the_papers_correlation_is_that_of_its_21_pairs() -> None:

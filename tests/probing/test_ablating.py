@@ -12,6 +12,7 @@ from alignscope.models.captioners.inside import Written
 from alignscope.probing.ablating import (
     Without,
     ablated,
+    changes_compared,
     chosen_objects,
     shifts,
     shifts_compared,
@@ -220,3 +221,14 @@ def test_shifts_of_two_sets_of_images_are_tested_by_ranks_and_means() -> None:
     assert means.z is not None
     assert means.z > 0
     assert {ranks.group, means.group} == {"test, train"}
+
+
+def test_changes_of_two_captioners_are_compared_on_the_images_of_both() -> None:
+    first = [_row(f"{k}", 1, "a", "b" if k < 7 else "a") for k in range(10)]
+    second = [_row(f"{k}", 1, "a", "b" if k < 1 else "a") for k in range(9)]
+    found = changes_compared(first, second)
+    assert (found.first, found.second, found.first_items) == (7 / 9, 1 / 9, 9)
+    assert (found.statistic, found.ties, found.p) == (6.0, 3, 2 / 2**6)
+    assert found.effect == pytest.approx(6 / 9)
+    other = [_row("1", 2, "a", "a")]
+    assert changes_compared(first, other).reason == "no image that both wrote of"

@@ -2,7 +2,8 @@
 
 An object is taken away with all its labels and all regions assigned to it. Which ones: "image", the default, takes
 the m of its objects that tell most of its scene, "scene" the scene's own top m, all of which it must show; either way
-of those with a PMI above 0. The paper does not say which; the objects it lists fit "image". Controls take other objects of the image.
+of those with a PMI above 0. The paper does not say which; the objects it lists fit "image". Controls take other
+objects of the image.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from alignscope.evaluation.associations import informative
 from alignscope.evaluation.intervals import clustered_bootstrap, measured, sample_of
+from alignscope.evaluation.paired import mcnemar
 from alignscope.evaluation.paired_tests import mann_whitney, two_sample_z
 from alignscope.models.captioners.inside import Written
 from alignscope.probing.tagging import CONTAINMENT, IOU, region_tags
@@ -144,6 +146,9 @@ def without_informative(
 
     Controls ("random", "least") are made of images that "image" takes too, and leave its objects in place.
     """
+    of_scene: defaultdict[str, list[Association]] = defaultdict(list)
+    for row in associations:
+        of_scene[row.scene].append(row)
     made: dict[str, Without] = {}
     problems = []
     for key, labelled in images.items():
@@ -152,11 +157,11 @@ def without_informative(
             problems.append(_problem(labelled, "", "has no scene: nothing is informative of it"))
             continue
         objects = chosen_objects(
-            labelled, scene, associations, count, reading="scene" if reading == "scene" else "image"
+            labelled, scene, of_scene[scene], count, reading="scene" if reading == "scene" else "image"
         )
         if reading in ("random", "least") and not isinstance(objects, Problem):
             objects = chosen_objects(
-                labelled, scene, associations, count, reading=reading, seed=seed, besides=objects
+                labelled, scene, of_scene[scene], count, reading=reading, seed=seed, besides=objects
             )
         if isinstance(objects, Problem):
             problems.append(objects)
@@ -253,6 +258,33 @@ def shifts_compared(
     return [
         test(one, other, measure="confidence shift", group=group) for test in (mann_whitney, two_sample_z)
     ]
+
+
+def changes_compared(first: Iterable[Ablated], second: Iterable[Ablated], *, group: str = "") -> GroupTest:
+    """Does one captioner change more captions than another (paper: 41 and 13 %)? McNemar's exact test of images both wrote of.
+
+    The same image with another m or reading counts as another; the statistic is how many captions the first alone
+    changed, the effect the difference of the shares.
+    """
+    theirs = {(row.image, row.reading, row.count): row.is_changed for row in second}
+    pairs = [
+        (row.is_changed, theirs[key])
+        for row in first
+        if (key := (row.image, row.reading, row.count)) in theirs
+    ]
+    name, effect = ("McNemar", "captions changed", group), "difference of shares"
+    if not pairs:
+        return GroupTest(
+            *name, None, None, 0, 0, 0, None, None, None, None, effect, "no image that both wrote of"
+        )
+    count = len(pairs)
+    one, other = (sum(pair[side] for pair in pairs) / count for side in (0, 1))
+    only = sum(mine and not their for mine, their in pairs), sum(their and not mine for mine, their in pairs)
+    ties = count - sum(only)
+    p = mcnemar(*only)
+    return GroupTest(
+        *name, one, other, count, count, ties, float(only[0]), None, p, one - other, effect_name=effect
+    )
 
 
 def _left(many: int, gone: Collection[int]) -> int:

@@ -166,7 +166,7 @@ class Ablated:
 class GroupTest:
     """A test of two groups of numbers; positive effects say that the first is higher (or that both rise together).
 
-    `ties` are pairs that do not differ (Wilcoxon), or values that another one equals (Mann-Whitney). None where
+    `ties` are pairs that do not differ (Wilcoxon, McNemar), or values that another one equals (Mann-Whitney). None where
     `reason` says why.
     """
 
