@@ -60,7 +60,7 @@ def test_every_family_says_where_and_under_which_licence() -> None:
     for known in CATALOGUE:
         assert known.where, known.name
         assert known.licence, known.name
-        assert known.methods, known.name
+        assert known.methods or known.classes == (OSCAR,), known.name
 
 
 def test_the_text_fits_a_terminal_and_tells_every_fact() -> None:

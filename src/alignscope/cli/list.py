@@ -44,9 +44,10 @@ def models(
 def told(known: Known) -> list[str]:
     """A family in a few lines, none longer than a terminal of 100 columns."""
     match = "" if known.match_index is None else f", logit {known.match_index}"
+    words = f"; words by {', '.join(known.methods)}" if known.methods else ""
     parts = {
         "needs": known.needs,
-        "gives": f"{known.score}{match}; words by {', '.join(known.methods)}",
+        "gives": f"{known.score}{match}{words}",
         "weights": f"{', '.join(known.where)}; licence: {known.licence}",
     }
     lines = [f"{known.name}: {known.family}, {', '.join(known.classes)}"]

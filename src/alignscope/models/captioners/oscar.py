@@ -168,13 +168,9 @@ class OscarForCaptioning(OscarModel):
         states = self.bert.embed(both, at, segment=0)
         before = torch.ones(count, count, dtype=torch.bool, device=device).tril()
         own = torch.eye(count, dtype=torch.bool, device=device)
-        told = torch.cat(
-            [torch.cat([before, torch.zeros_like(own)], dim=1), torch.cat([before, own], dim=1)]
-        )
+        told = torch.cat([torch.cat([before, torch.zeros_like(own)], dim=1), torch.cat([before, own], dim=1)])
         earlier = torch.ones(2 * count, place, dtype=torch.bool, device=device)
-        among = repeat(
-            torch.cat([earlier, told], dim=1), "query key -> row query key", row=len(words)
-        )
+        among = repeat(torch.cat([earlier, told], dim=1), "query key -> row query key", row=len(words))
         context = repeat(seen, "row key -> row query key", query=2 * count)
         passed = self._through(states, torch.cat([context, among], dim=-1), kept)
         logits = self.cls["predictions"](passed.states[:, count:])

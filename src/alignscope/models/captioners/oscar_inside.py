@@ -13,9 +13,7 @@ from alignscope.models.captioners.inside import Inside, Kind
 from alignscope.models.captioners.oscar import OscarFeatures, OscarForCaptioning
 
 
-def inside(
-    model: OscarForCaptioning, features: OscarFeatures, ids: Int[Tensor, "1 token"] | None
-) -> Inside:
+def inside(model: OscarForCaptioning, features: OscarFeatures, ids: Int[Tensor, "1 token"] | None) -> Inside:
     """One image: a caption's tokens where they are given, its labels with their end, its regions.
 
     No caption has a part in what labels and regions attend to, so none is needed. Ablated places are "padding",

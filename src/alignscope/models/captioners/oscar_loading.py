@@ -45,9 +45,7 @@ def official(directory: Path, state: dict[str, Tensor]) -> AutoregressiveCaption
     with quiet():
         with torch.device("meta"):
             bare = OscarForCaptioning(config)
-        fitted = weights.fit(
-            bare, state, source=str(directory), rules=RULES, optional=OPTIONAL, tied=TIED
-        )
+        fitted = weights.fit(bare, state, source=str(directory), rules=RULES, optional=OPTIONAL, tied=TIED)
         model = OscarForCaptioning.from_pretrained(
             None, config=config, state_dict=fitted.weights, dtype=torch.float32
         )

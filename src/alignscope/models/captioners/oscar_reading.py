@@ -93,18 +93,14 @@ def labelled(image: Sight, subject: str) -> Labelled:
         return image
     if isinstance(image, Regions):
         corners = (Box(*map(float, box)) for box in image.boxes)
-        return Labelled(
-            image, tuple(Label(tag, box) for tag, box in zip(image.tags, corners, strict=False))
-        )
+        return Labelled(image, tuple(Label(tag, box) for tag, box in zip(image.tags, corners, strict=False)))
     raise Unsupported(
         f"{subject} is {type(image).__name__}, Oscar takes regions with labels: give `Labelled`, or `Regions` whose "
         "tags become labels"
     )
 
 
-def _read(
-    model: OscarForCaptioning, tokenizer: PreTrainedTokenizerBase, image: Sight, number: int
-) -> _Read:
+def _read(model: OscarForCaptioning, tokenizer: PreTrainedTokenizerBase, image: Sight, number: int) -> _Read:
     sight = labelled(image, f"image {number}")
     config, regions = model.config, sight.regions
     check_regions(regions, width=config.visual_feat_dim)
@@ -135,9 +131,7 @@ def _read(
         if over
     ]
     cut = f"{regions.image}: no room for {' and '.join(lost)}" if lost else ""
-    return _Read(
-        torch.tensor(ids, dtype=torch.long), tuple(named), tuple(units), values, tuple(present), cut
-    )
+    return _Read(torch.tensor(ids, dtype=torch.long), tuple(named), tuple(units), values, tuple(present), cut)
 
 
 def _flags(rows: Sequence[Iterable[bool]]) -> Tensor:
