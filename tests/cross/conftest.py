@@ -13,6 +13,7 @@ from PIL import Image
 
 from alignscope.models.cross.encoder import TransformersCrossEncoder
 from alignscope.models.cross.loading import FAMILIES, load
+from alignscope.models.cross.oscar import OscarConfig
 from alignscope.models.cross.rosita import RositaConfig
 from alignscope.models.cross.uniter import UniterConfig
 from alignscope.models.cross.vilbert_layers import VilbertConfig
@@ -36,6 +37,8 @@ CLASSES = {
     "uniter": "UniterForPretraining",
     "uniter-retrieval": "UniterForImageTextRetrieval",
     "rosita": "RositaForPretraining",
+    "oscar": "OscarForPretraining",
+    "oscar-retrieval": "OscarForImageTextRetrieval",
     "visualbert": "VisualBertForPreTraining",
     "blip2": "Blip2ForImageTextRetrieval",
     "bridgetower": "BridgeTowerForImageAndTextRetrieval",
@@ -67,6 +70,8 @@ def config_of(kind: str) -> Any:
         "rosita": lambda: RositaConfig(
             **TEXT, visual_feat_dim=6, num_object_classes=5, num_attribute_classes=4, num_answers=3
         ),
+        "oscar": lambda: OscarConfig(**TEXT, visual_feat_dim=6),
+        "oscar-retrieval": lambda: OscarConfig(**TEXT, visual_feat_dim=6),
         "vilbert": lambda: VilbertConfig(**VILBERT),
         "vilbert-tasks": lambda: VilbertConfig(**VILBERT),
         "visualbert": lambda: transformers.VisualBertConfig(**TEXT, visual_embedding_dim=6),

@@ -179,6 +179,7 @@ class PairInputs:
     counts: tuple[int, ...]  # patches or regions of each image
     grids: tuple[tuple[int, int] | None, ...]  # rows, columns of patches; None where units are regions
     labels: tuple[Int[Tensor, " _"], ...] = ()  # pieces of labels read before the regions, of models that do
+    cuts: tuple[str, ...] = ()  # what of each image such a model has no room for, "" where all has
 
 
 @dataclass(frozen=True, eq=False)

@@ -173,7 +173,7 @@ class AutoregressiveCaptioner:
         end, whose log-probability stays in the mean. Beams are compared by that mean; differs: an end counts
         where it is among the best `beams` continuations, theirs where fewer than `beams` words are better.
         """
-        found = []
+        found: list[Written] = []
         with torch.no_grad(), self.evaluating():
             for start in range(0, len(images), BATCH):
                 generated = self.generate(

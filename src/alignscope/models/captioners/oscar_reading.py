@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from alignscope.errors import BadData, Unsupported
 from alignscope.models.captioners.oscar import OscarFeatures, OscarForCaptioning
 from alignscope.models.captioners.protocol import Sight
-from alignscope.models.cross.oscar import PAD, POSITION, pieces, six, text_room
+from alignscope.models.cross.oscar import PAD, POSITION, pieces, six, text_room, told_cuts
 from alignscope.models.cross.regions import check_regions
 from alignscope.records import Label, Labelled, Regions
 from alignscope.records.captions import Box
@@ -122,15 +122,7 @@ def _read(model: OscarForCaptioning, tokenizer: PreTrainedTokenizerBase, image: 
     values = torch.cat([torch.from_numpy(regions.features), six(regions)], dim=-1)[:most]
     present = [place not in sight.without_regions for place in range(len(values))]
     values = values * torch.tensor(present)[:, None]
-    lost = [
-        f"{over} of {count} {what}"
-        for over, count, what in (
-            (len(found) - len(kept), len(found), "pieces of labels"),
-            (len(regions) - len(values), len(regions), "regions"),
-        )
-        if over
-    ]
-    cut = f"{regions.image}: no room for {' and '.join(lost)}" if lost else ""
+    cut = told_cuts(regions.image, pieces=(len(found), len(kept)), regions=(len(regions), len(values)))
     return _Read(torch.tensor(ids, dtype=torch.long), tuple(named), tuple(units), values, tuple(present), cut)
 
 

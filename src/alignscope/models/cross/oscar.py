@@ -254,13 +254,11 @@ def inputs(
     Labels are cut to the room that the text leaves them, their end kept, and regions beyond `max_regions` are
     left out, as in the authors' code.
     """
-    config = model.config
+    config, most = model.config, model.config.max_regions
     found = region_inputs(images, tokens, six, width=config.visual_feat_dim)
-    most = config.max_regions
-    labels = tuple(
-        _cut(ids, text_room(config) - int(used))
-        for ids, used in zip(label_ids(tokenizer, images), tokens.mask.sum(dim=-1), strict=True)
-    )
+    whole, rooms = label_ids(tokenizer, images), text_room(config) - tokens.mask.sum(dim=-1)
+    labels = tuple(_cut(ids, int(room)) for ids, room in zip(whole, rooms, strict=True))
+    rows = zip(images, whole, labels, found.counts, strict=True)
     return replace(
         found,
         images=tuple(each[:most] for each in found.images),
@@ -268,13 +266,29 @@ def inputs(
         units=F.pad(found.units[:, :most], (max(map(len, labels), default=0), 0), value=-1),
         counts=tuple(min(count, most) for count in found.counts),
         labels=labels,
+        cuts=tuple(
+            told_cuts(image.image, pieces=(len(ids), len(kept)), regions=(count, min(count, most)))
+            for image, ids, kept, count in rows
+        ),
     )
 
 
 def _cut(ids: Int[Tensor, " piece"], room: int) -> Int[Tensor, " _"]:
+    """The first pieces with the end, or none where there is room for the end alone."""
     if len(ids) <= room:
         return ids
-    return torch.cat([ids[: max(room - 1, 0)], ids[-1:]]) if room > 1 else ids[:0]
+    return torch.cat([ids[: room - 1], ids[-1:]]) if room > 1 else ids[:0]
+
+
+def told_cuts(image: str, *, pieces: tuple[int, int], regions: tuple[int, int]) -> str:
+    """What an image loses where the first of two numbers were given and the second were kept, "" if nothing.
+
+    >>> told_cuts("a.jpg", pieces=(30, 29), regions=(50, 50))
+    'a.jpg: no room for 1 of 30 pieces of labels'
+    """
+    counts = {"pieces of labels": pieces, "regions": regions}
+    lost = [f"{given - kept} of {given} {what}" for what, (given, kept) in counts.items() if given > kept]
+    return f"{image}: no room for {' and '.join(lost)}" if lost else ""
 
 
 def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, "pair 2"]:
