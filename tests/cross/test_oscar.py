@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from transformers import BertConfig, BertModel
 
+from alignscope.models.cross import fresh
 from alignscope.models.cross.encoder import TransformersCrossEncoder
+from alignscope.models.cross.loading import load
 from alignscope.models.cross.oscar import OscarConfig, OscarForImageTextRetrieval, OscarForPretraining
 from alignscope.models.protocols import CrossEncoder
 from alignscope.records import Regions
@@ -148,3 +151,23 @@ def test_published_keys_beside_those_of_the_captioner(model_class: type) -> None
     ours = {"cls.seq_relationship.weight", "cls.seq_relationship.bias"} | words
     assert heads == (ours if model_class is OscarForPretraining else {"classifier.weight", "classifier.bias"})
     assert len(keys - heads) + len(words) == 209
+
+
+def test_a_fresh_scorer_reads_what_it_wrote(tmp_path: Path) -> None:
+    sizes = {"width": 16, "heads": 2, "mlp": 24, "layers": 2, "image_layers": 0, "cross_layers": 0}
+    made = fresh.fresh_scorer(
+        "OscarForPretraining",
+        **sizes,
+        context_length=24,
+        feature_width=6,
+        initializer_range=0.2,
+        dropout=0.1,
+        words=["cat", "dog"],
+        seed=0,
+        name="fresh",
+    )
+    assert made.traits.context_length == 24
+    assert made.traits.match_index == 0
+    fresh.save(made, tmp_path / "saved")
+    scores = load(tmp_path / "saved").score(images(), TEXTS)
+    torch.testing.assert_close(scores, made.score(images(), TEXTS), rtol=0, atol=1e-2)  # saved in float16

@@ -296,10 +296,11 @@ def test_the_rooms_cut_labels_and_regions_and_say_so():
     [
         (Image.new("RGB", (8, 8)), Unsupported, "image 0 is Image, Oscar takes regions with labels"),
         (np.zeros((2, 5), np.float32), Unsupported, "image 0 is ndarray"),
+        (Labelled(regions(), (Label("a\ud800"),)), BadData, "half a character"),
         (sight(without_labels=frozenset({3})), BadData, "place 3 of ablated labels, wanted 0 to 2"),
         (sight(without_regions=frozenset({-1})), BadData, "place -1 of ablated regions"),
     ],
-    ids=["pixels", "array", "label beyond", "region beyond"],
+    ids=["pixels", "array", "half a character", "label beyond", "region beyond"],
 )
 def test_what_it_cannot_see_is_said(seen: object, error: type[Exception], message: str):
     with pytest.raises(error, match=message):

@@ -98,6 +98,10 @@ SIZES: Mapping[str, Callable[[int, int, int, Mapping[str, Any]], dict[str, Any]]
         "num_attribute_classes": 1,
         "num_answers": 0,
     },
+    "OscarForPretraining": lambda *sizes: {
+        **_one_stream(*sizes),
+        "text_length": sizes[-1]["max_position_embeddings"],
+    },
     "LxmertForPreTraining": _lxmert,
     "VilbertForPretraining": _vilbert,
 }

@@ -31,6 +31,7 @@ from alignscope.models.cross.bert import (
 )
 from alignscope.models.cross.encoder import Family, Site
 from alignscope.models.cross.regions import padded, region_inputs, shares
+from alignscope.models.dual.texts import check_texts
 from alignscope.models.protocols import PairInputs, Tokens
 from alignscope.records import Regions
 
@@ -221,6 +222,7 @@ def six(regions: Regions) -> Float[Tensor, "region 6"]:
 
 def pieces(tokenizer: PreTrainedTokenizerBase, names: Sequence[str]) -> list[list[int]]:
     """The word pieces of each label: those of all labels joined by blanks, in order."""
+    check_texts(names)
     if not names:
         return []
     return tokenizer(
