@@ -158,11 +158,10 @@ def test_the_best_weights_are_kept_or_the_last(tmp_path: Path, monkeypatch: pyte
     weights: dict[str, dict[int, Any]] = {"best": {}, "last": {}}
     for keep in ("best", "last"):
         told = iter([0.1, 0.9, 0.2])
-        step = iter([2, 4, 6])
 
-        def validate(run: Any, captioner: Any, paying: Any) -> dict[str, float]:
+        def validate(run: Any, captioner: Any, paying: Any, step: int) -> dict[str, float]:
             state = {name: tensor.clone() for name, tensor in captioner.model.state_dict().items()}
-            weights[keep][next(step)] = state  # noqa: B023
+            weights[keep][step] = state  # noqa: B023
             return {"cider": next(told)}  # noqa: B023
 
         monkeypatch.setattr(captioning, "validate", validate)
@@ -181,11 +180,11 @@ def test_self_critical_training_begins_with_the_best(tmp_path: Path, monkeypatch
     told = iter([0.9, 0.1, 0.1])
     plain, begun = captioning.validate, []
 
-    def validate(run: Any, captioner: Any, paying: Any) -> dict[str, Any]:
+    def validate(run: Any, captioner: Any, paying: Any, step: int) -> dict[str, Any]:
         if paying is None:
             return {"cider": next(told)}
         begun.append({name: tensor.clone() for name, tensor in captioner.model.state_dict().items()})
-        return plain(run, captioner, paying)
+        return plain(run, captioner, paying, step)
 
     monkeypatch.setattr(captioning, "validate", validate)
     captioning.train(RECIPE, tmp_path)

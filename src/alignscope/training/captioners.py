@@ -14,12 +14,13 @@ from alignscope.models.captioners.attention_lstm import AttentionLstmConfig
 from alignscope.models.captioners.autoregressive import AutoregressiveCaptioner
 from alignscope.models.captioners.captioner_loading import fresh_captioner, open_captioner
 from alignscope.models.captioners.fc import FcConfig
+from alignscope.models.captioners.oscar_loading import fresh_oscar
 from alignscope.models.captioners.protocol import Captioner, Generated, Sight
 from alignscope.models.captioners.transformer import TransformerConfig
-from alignscope.models.captioners.vocabulary import Vocabulary, build, words_of
-from alignscope.records import Regions
+from alignscope.models.captioners.vocabulary import UNKNOWN, Vocabulary, build, words_of
+from alignscope.records import Labelled, Regions
 from alignscope.training.captioning_material import Material
-from alignscope.training.recipe import AttentionLstmPlan, Captioning, FcPlan, SavedCaptioner
+from alignscope.training.recipe import AttentionLstmPlan, Captioning, FcPlan, OscarPlan, SavedCaptioner
 
 BATCH = 100
 
@@ -38,6 +39,8 @@ def first_captioner(recipe: Captioning, data: Material, *, device: str) -> Autor
         named = Path(plan.vocabulary) if plan.vocabulary else None
         return open_captioner(plan.path, vocabulary=named, device=device)
     vocabulary = vocabulary_of(data, threshold=recipe.threshold)
+    if isinstance(plan, OscarPlan):
+        return _fresh_oscar(plan, recipe, data, vocabulary, device=device)
     sizes: dict[str, Any] = {
         "vocab_size": len(vocabulary),
         "hidden_size": plan.hidden,
@@ -62,6 +65,29 @@ def first_captioner(recipe: Captioning, data: Material, *, device: str) -> Autor
     return captioner
 
 
+def _fresh_oscar(
+    plan: OscarPlan, recipe: Captioning, data: Material, vocabulary: Vocabulary, *, device: str
+) -> AutoregressiveCaptioner:
+    """A new Oscar that knows the words of the world, or of the captions; it spells those of other labels."""
+    sizes: dict[str, Any] = {
+        "hidden_size": plan.hidden,
+        "num_hidden_layers": plan.layers,
+        "num_attention_heads": plan.heads,
+        "intermediate_size": plan.mlp,
+        "hidden_dropout_prob": plan.dropout,
+        "attention_probs_dropout_prob": plan.dropout,
+        "initializer_range": plan.initializer_range,
+        "caption_length": plan.caption_length,
+        "text_length": plan.text_length,
+        "max_position_embeddings": plan.text_length,
+        "visual_feat_dim": _width(data.train.sights[0]),
+    }
+    words = data.words or tuple(word for word in vocabulary.words if word != UNKNOWN)
+    captioner = fresh_oscar(sizes, words, seed=recipe.seed, name=recipe.name)
+    captioner.model.to(device)
+    return captioner
+
+
 def vocabulary_of(data: Material, *, threshold: int) -> Vocabulary:
     """The words of all splits that are frequent enough; Luo counts all of them (sheet A.2)."""
     parts = (data.train, data.validation, data.test)
@@ -70,6 +96,8 @@ def vocabulary_of(data: Material, *, threshold: int) -> Vocabulary:
 
 
 def _width(sight: Sight) -> int:
+    if isinstance(sight, Labelled):
+        sight = sight.regions
     if isinstance(sight, Regions):
         return int(sight.features.shape[-1])
     if isinstance(sight, np.ndarray):

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
 import torch
+from torch.nn import Parameter
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from alignscope.errors import BadInput
 from alignscope.evaluation.cider import Cider
@@ -27,21 +29,22 @@ from alignscope.models.captioners.vocabulary import words_of
 from alignscope.models.dual.loading import compute_device
 from alignscope.training import checkpoints
 from alignscope.training.captioners import first_captioner, speak
-from alignscope.training.captioning_material import Material, material
+from alignscope.training.captioning_material import Material, Part, material
 from alignscope.training.captioning_reward import Paying, payment, scorers_of
 from alignscope.training.captioning_steps import (
     CrossEntropySteps,
     Place,
     SelfCriticalSteps,
     Stepped,
-    epoch_of,
-    learning_rate,
+    is_due,
+    rate_of,
     steps_of,
 )
 from alignscope.training.checkpoints import Best, Checkpoint, Position
 from alignscope.training.engine import Engine
+from alignscope.training.masked_captioning import MaskedSteps, adamw, each_caption
 from alignscope.training.metrics import Diverged, Journal, Seen, Watch, flat, nobody
-from alignscope.training.recipe import Captioning, CrossEntropy, SelfCritical
+from alignscope.training.recipe import Captioning, CaptionStage, CrossEntropy, MaskedCaption, SelfCritical
 from alignscope.training.wording import wording
 
 
@@ -68,8 +71,14 @@ class Run:
     began: float
     watch: Watch
 
+    def entries(self, stage: int) -> int:
+        """How many images a pass goes through; of masked-caption training, captions."""
+        train = self.data.train
+        is_masked = isinstance(self.recipe.stages[stage], MaskedCaption)
+        return sum(map(len, train.captions)) if is_masked else len(train)
+
     def steps(self, stage: int) -> int:
-        return steps_of(self.recipe.stages[stage], len(self.data.train))
+        return steps_of(self.recipe.stages[stage], self.entries(stage))
 
     def before(self, stage: int) -> int:
         """Steps of all earlier stages."""
@@ -172,34 +181,35 @@ def run_stage(run: Run, at: At, found: Checkpoint | None, paying: Paying | None)
     """Take the steps of a stage that are left; returns the captioner that it keeps."""
     number, stage, recipe = at.stage, run.recipe.stages[at.stage], run.recipe
     captioner, standing = beginning(run, number), Standing()
-    optimizer = torch.optim.Adam(captioner.model.parameters(), lr=stage.learning_rate, eps=1e-8)
+    optimizer = optimizer_of(captioner, stage)
     if found is not None:
         captioner.model.load_state_dict(found.weights)
         optimizer.load_state_dict(found.rest["optimizer"])
         standing = Standing(found.position.best, found.rest["is_over"])
     update = _steps(run, number, captioner, paying)
-    before, total, images = run.before(number), run.steps(number), len(run.data.train)
+    before, total, entries = run.before(number), run.steps(number), run.entries(number)
     for step in range(at.step, total):
         if standing.is_over:
             break
         row: dict[str, Any] = {}
         if step == 0 and isinstance(stage, SelfCritical):
             assert paying is not None  # `train` makes it for such a stage
-            row |= {"paid_by": paying.train.name, "before": validate(run, captioner, paying)}
+            row |= {"paid_by": paying.train.name, "before": validate(run, captioner, paying, before)}
         stepped = update(Place(recipe.seed, number, step, run.engine.rank, run.engine.world))
         shared = share(run.engine, stepped)
-        loss, rate = shared.value, learning_rate(stage, epoch_of(stage, step, images))
+        loss, rate = shared.value, rate_of(stage, step, total, entries)
         if not math.isfinite(loss):
             last = checkpoints.newest(run.out) or "none"
             raise Diverged(f"loss {loss} in step {step} of stage {number}: last good weights in {last}")
-        move(run.engine, optimizer, shared.loss, rate, most=stage.most_gradient)
+        clip = clip_grad_norm_ if isinstance(stage, MaskedCaption) else clip_grad_value_
+        move(run.engine, optimizer, shared.loss, rate, most=stage.most_gradient, clip=clip)
         if step % recipe.log_every == 0 or step + 1 == total:
             row |= {"loss": loss, "learning_rate": rate, **run.engine.first(stepped.numbers)}
             standing.is_over = isinstance(stage, SelfCritical) and stage.stop_at_alarm and bool(row["alarms"])
         is_end = step + 1 == total or standing.is_over
         is_best = False
-        if (step + 1) % stage.validate_every == 0 or is_end:
-            row["validation"] = validate(run, captioner, paying)
+        if is_end or is_due(stage, step, entries):
+            row["validation"] = validate(run, captioner, paying, before + step + 1)
             cider = row["validation"]["cider"]
             is_best = standing.best is None or cider > standing.best.value
             standing.best = Best(before + step + 1, cider) if is_best else standing.best
@@ -210,6 +220,13 @@ def run_stage(run: Run, at: At, found: Checkpoint | None, paying: Paying | None)
             save(run, before + step + 1, captioner, optimizer, standing)
         run.watch(Seen(f"{number + 1}. {stage.kind}", step + 1, total, _told(row)))
     return close(run, number, captioner, standing)
+
+
+def optimizer_of(captioner: AutoregressiveCaptioner, stage: CaptionStage) -> torch.optim.Optimizer:
+    """Of a stage, over what it moves."""
+    if isinstance(stage, MaskedCaption):
+        return adamw(captioner, stage)
+    return torch.optim.Adam(captioner.model.parameters(), lr=stage.learning_rate, eps=1e-8)
 
 
 def _told(row: dict[str, Any]) -> dict[str, float]:
@@ -226,9 +243,11 @@ def _told(row: dict[str, Any]) -> dict[str, float]:
 
 
 def _steps(
-    run: Run, number: int, captioner: Captioner, paying: Paying | None
-) -> CrossEntropySteps | SelfCriticalSteps:
+    run: Run, number: int, captioner: AutoregressiveCaptioner, paying: Paying | None
+) -> CrossEntropySteps | MaskedSteps | SelfCriticalSteps:
     stage, part = run.recipe.stages[number], run.data.train
+    if isinstance(stage, MaskedCaption):
+        return MaskedSteps(captioner, each_caption(part), stage, run.recipe.words_read)
     if isinstance(stage, CrossEntropy):
         return CrossEntropySteps(captioner, part, stage, run.recipe.words_read)
     assert paying is not None  # `train` makes it for such a stage
@@ -259,15 +278,22 @@ def share(engine: Engine, stepped: Stepped) -> Shared:
 
 
 def move(
-    engine: Engine, optimizer: torch.optim.Optimizer, loss: torch.Tensor, rate: float, *, most: float
+    engine: Engine,
+    optimizer: torch.optim.Optimizer,
+    loss: torch.Tensor,
+    rate: float,
+    *,
+    most: float,
+    clip: Callable[[list[Parameter], float], Any] = clip_grad_value_,
 ) -> None:
-    """Backward, mean over processes, clip by value, one step of the optimizer."""
+    """Backward, mean over processes, clip by value or norm, one step of the optimizer."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    engine.average([p for group in optimizer.param_groups for p in group["params"]])
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    engine.average(parameters)
+    clip(parameters, most)
     for group in optimizer.param_groups:
         group["lr"] = rate
-        torch.nn.utils.clip_grad_value_(group["params"], most)
     optimizer.step()
 
 
@@ -289,14 +315,18 @@ def beginning(run: Run, stage: int) -> AutoregressiveCaptioner:
     return first_captioner(run.recipe, run.data, device=str(run.engine.device))
 
 
-def validate(run: Run, captioner: Captioner, paying: Paying | None) -> dict[str, Any]:
-    """Greedy captions of the validation images: CIDEr-D (of words without punctuation), reward, and how they read."""
-    return run.engine.first(lambda: _validated(run, captioner, paying))
+def validate(run: Run, captioner: Captioner, paying: Paying | None, step: int) -> dict[str, Any]:
+    """Greedy captions of the validation images: CIDEr-D (of words without punctuation), reward, and how they read.
+
+    `out/validation/STEP.jsonl` keeps them, so that other metrics of every epoch can be computed afterwards.
+    """
+    return run.engine.first(lambda: _validated(run, captioner, paying, step))
 
 
-def _validated(run: Run, captioner: Captioner, paying: Paying | None) -> dict[str, Any]:
+def _validated(run: Run, captioner: Captioner, paying: Paying | None, step: int) -> dict[str, Any]:
     part = run.data.validation
     said = speak(captioner, part.sights, longest=run.recipe.longest)
+    write_said(run.out / "validation" / f"{step:06d}.jsonl", part, said.texts)
     references = [_words(texts) for texts in part.captions]
     found: dict[str, Any] = {"cider": run.cider.scores(_words(said.texts), references).mean().item()}
     if paying is not None:
@@ -327,13 +357,18 @@ def close(
     return captioner
 
 
+def write_said(path: Path, part: Part, texts: Sequence[str]) -> None:
+    """A caption for each image, as `alignscope` reads them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_jsonl(path, ({"image": key, "caption": text} for key, text in zip(part.keys, texts, strict=True)))
+
+
 def finish(run: Run, captioner: AutoregressiveCaptioner, scorers: Mapping[str, str]) -> Path:
     """Save the captioner in its final form, how it was made, and what it says of the test images."""
     directory, test = run.out / "model", run.data.test
     save_captioner(captioner, directory)
     said = speak(captioner, test.sights, longest=run.recipe.longest)
-    rows = ({"image": key, "caption": text} for key, text in zip(test.keys, said.texts, strict=True))
-    write_jsonl(run.out / "captions.jsonl", rows)
+    write_said(run.out / "captions.jsonl", test, said.texts)
     made = {
         "recipe": asdict(run.recipe),
         "recipe_sha": sha_of(run.recipe),

@@ -21,7 +21,7 @@ from alignscope.models.captioners.decoding import mask_of
 from alignscope.models.captioners.protocol import Captioner, Generated
 from alignscope.training.captioners import cut_of
 from alignscope.training.captioning_material import Part
-from alignscope.training.recipe import CrossEntropy, SelfCritical
+from alignscope.training.recipe import CaptionStage, CrossEntropy, MaskedCaption, SelfCritical
 from alignscope.training.rewards import Reward
 from alignscope.training.selfcritical import (
     over_greedy,
@@ -61,12 +61,12 @@ class Stepped(NamedTuple):
     numbers: Callable[[], dict[str, Any]]
 
 
-def epoch_of(stage: CrossEntropy | SelfCritical, step: int, images: int) -> int:
+def epoch_of(stage: CaptionStage, step: int, images: int) -> int:
     """In which pass over the images a step begins; one may end in the middle of a step."""
     return step * stage.images // images
 
 
-def steps_of(stage: CrossEntropy | SelfCritical, images: int) -> int:
+def steps_of(stage: CaptionStage, images: int) -> int:
     """How many steps a stage has."""
     return stage.steps or -(-stage.epochs * images // stage.images)
 
@@ -81,6 +81,25 @@ def learning_rate(stage: CrossEntropy | SelfCritical, epoch: int) -> float:
     if isinstance(stage, SelfCritical):
         return stage.learning_rate
     return stage.learning_rate * stage.decay ** (epoch // stage.decay_every)
+
+
+def rate_of(stage: CaptionStage, step: int, total: int, entries: int) -> float:
+    """The learning rate of a step; of masked-caption training it falls in a line (sheet C.2).
+
+    >>> official = MaskedCaption("masked-caption", learning_rate=1.0)
+    >>> [rate_of(official, step, 4, 100) for step in range(4)]
+    [1.0, 0.75, 0.5, 0.25]
+    """
+    if isinstance(stage, MaskedCaption):
+        return stage.learning_rate * (total - step) / total
+    return learning_rate(stage, epoch_of(stage, step, entries))
+
+
+def is_due(stage: CaptionStage, step: int, entries: int) -> bool:
+    """Whether to validate after a step: every so many, or (0) where a pass over all entries ends."""
+    if stage.validate_every:
+        return (step + 1) % stage.validate_every == 0
+    return epoch_of(stage, step + 1, entries) > epoch_of(stage, step, entries)
 
 
 def scheduled_sampling(stage: CrossEntropy, epoch: int) -> float:

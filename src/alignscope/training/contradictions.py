@@ -159,12 +159,17 @@ def _same(data: Any, held: Any) -> bool:
     return bool(data == held)
 
 
-SEEN_BY = {"fc": "mean region", "attention-lstm": "regions", "transformer": "regions"}
+SEEN_BY = {
+    "fc": "mean region",
+    "attention-lstm": "regions",
+    "transformer": "regions",
+    "oscar": "labelled",
+}
 """What new captioners see of the world."""
 CAPTION_STAGE = (
     *_at_least(0, "epochs steps"),
     _rule("epochs steps", lambda epochs, steps: (epochs > 0) != (steps > 0), "exactly one of the two"),
-    *_at_least(1, "images validate_every"),
+    *_at_least(1, "images"),
     _rule(
         "images /data.images",
         lambda images, n: isinstance(n, str) or images <= n,
@@ -269,10 +274,21 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
         _rule(
             "captioner.kind data.sees",
             lambda kind, sees: SEEN_BY.get(kind, sees) == sees,
-            "what the captioner takes: 'mean region' for fc, 'regions' for attention-lstm and transformer",
+            "what the captioner takes: 'mean region' for fc, 'regions' for attention-lstm and transformer, "
+            "'labelled' for oscar",
         ),
     ),
-    recipe.WorldCaptions: (SEEDED, *_at_least(1, "images validation test captions_per_image feature_width")),
+    recipe.WorldCaptions: (
+        SEEDED,
+        *_at_least(1, "images validation test captions_per_image feature_width"),
+        _rule(
+            "register says",
+            lambda register, says: (register is None) == (says == "scenes"),
+            "a register for captions of objects, and none for those of scenes",
+        ),
+    ),
+    recipe.HighLevelCaptions: (SEEDED, *_filled("train test regions"), *_at_least(1, "validation")),
+    recipe.OscarCaptions: _filled("train validation test"),
     recipe.KarpathyCaptions: (
         *_filled("captions"),
         *_at_least(0, "most"),
@@ -285,18 +301,38 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
         *_shares_below_one("dropout"),
         _rule("hidden heads", lambda hidden, heads: hidden % heads == 0, "a multiple of heads"),
     ),
+    recipe.OscarPlan: (
+        *_at_least(1, "hidden layers heads mlp"),
+        *_shares_below_one("dropout"),
+        *_above_zero("initializer_range"),
+        _rule("hidden heads", lambda hidden, heads: hidden % heads == 0, "a multiple of heads"),
+        _rule(
+            "caption_length /words_read /longest",
+            lambda slot, read, longest: slot - 2 >= read and slot - 1 >= longest,
+            "room for words_read with start and end, and for longest with the start",
+        ),
+        _rule("caption_length text_length", lambda slot, both: slot < both, "a text_length with room for labels"),
+    ),
     recipe.SavedCaptioner: _filled("path"),
     recipe.ScorerPlan: (*_filled("model"), *_above_zero("scale weight")),
     recipe.CiderPlan: _above_zero("weight"),
+    recipe.MaskedCaption: (
+        *CAPTION_STAGE,
+        *_at_least(1, "most_masked"),
+        *_at_least(0, "validate_every weight_decay drop_worst_after"),
+        *_shares("masked"),
+        *_shares_below_one("label_smoothing drop_worst"),
+        _rule("/captioner.kind", lambda kind: kind in ("oscar", "saved"), "oscar, or a saved captioner that is one"),
+    ),
     recipe.CrossEntropy: (
         *CAPTION_STAGE,
-        *_at_least(1, "captions decay_every sampling_every"),
+        *_at_least(1, "captions decay_every sampling_every validate_every"),
         *_above_zero("decay"),
         *_shares("sampling most_sampling"),
     ),
     recipe.SelfCritical: (
         *CAPTION_STAGE,
-        *_at_least(1, "samples"),
+        *_at_least(1, "samples validate_every"),
         *_shares("most_repetition most_cut"),
         _rule("reward", lambda parts: len(parts) > 0, "at least one part"),
         _rule(

@@ -143,18 +143,20 @@ class Matching:
 class WorldCaptions:
     """Scenes of the built-in world described in a register; validation and test have scenes of their own.
 
-    A captioner sees the mean of a scene's regions, the regions, or the picture.
+    A captioner sees the mean of a scene's regions, the regions, these with labels, or the picture. Captions
+    name objects as the register says, or say as HL's where the picture is taken.
     """
 
     kind: Literal["world"]
     images: int
-    register: Register
+    register: Register | None = None
     validation: int = 200
     test: int = 200
     seed: int = 0
     captions_per_image: int = 5
-    sees: Literal["mean region", "regions", "image"] = "mean region"
+    sees: Literal["mean region", "regions", "labelled", "image"] = "mean region"
     feature_width: int = 256
+    says: Literal["objects", "scenes"] = "objects"
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,33 @@ class KarpathyCaptions:
     images: str = ""
     regions: str = ""
     most: int = 0  # images that are trained on, the first of the file; 0 takes all
+
+
+@dataclass(frozen=True)
+class HighLevelCaptions:
+    """Captions of one axis of HL (train.jsonl, test.jsonl), and the regions and labels of its images.
+
+    `validation` images are held out of those that are trained on; without `labels` tags of regions are labels.
+    """
+
+    kind: Literal["hl"]
+    train: str
+    test: str
+    regions: str
+    labels: str = ""
+    axis: Literal["scene", "action", "rationale", "object"] = "scene"
+    validation: int = 1499
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class OscarCaptions:
+    """Oscar's files: a yaml for each split that names features, labels and captions."""
+
+    kind: Literal["oscar"]
+    train: str
+    validation: str
+    test: str
 
 
 @dataclass(frozen=True)
@@ -203,6 +232,21 @@ class TransformerPlan:
     heads: int = 8
     mlp: int = 2048
     dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class OscarPlan:
+    """A new Oscar/VinVL over regions with labels, whose vocabulary are the words of its captions."""
+
+    kind: Literal["oscar"]
+    hidden: int = 768
+    layers: int = 12
+    heads: int = 12
+    mlp: int = 3072
+    dropout: float = 0.1
+    caption_length: int = 40
+    text_length: int = 70
+    initializer_range: float = 0.02  # BERT's, for its width; narrow models need more to begin
 
 
 @dataclass(frozen=True)
@@ -282,15 +326,44 @@ class SelfCritical:
 
 
 @dataclass(frozen=True)
+class MaskedCaption:
+    """A stretch of masked-caption training of Oscar/VinVL; the defaults are the authors' (sheet C.2).
+
+    A share `masked` of a caption's tokens, at least one and at most `most_masked`, is predicted from the tokens
+    before, labels and regions. After `drop_worst_after` steps the share `drop_worst` of a step's places with the
+    highest loss is left out. The learning rate falls to 0 in a line; epochs go through every caption.
+    """
+
+    kind: Literal["masked-caption"]
+    epochs: int = 0
+    steps: int = 0
+    images: int = 32  # of a step, each with one caption
+    learning_rate: float = 3e-5
+    weight_decay: float = 0.05
+    masked: float = 0.15
+    most_masked: int = 3
+    label_smoothing: float = 0.1
+    drop_worst: float = 0.2
+    drop_worst_after: int = 20000
+    freezes_embeddings: bool = False  # of words, which also write them
+    most_gradient: float = 1.0  # the norm of all
+    validate_every: int = 0  # steps; 0 after each epoch
+    keep: Literal["best", "last"] = "best"
+
+
+CaptionStage = CrossEntropy | SelfCritical | MaskedCaption
+
+
+@dataclass(frozen=True)
 class Captioning:
     """Everything that decides the weights of a captioner; `threshold`, `words_read` and `longest` are sheet A.2's."""
 
     name: str
     seed: int
     threads: int
-    data: WorldCaptions | KarpathyCaptions
-    captioner: FcPlan | AttentionLstmPlan | TransformerPlan | SavedCaptioner
-    stages: tuple[CrossEntropy | SelfCritical, ...]
+    data: WorldCaptions | KarpathyCaptions | HighLevelCaptions | OscarCaptions
+    captioner: FcPlan | AttentionLstmPlan | TransformerPlan | OscarPlan | SavedCaptioner
+    stages: tuple[CaptionStage, ...]
     threshold: int = 5  # a word is kept that occurs more often
     words_read: int = 16  # of a caption in training
     longest: int = 20  # words of a caption that is written
