@@ -1,0 +1,82 @@
+"""Tables of a study as files: CSV with every number of a cell in a row of its own, and LaTeX as a page has it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+
+from alignscope.files import write_lines
+from alignscope.reporting.guided_numbers import Entry, Table, gap, half, plain
+
+TABLES = "tables"
+ESCAPES = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "[": "{[}", "*": "{*}", "×": r"$\times$", "−": "$-$", "±": r"$\pm$", "↑": r"$\uparrow$", "·": r"$\cdot$",
+    "“": "``", "”": "''", "’": "'", "\n": " ",
+}  # fmt: skip
+ARROWS = {"above": r" $\uparrow$", "below": r" $\downarrow$"}
+
+
+def write_tables(tables: Iterable[Table], directory: Path) -> list[str]:
+    """Write directory/tables/STEM.csv and .tex of every table; returns the stems."""
+    folder = directory / TABLES
+    folder.mkdir(parents=True, exist_ok=True)
+    stems = []
+    for table in tables:
+        write_lines(folder / f"{table.stem}.csv", csv_of(table).splitlines())
+        write_lines(folder / f"{table.stem}.tex", latex_of(table).splitlines())
+        stems.append(table.stem)
+    return stems
+
+
+def csv_of(table: Table) -> str:
+    """One line per cell: its row, its column, and all that is known of it."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = [field.name for field in fields(Entry)]
+    writer.writerow([table.first, "column", *names])
+    for name, entries in table.rows:
+        for column, entry in zip(table.columns, entries, strict=True):
+            cells = [getattr(entry, field) for field in names]
+            texts = ["" if one is None else one for one in (name, column, *cells)]
+            writer.writerow([" ".join(one.split()) if isinstance(one, str) else one for one in texts])
+    return out.getvalue()
+
+
+def latex_of(table: Table) -> str:
+    """A tabular inside a table; no package is needed."""
+    lines = [
+        r"\begin{table}",
+        rf"\caption{{{tex(table.title)}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+        r"\hline",
+        " & ".join(map(tex, (table.first, *table.columns))) + r" \\",
+        r"\hline",
+    ]
+    for name, entries in table.rows:
+        lines.append(" & ".join([tex(name), *map(_cell, entries)]) + r" \\")
+    return "\n".join([*lines, r"\hline", r"\end{tabular}", r"\end{table}"]) + "\n"
+
+
+def tex(text: str) -> str:
+    r"""Text that LaTeX prints as it stands.
+
+    >>> print(tex("50 % of a_b & {c}"), tex("2 × k"))
+    50 \% of a\_b \& \{c\} 2 $\times$ k
+    """
+    return "".join(ESCAPES.get(sign, sign) for sign in text)
+
+
+def _cell(entry: Entry) -> str:
+    printed = f" [{tex(entry.paper)}]" if entry.paper else ""
+    if entry.value is None:
+        return tex(entry.text or f"({entry.reason})") + printed
+    below = half(entry.low, entry.high).strip()
+    if entry.difference is not None:
+        below = gap(entry.difference, entry.difference_low, entry.difference_high)
+    told = f" ({tex(below)})" if below else ""
+    return f"{tex(entry.text or plain(entry.value))}{told}{ARROWS.get(entry.reading, '')}{printed}"
