@@ -203,25 +203,34 @@ def test_confidence_by_hand():
     assert confidences(halves, mask).tolist() == pytest.approx([0.5, 0.3])
 
 
-def constant(probability: float) -> AutoregressiveCaptioner:
-    """An Oscar that gives "dog" this probability at every step, and all other words the rest evenly."""
+def constant(**chances: float) -> AutoregressiveCaptioner:
+    """An Oscar that gives these words these probabilities at every step, and all others the rest evenly."""
     made = oscar()
     words = made.speller.tokenizer.get_vocab()
+    rest = (1 - sum(chances.values())) / (len(words) - len(chances))
     with torch.no_grad():
         for parameter in made.model.parameters():
             parameter.zero_()
-        odds = probability / (1 - probability) * (len(words) - 1)
-        made.model.cls["predictions"].bias[words["dog"]] = math.log(odds)
+        for word, chance in chances.items():
+            made.model.cls["predictions"].bias[words[word]] = math.log(chance / rest)
     return made
 
 
 def test_greedy_and_beam_have_the_confidence_of_the_official_script():
     """A word of p = .5 for ever, cut at 5 with the start: 3 words stay, 4 log-probabilities are in the mean."""
-    made = constant(0.5)
+    made = constant(dog=0.5)
     for beams in (1, 5):
         (found,) = made.write([sight()], beams=beams, max_length=5)
         assert found.text == "dog dog dog"
         assert found.confidence == pytest.approx(0.5)
+
+
+def test_beams_are_compared_by_the_mean_as_the_official_script_does():
+    """By the sum the empty caption would win: log .3 > 4 log .6."""
+    made = constant(**{"dog": 0.6, "[SEP]": 0.3})
+    (found,) = made.write([sight()], beams=5, max_length=5)
+    assert found.text == "dog dog dog"
+    assert found.confidence == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize("beams", [1, 5])
@@ -279,6 +288,20 @@ def test_an_image_without_labels_has_no_text_of_labels():
     assert features.units == ((),)
     assert made.write([regions()])[0].confidence > 0
     assert made.inside([regions()])[0].kinds == ("region",) * 3
+
+
+def test_ablated_places_are_padding_and_zeros_where_they_were():
+    made = oscar()
+    whole, features = (
+        made.features([sight(**changes)])
+        for changes in ({}, {"without_labels": frozenset({1}), "without_regions": frozenset({0, 2})})
+    )
+    assert features.labels.tolist() == [[whole.labels[0, 0], 0, *whole.labels[0, 2:]]]
+    assert features.named.tolist() == [[True, False, True, True]]
+    assert features.units == whole.units
+    assert features.present.tolist() == [[False, True, False]]
+    assert not features.values[0, [0, 2]].any()
+    assert torch.equal(features.values[0, 1], whole.values[0, 1])
 
 
 def test_the_rooms_cut_labels_and_regions_and_say_so():
