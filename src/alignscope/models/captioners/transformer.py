@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import final, no_type_check
 
 import torch
@@ -17,9 +18,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 from alignscope.models.captioners.decoding import State
+from alignscope.models.captioners.inside import Inside
 from alignscope.models.captioners.own import OwnCaptioner
 from alignscope.models.captioners.protocol import Features, Sight
 from alignscope.models.captioners.sights import present_of, regions
+from alignscope.models.captioners.transformers_inside import Sites, beside, joined
 
 KEPT = 4
 """Tensors that a decoder layer keeps: keys and values of the words, and of the image."""
@@ -152,10 +155,36 @@ class TransformerCaptioner(OwnCaptioner):
     def begin(self, features: Features) -> State:
         """The regions, encoded, as keys and values of every decoder layer."""
         present = present_of(features)
-        states = self.dropout(self.see(features.values).relu())
+        return self._begun(self._encoded(features.values, present), present)
+
+    def inside(self, images: Sequence[Sight], rows: Sequence[Sequence[int]] | None) -> list[Inside]:
+        """One forward per image, with the tokens of its caption (words and end) where there are some."""
+        batch = self.features(images)
+        looking = (layer.attention for layer in self.encoder)
+        spoken, across = zip(*((layer.words, layer.image) for layer in self.decoder), strict=True)
+        sites, found = Sites(0, tuple(looking), spoken, across, self.logit), []
+        for number, there in enumerate(present_of(batch)):
+            values, present = batch.values[number, there][None], there[there][None]
+            ids = None if rows is None else torch.tensor([[self.start, *rows[number]]], device=self.device)
+            see = partial(self._encoded, values, present)
+            say = None if ids is None else partial(self._spoken, ids, present)
+            found.append(joined(beside(sites, see, say), kind="region", specials=0, prompt=1))
+        return found
+
+    def _spoken(self, ids: Tensor, present: Tensor, states: Tensor) -> State:
+        return self.advance(ids, self._begun(states, present))
+
+    def _encoded(
+        self, values: Float[Tensor, "image region width"], present: Bool[Tensor, "image region"]
+    ) -> Float[Tensor, "image region hidden"]:
+        states = self.dropout(self.see(values).relu())
         for layer in self.encoder:
             states = layer(states, present)
-        states = self.norms[0](states)
+        return self.norms[0](states)
+
+    def _begun(
+        self, states: Float[Tensor, "image region hidden"], present: Bool[Tensor, "image region"]
+    ) -> State:
         none = states[:, :0]
         kept = [(none, none, layer.image.key(states), layer.image.value(states)) for layer in self.decoder]
         return State((present, *(each for of_layer in kept for each in of_layer)))

@@ -20,11 +20,13 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from alignscope.errors import Unsupported
+from alignscope.errors import BadInput, Unsupported
 from alignscope.models.captioners.captioner import Captioner as Decoder
 from alignscope.models.captioners.decoding import State
+from alignscope.models.captioners.inside import Inside
 from alignscope.models.captioners.protocol import Features, Sight
 from alignscope.models.captioners.question import end_token
+from alignscope.models.captioners.transformers_inside import of_patches
 from alignscope.models.cross.pixels import pixels
 
 Rows = Int[Tensor, "row token"]
@@ -105,15 +107,29 @@ class TransformersSpeller:
     def features(self, images: Sequence[Sight]) -> Features:
         """Pixels, as the model's own processor gives them."""
         model = self.module
-        seen = []
-        for number, image in enumerate(images):
-            if not isinstance(image, Image):
-                raise Unsupported(
-                    f"image {number} is {type(image).__name__}, {type(model).__name__} takes a PIL image"
-                )
-            seen.append(pixels(self.decoder.image_processor, image))
+        seen = [self._pixels(number, image) for number, image in enumerate(images)]
         values = torch.stack(seen) if seen else torch.zeros(0, 3, 1, 1)
         return Features(values.to(model.device, model.dtype))
+
+    def inside(self, images: Sequence[Sight], rows: Sequence[Sequence[int]] | None) -> list[Inside]:
+        """One forward per image, with the tokens of its caption (words and end) where there are some."""
+        model, reader, found = self.module, self.reader, []
+        for number, image in enumerate(images):
+            row = None if rows is None else rows[number]
+            if row is not None and len(row) > self.context_length:
+                raise BadInput(
+                    f"text {number} has {len(row)} tokens, wanted 1 to {self.context_length}: give a shorter one"
+                )
+            values = self._pixels(number, image).to(model.device, model.dtype)[None]
+            found.append(of_patches(model, values, self._prefix, row, reader.encode, reader.read))
+        return found
+
+    def _pixels(self, number: int, image: Sight) -> Tensor:
+        if not isinstance(image, Image):
+            raise Unsupported(
+                f"image {number} is {type(image).__name__}, {type(self.module).__name__} takes a PIL image"
+            )
+        return pixels(self.decoder.image_processor, image)
 
     def begin(self, features: Features) -> State:
         """Keys and values of the image and of all of the prompt but its last token."""
