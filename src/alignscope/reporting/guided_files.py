@@ -18,6 +18,10 @@ ESCAPES = {
     "|": r"\textbar{}", "[": "{[}", "*": "{*}", "×": r"$\times$", "−": "$-$", "±": r"$\pm$", "↑": r"$\uparrow$", "·": r"$\cdot$",
     "“": "``", "”": "''", "’": "'", "\n": " ",
 }  # fmt: skip
+LEGEND = (
+    "( ): the difference to CE ± half its 95 % interval, or half that of the number itself; "
+    "[ ]: as printed in the paper"
+)
 ARROWS = {"above": r" $\uparrow$", "below": r" $\downarrow$"}
 
 
@@ -51,7 +55,7 @@ def latex_of(table: Table) -> str:
     """A tabular inside a table; no package is needed."""
     lines = [
         r"\begin{table}",
-        rf"\caption{{{tex(table.title)}}}",
+        rf"\caption{{{tex(f'{table.title}. {LEGEND}')}}}",
         rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
         r"\hline",
         " & ".join(map(tex, (table.first, *table.columns))) + r" \\",

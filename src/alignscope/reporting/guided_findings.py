@@ -51,7 +51,9 @@ def headline(study: Study) -> str:
     fluent = [study.effect(by, "perplexity") for by in study.paid]
     human = [study.effect(by, "CIDEr") for by in study.paid]
     if not any(side_of(one) for one in own):
-        return f"No captioner of {len(own)} scores higher or lower with the model that pays it than before it was paid"
+        return (
+            f"With the model that pays it, no captioner of {len(own)} is told apart from the one it began as"
+        )
     parts = [f"{_count(own, 1)} please it more than before"]
     parts += [f"in {_count(own, -1)} it is pleased less"] if any(side_of(one) < 0 for one in own) else []
     parts += [f"perplexity rises in {_count(fluent, 1)}"] if any(fluent) else []
@@ -73,8 +75,8 @@ def _all(study: Study) -> Iterator[Finding]:
     yield Finding("Scores of the others", _others(study))
     for measure, about in STATISTICS.items():
         yield _against_start(study, about, measure, ("table-4", "statistics"))
-    for metric in METRICS:
-        yield _against_start(study, metric, metric, ("table-2", "metrics"))
+    yield _against_start(study, "CIDEr", "CIDEr", ("table-2", "metrics"))
+    yield Finding("Other metrics against references", _metrics(study))
     yield Finding("Log-odds in place of probabilities", _log_odds(study))
     for name in _own_rewards(study):
         yield Finding(f"Control paid by {study.says[name]}", _control(study, name))
@@ -96,10 +98,8 @@ def _against_start(study: Study, about: str, measure: str, path: tuple[str, str]
     found = {by: study.effect(by, measure, by if is_score else "all") for by in study.paid}
     says = directions([(study.scorers[by], effect) for by, effect in found.items()], "than CE")
     if not says:
-        reasons = {
-            reason for (_, of), reason in study.reasons.items() if of == measure
-        } if any(found.values()) else set()  # fmt: skip
-        return Finding(about, f"unscored: {'; '.join(sorted(reasons))}." if reasons else "")
+        reasons = sorted({reason for (_, of), reason in study.reasons.items() if of == measure})
+        return Finding(about, f"unscored: {'; '.join(reasons)}." if reasons else "")
     printed = {
         by: _printed_side(study, (*path, by), (*path, START), by if is_score else measure) for by in found
     }
@@ -169,6 +169,25 @@ def _in_seeds(effect: Effect) -> str:
     if effect.measure == ABOVE_CAPTIONS:
         return f"{gap_of(effect)}"
     return f"{gap_of(effect)}, above in {effect.above} of {effect.seeds} seeds"
+
+
+def _metrics(study: Study) -> str:
+    """Who is higher and lower by the other metrics, without numbers, and which could not run."""
+    parts = []
+    for metric in METRICS:
+        found = {says: study.effect(by, metric) for by, says in study.paid.items()}
+        if metric == "CIDEr" or not any(found.values()):
+            continue
+        if not any(one is not None and is_number(one.value) for one in found.values()):
+            parts.append(f"{metric} unscored in all seeds (the reason stands below Table 2)")
+            continue
+        sides = {
+            word: [says for says, one in found.items() if one is not None and side_of(one) == sign]
+            for word, sign in ((LOWER, -1), (HIGHER, 1), (SAME, 0))
+        }
+        told = [f"{word} for {enumerated(names)}" for word, names in sides.items() if names]
+        parts.append(f"{metric} {', '.join(told)}")
+    return f"{'; '.join(parts)}. The paper has all of them lower for all five." if parts else ""
 
 
 def _others(study: Study) -> str:

@@ -61,7 +61,7 @@ def choice_table(study: Study) -> Table:
     ]
     rows = []
     for name in sources:
-        printed = "its own" if name in study.paper["table-1"]["choice"] else ""
+        printed = "takes this one" if name in study.paper["table-1"]["choice"] else ""
         cells = [
             entry_of(study.effect(name, "chosen", by), printed if by == name else "") for by in study.scorers
         ]

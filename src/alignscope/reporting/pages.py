@@ -9,6 +9,7 @@ from alignscope.errors import BadData
 from alignscope.reporting.attribution import attribution_page
 from alignscope.reporting.audit import audit_page
 from alignscope.reporting.evaluation import evaluation_page, suite_page
+from alignscope.reporting.guided import guided_page
 from alignscope.reporting.pair import pair_page
 from alignscope.reporting.run import read_settings
 from alignscope.reporting.variants import variants_page
@@ -20,6 +21,7 @@ PAGES: Mapping[str, Callable[[Path], Path]] = {
     "evaluate": evaluation_page,
     "suite": suite_page,
     "variants": variants_page,
+    "guided captioners": guided_page,
 }
 
 
