@@ -58,7 +58,8 @@ def captions(
     """Paper A: train captioners with each model's score as reward, and see what captions each model loves."""
     from alignscope.cli.progress import bars
     from alignscope.reporting.guided import findings_of
-    from alignscope.studies.guided import guide, read_guided
+    from alignscope.studies.guided import guide
+    from alignscope.studies.guided_plan import read_guided
 
     with bars() as progress:
         found = guide(

@@ -7,22 +7,23 @@ so that differences are paired. References and the corpus of the language model 
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import alignscope
-from alignscope.errors import BadRecipe
+from alignscope.errors import BadInput
 from alignscope.evaluation.trials import effects
-from alignscope.files import read_parquet, write_json, write_jsonl, write_parquet
+from alignscope.files import read_jsonl, read_parquet, write_json, write_jsonl, write_parquet
 from alignscope.models.zoo import open_model
-from alignscope.probing.templates import NOUN_COUNTS
-from alignscope.records import Effect, Measurement, Trial
-from alignscope.reporting.guided import guided_page
+from alignscope.records import Effect, Measurement, Problem, Trial
+from alignscope.reporting.guided import SHOWN_IMAGES, guided_page
+from alignscope.reporting.run import PICTURES
 from alignscope.studies.embeddings import Progress
+from alignscope.studies.guided_pictures import shown_pictures
+from alignscope.studies.guided_plan import PEOPLE, START, GuidedStudy, missing_of
 from alignscope.studies.output import RUN, claimed
 from alignscope.studies.probed_texts import Settings, Verb
 from alignscope.studies.probes import probe
@@ -30,52 +31,11 @@ from alignscope.studies.texts import TextSettings, texts
 from alignscope.studies.workers import workers
 from alignscope.training import captioning
 from alignscope.training.captioning_material import Part, material
-from alignscope.training.reading import section
-from alignscope.training.recipe import Captioning, KarpathyCaptions, SavedCaptioner, SelfCritical
+from alignscope.training.recipe import KarpathyCaptions, SavedCaptioner
 
-START, PEOPLE = "ce", "people"
-"""What guided captioners begin with, and the first reference of each image: sources that every study has."""
 REFERENCES, CORPUS, PEOPLES = "references.jsonl", "corpus.jsonl", "people.jsonl"
 OF_CAPTIONS: tuple[Verb, ...] = ("matrix", "choice")
 OF_START: tuple[Verb, ...] = ("replacements", "templates")
-
-
-@final
-@dataclass(frozen=True)
-class Scorer:
-    """A model that scores, by the name that tables give it; `regions` and `images` where it needs its own."""
-
-    name: str
-    says: str
-    model: str
-    regions: str = ""
-    images: str = ""
-
-
-@final
-@dataclass(frozen=True)
-class Guided:
-    """A captioner paid by `stage.reward`; `scorer` names who pays, "" where nobody of the scorers does."""
-
-    name: str
-    says: str
-    scorer: str
-    stage: SelfCritical
-
-
-@final
-@dataclass(frozen=True)
-class GuidedStudy:
-    """Who guides, who scores, and what all seeds share; a recipe without stages begins with a saved captioner."""
-
-    name: str
-    seeds: tuple[int, ...]
-    recipe: Captioning
-    scorers: tuple[Scorer, ...]
-    guided: tuple[Guided, ...]
-    draws: int = 2000  # of the bootstrap over images, within a seed
-    replaced: int = 5  # captions of each kind per caption
-    counts: tuple[int, ...] = NOUN_COUNTS
 
 
 @final
@@ -98,68 +58,6 @@ class Found:
     effects: tuple[Effect, ...]
 
 
-def read_guided(path: Path) -> GuidedStudy:
-    """A study from TOML.
-
-    `[recipe]` is that of the first captioner, `[guidance]` the self-critical stage, `[scorers.NAME]` has `model`,
-    `says`, `regions`, `images`; `[guided.NAME]` changes of the stage: `scorer` or `reward`, `says`, `space`,
-    and any entry of a stage. Every scorer guides a captioner of its own name in the paper's way.
-    """
-    try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadRecipe(f"{path} cannot be read as TOML: {error}") from None
-    wanted = {"name", "seeds", "recipe", "guidance", "scorers"}
-    odd = sorted(set(entries) - wanted - {"guided", "draws", "replaced", "counts"})
-    absent = sorted(wanted - set(entries))
-    if odd or absent:
-        raise BadRecipe(
-            f"{path}: unknown {', '.join(odd) or 'nothing'}, missing {', '.join(absent) or 'nothing'}"
-        )
-    scorers = [
-        section(Scorer, {"name": name, "says": name, **own}, f"{path} [scorers.{name}]")
-        for name, own in entries["scorers"].items()
-    ]
-    models = {one.name: one for one in scorers}
-    own_plans = entries.get("guided", {})
-    plans = {**{name: {"scorer": name} for name in models}, **own_plans}
-    clash = sorted(({START, PEOPLE} | models.keys()) & own_plans.keys() | {START, PEOPLE} & models.keys())
-    if clash:
-        raise BadRecipe(f"{path}: got {' and '.join(clash)} as a name that is taken; take another")
-    guided = [_guided(name, own, entries["guidance"], models, path) for name, own in plans.items()]
-    more: dict[str, Any] = {key: entries[key] for key in ("draws", "replaced") if key in entries}
-    more |= {"counts": tuple(entries["counts"])} if "counts" in entries else {}
-    recipe = {"name": entries["name"], "seed": 0, **entries["recipe"]}
-    return GuidedStudy(
-        entries["name"],
-        tuple(entries["seeds"]),
-        section(Captioning, recipe, f"{path} [recipe]"),
-        tuple(scorers),
-        tuple(guided),
-        **more,
-    )
-
-
-def _guided(
-    name: str, own: Mapping[str, Any], guidance: Mapping[str, Any], models: Mapping[str, Scorer], path: Path
-) -> Guided:
-    """The stage of one captioner: who pays, and what is different from the others."""
-    changes = {key: value for key, value in own.items() if key not in ("says", "scorer", "space", "scale")}
-    scorer = own.get("scorer", "")
-    if bool(scorer) == ("reward" in own):
-        raise BadRecipe(f"{path} [guided.{name}]: wanted either `scorer`, one of [scorers], or `reward`")
-    if scorer:
-        if scorer not in models:
-            raise BadRecipe(
-                f"{path} [guided.{name}]: no scorer '{scorer}', there are {', '.join(models) or 'none'}"
-            )
-        pays = {key: own[key] for key in ("space", "scale") if key in own}
-        changes["reward"] = [{"kind": "scorer", "model": models[scorer].model, **pays}]
-    says = own.get("says", models[scorer].says if scorer else name)
-    entries = {"kind": "self-critical", **guidance, **changes}
-    return Guided(name, says, scorer, section(SelfCritical, entries, f"{path} [guided.{name}]"))
-
-
 def guide(
     study: GuidedStudy,
     out: Path,
@@ -174,7 +72,10 @@ def guide(
     """Train every captioner with every seed, read and score its captions; trials and effects under `out`.
 
     What is finished is not done again; `processes` of one thread each work side by side.
+    What is missing on disk is told at once, before anything is done.
     """
+    if missing := missing_of(study):
+        raise BadInput("\n  ".join([f"{study.name} cannot begin, it wants:", *missing]))
     identity = {"kind": "guided captioners", "version": alignscope.__version__, "study": asdict(study)}
     with claimed(out, identity, resume=resume, overwrite=overwrite):
         sha = _write_texts(study, out)
@@ -207,12 +108,23 @@ def guide(
 
 
 def summed_up(study: GuidedStudy, out: Path, sha: str) -> list[Effect]:
-    """Trials of all seeds, and what they say against the captioners that were not guided; both are written."""
+    """Trials of all seeds, and what they say against the captioners that were not guided; both are written,
+    and which captioners fell silent."""
     trials = [trial for seed in study.seeds for trial in _trials(study, out, seed)]
     signature = f"data:{study.name}|sha:{sha[:12]}|v:{alignscope.__version__}"
     found = effects(trials, baseline=START, signature=signature)
     write_parquet(out / "trials.parquet", trials, Trial)
     write_parquet(out / "effects.parquet", found, Effect)
+    write_jsonl(
+        out / "problems.jsonl",
+        (
+            Problem(
+                "", f"{name}, seed {seed}", "no caption has a word: nothing is read or scored", "unscored"
+            )
+            for seed in study.seeds
+            for name in silent(captions_of(study, out, seed))
+        ),
+    )
     return found
 
 
@@ -227,6 +139,7 @@ def _write_texts(study: GuidedStudy, out: Path) -> str:
     write_jsonl(out / REFERENCES, rows(data.test))
     write_jsonl(out / PEOPLES, rows(data.test, 1))
     write_jsonl(out / CORPUS, rows(data.train))
+    write_jsonl(out / PICTURES, shown_pictures(study.recipe.data, data.test.keys[:SHOWN_IMAGES]))
     return data.sha
 
 
@@ -256,6 +169,15 @@ def captions_of(study: GuidedStudy, out: Path, seed: int) -> dict[str, Path]:
     return {**files, PEOPLE: out / PEOPLES}
 
 
+def silent(captions: Mapping[str, Path]) -> list[str]:
+    """Guided captioners that have learned to say nothing of any image: there is nothing to read or score."""
+    return [
+        name
+        for name, path in captions.items()
+        if name not in (START, PEOPLE) and not any(row["caption"].strip() for row in read_jsonl(path))
+    ]
+
+
 def _train(study: GuidedStudy, job: Job, out: Path, device: str) -> None:
     place = place_of(job, out)
     if (place / "model" / "training.json").exists():  # the last that a training writes
@@ -267,40 +189,45 @@ def _train(study: GuidedStudy, job: Job, out: Path, device: str) -> None:
         recipe = replace(recipe, captioner=SavedCaptioner("saved", str(first)), stages=(guided.stage,))
         pays = next((one for one in study.scorers if one.name == guided.scorer), None)
         if pays is not None and isinstance(recipe.data, KarpathyCaptions):
-            data = recipe.data
-            regions, images = pays.regions or data.regions, pays.images or data.images
-            recipe = replace(recipe, data=replace(data, regions=regions, images=images))
+            recipe = replace(recipe, data=replace(recipe.data, **study.seen_by(pays)))
     captioning.train(recipe, place, device=device, resume=True)
 
 
 def _analyse(study: GuidedStudy, job: Job, out: Path, device: str) -> None:
     captions, place = captions_of(study, out, job.seed), place_of(job, out)
+    for name in silent(captions):
+        captions.pop(name)
     references, corpus = out / REFERENCES, out / CORPUS
     if job.kind == "texts":
         people = captions.pop(PEOPLE)  # no reference is measured against itself
-        settings = TextSettings(seed=job.seed, draws=study.draws)
+        settings = TextSettings(seed=job.seed, draws=study.draws, metrics=study.metrics)
         own = replace(settings, metrics=())
         texts({PEOPLE: people}, place.with_name(PEOPLE), corpus=corpus, settings=own, resume=True)
         texts(captions, place, references=references, corpus=corpus, settings=settings, resume=True)
         return
     scorer = next(one for one in study.scorers if one.name == job.name)
     if job.kind == "choice":  # among the start and what each scorer made of it in the paper's way
-        captions = {name: captions[name] for name in (START, *(one.name for one in study.scorers))}
+        paid = [START, *(one.name for one in study.scorers)]
+        captions = {name: captions[name] for name in paid if name in captions}
+        if len(captions) < 2:
+            return
     if job.kind in OF_START:
         captions = {START: captions[START]}
     if job.kind == "nouns":
         captions = {PEOPLE: references}
-    folders = {"images": scorer.images, "regions": scorer.regions}
+    model = open_model(scorer.model, device=device)
+    reads = "regions" if model.traits.unit == "region" else "images"
+    folder = study.seen_by(scorer)[reads]
     probe(
         job.kind,  # type: ignore[arg-type]  # a verb
         captions,
-        {scorer.name: open_model(scorer.model, device=device)},
+        {scorer.name: model},
         place,
         references=None if job.kind == "nouns" else references,
         corpus=corpus if job.kind == "replacements" else None,
         settings=Settings(job.seed, study.draws, study.replaced, counts=study.counts),
         resume=True,
-        **{name: Path(folder) for name, folder in folders.items() if folder},  # type: ignore[arg-type]
+        **({reads: Path(folder)} if folder else {}),  # type: ignore[arg-type]
     )
 
 
@@ -325,6 +252,8 @@ def _trials(study: GuidedStudy, out: Path, seed: int) -> Iterator[Trial]:
     for scorer in study.scorers:
         for verb in (*OF_CAPTIONS, *OF_START):
             place = place_of(Job(verb, scorer.name, seed), out)
+            if not place.exists():  # a choice where nobody but the start says anything
+                continue
             for one in read_parquet(place / "measurements.parquet", Measurement):
                 by, _, rest = one.group.partition(" | ")
                 source, _, part = rest.partition(" | ")
