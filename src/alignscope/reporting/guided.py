@@ -17,6 +17,7 @@ from alignscope.reporting.guided_figures import (
     frequent_words,
     mined_figure,
     noun_figure,
+    printed_counts,
     replaced_figure,
     word_figure,
 )
@@ -69,6 +70,7 @@ class Part:
     heading: str
     place: str  # in the paper
     says: str  # in the paper, where it prints no number
+    printed: tuple[tuple[str, str], ...]  # texts that the paper prints, by who says or takes them
     grids: tuple[Grid, ...]
     notes: tuple[str, ...]
     panels: tuple[tuple[str, Markup], ...]
@@ -144,6 +146,7 @@ def _part(
         f"{stem.replace('-', ' ').capitalize()}. {heading}",
         study.printed(stem, "place"),
         study.printed(stem, "says"),
+        _printed_texts(study, stem),
         tuple(grid_of(table) for table in own if table.stem not in TEXTS),
         study.notes(stem),
         tuple(panels),
@@ -152,20 +155,30 @@ def _part(
     )
 
 
+def _printed_texts(study: Study, stem: str) -> tuple[tuple[str, str], ...]:
+    """Captions that the paper prints, of captioners that this study has too."""
+    texts = {"table-1": "captions", "table-3": "examples"}
+    found = []
+    for name, says in study.says.items():
+        text = study.printed(stem, texts.get(stem, ""), name)
+        taken = study.printed(stem, "choice", name if name != START else PEOPLE)
+        by = "people" if name == START else says
+        found += [(says, f"{taken} {text}, which {by} take{'' if name == START else 's'}" if taken else text)] if text else []  # fmt: skip
+    return tuple(found)
+
+
 def word_table(study: Study) -> Table:
     """Figure 4 in words: how many of each captioner's most frequent words are nouns and verbs."""
     rows = []
     for name, says in study.says.items():
         words = frequent_words(study, name)
-        printed = [
-            f"{count} {what}"
-            for what in ("nouns", "verbs")
-            if (count := study.printed("figure-4", what, name))
-        ]
         said = ", ".join(f"{word} {100 * share:.1f} %" for word, _, share in words)
         if words:
             rows.append(
-                (says, (Entry(text=content_words(words), paper=", ".join(printed)), Entry(text=said)))
+                (
+                    says,
+                    (Entry(text=content_words(words), paper=printed_counts(study, name)), Entry(text=said)),
+                )
             )
     columns = ("among the ten", "most frequent words, with their mean share of all words")
     return Table("figure-4", "Ten most frequent words of each captioner, mean over seeds", "captioner", columns, tuple(rows))  # fmt: skip

@@ -144,9 +144,16 @@ def word_figure(study: Study) -> list[tuple[str, Markup]]:
         words = frequent_words(study, name)
         bars = [Bar(word, 100 * share, is_marked=tag in (*NOUNS, *VERBS)) for word, tag, share in words]
         if bars:
-            title = f"{says}: {content_words(words)}"
+            printed = printed_counts(study, name)
+            title = f"{says}: {content_words(words)}{f' (paper {printed})' if printed else ''}"
             panels.append((title, bar_chart(bars, title=title, unit=" %")))
     return panels
+
+
+def printed_counts(study: Study, name: str) -> str:
+    """How many nouns or verbs the paper counts among a captioner's ten words, "" where it does not say."""
+    found = {what: study.printed("figure-4", what, name) for what in ("nouns", "verbs")}
+    return ", ".join(f"{count} {what}" for what, count in found.items() if count)
 
 
 def content_words(words: Sequence[tuple[str, str, float]]) -> str:

@@ -284,7 +284,7 @@ def _choice(study: Study) -> str:
         chance, start = 1 / len(shares), shares[START]
         side = _beside(start, chance)
         parts.append(
-            f"{says} takes {'its own captioner’s' if best == by else f'that of {study.says[best]}'} most often "
+            f"{says} takes {'its own captioner’s' if best == by else f'that of the captioner {study.says[best]}'} most often "
             f"({100 * (shares[best].value or 0):.1f} %) and CE’s in {100 * (start.value or 0):.1f} % ({side} {100 * chance:.1f} %)"
         )
     return f"{'; '.join(parts)}. In the paper every model takes its own, people CE’s." if parts else ""
