@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from alignscope.records import Effect, MadeCaption, TextScore
+from alignscope.records import Effect, MadeCaption, Measurement, TextScore
 from alignscope.reporting.guided_figures import noun_points
 from alignscope.reporting.guided_numbers import (
     ABOVE_CAPTIONS,
@@ -227,12 +227,17 @@ def noun_count_table(study: Study) -> Table:
     rows = []
     for by, says in study.scorers.items():
         own = {point.x: point for point in found[by]}
+        path = study.directory / "nouns" / by / "measurements.parquet"
+        signed = {one.group: one.signature for one in read_rows(path, Measurement) if one.measure == "score"}
         cells = [
-            Entry(value=p.y, low=p.low, high=p.high, seeds=1, unit=study.unit(by))
-            if (p := own.get(k))
+            Entry(
+                value=point.y, low=point.low, high=point.high, seeds=1, unit=study.unit(by),
+                signature=signed.get(f"{point.series} | k={k:g}", ""),
+            )
+            if (point := own.get(k))
             else Entry(reason="not measured")
             for k in counts
-        ]
+        ]  # fmt: skip
         rows.append((f"{says} ({study.unit(by) or 'no unit'})", tuple(cells)))
     title = "Scores of captions that name k nouns of the references, 95 % intervals over images"
     return Table("figure-3", title, "scorer", tuple(f"k = {k:g}" for k in counts), tuple(rows))
