@@ -245,7 +245,7 @@ def test_sets_of_other_images_are_tested_by_shift_the_same_images_by_what_change
 
 def test_labels_without_boxes_are_refused_or_taken_away_alone(tmp_path):
     boxless = {"test": images_of(ROWS, boxes=False)}
-    with pytest.raises(BadInput, match="none with a box.*--tags-only"):
+    with pytest.raises(BadInput, match=r"none with a box.*--tags-only"):
         run(tmp_path / "run", {"A": Fake("car")}, boxless)
     settings = replace(SETTINGS, cuts=replace(SETTINGS.cuts, is_tags_only=True))
     study = run(tmp_path / "run", {"A": Fake("car")}, boxless, settings=settings)
@@ -275,7 +275,7 @@ def test_one_image_without_boxes_or_with_a_broken_line_is_left_out_and_counted(t
 
 
 def test_captioners_that_lose_nothing_are_refused_by_name(tmp_path):
-    with pytest.raises(Unsupported, match="got B \\(fake boat\\).*probe scenes"):
+    with pytest.raises(Unsupported, match=r"got B \(fake boat\).*probe scenes"):
         run(tmp_path / "run", {"A": Fake("car"), "B": Fake("boat", patches=True)})
     assert not (tmp_path / "run").exists()
 
