@@ -81,6 +81,7 @@ from alignscope.records.scene_probes import (
 )
 from alignscope.records.scenes import HighLevelImage, Label, Labelled, SceneLabel
 from alignscope.records.trials import Effect, Trial
+from alignscope.records.units import UnitName
 
 __all__ = [
     "FOIL_KINDS",
@@ -150,6 +151,7 @@ __all__ = [
     "TaggedWord",
     "TextScore",
     "Trial",
+    "UnitName",
     "Word",
     "WordClass",
     "WordHeat",

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, Any, final
 
-from alignscope.data.hl import present, read_hl
+from PIL.Image import Image, fromarray
+
+from alignscope.data.hl import HighLevelSet, present, read_hl
 from alignscope.data.images import ImageFolder
 from alignscope.data.labels import LabelFile, labelled
 from alignscope.data.regionfiles import open_regions
 from alignscope.data.world.labelled import labelled as labelled_of_world
+from alignscope.data.world.render import render
 from alignscope.data.world.world import World
-from alignscope.errors import BadInput
+from alignscope.errors import BadInput, Unsupported
 from alignscope.files import sha_of
 from alignscope.language.scene_labels import Recipe, scene_labels, scene_nouns, scene_set
+from alignscope.models.captioners.inside import SeenInside
 from alignscope.models.captioners.protocol import Sight
 from alignscope.records import Labelled, Problem, SceneLabel
+
+if TYPE_CHECKING:
+    Sights = Mapping[str, Sight]
+else:
+    Sights = Mapping  # a check at run time would open an image of what is subscripted
 
 
 @final
@@ -25,16 +34,18 @@ from alignscope.records import Labelled, Problem, SceneLabel
 class SceneImages:
     """Images by name: what a captioner sees of each, opened as it is asked for, and its scene.
 
-    `held_out` are those that no captioner under study was trained on, as far as the source tells.
+    `pictures` are the same images for captioners of pixels, where those are there beside regions. `held_out` are
+    those that no captioner under study was trained on, as far as the source tells.
     """
 
     name: str
     sha: str
-    sights: Mapping[str, Sight]
+    sights: Sights
     scenes: Mapping[str, SceneLabel]
     held_out: frozenset[str]
     problems: tuple[Problem, ...] = ()
     notes: Callable[[], tuple[str, ...]] = tuple  # what had to be assumed of the images opened so far
+    pictures: Sights = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.sights)
@@ -52,6 +63,24 @@ class SceneImages:
     def of_scenes(self) -> dict[str, str]:
         """The images whose scene is told, in order."""
         return {image: one.scene for image, one in self.scenes.items() if one.scene}
+
+    def seen_by(self, captioner: SeenInside) -> Sights:
+        """What this captioner takes of the images, found out on the first one that can be opened."""
+        why = "no image"
+        for sights in (self.sights, self.pictures):
+            for seen in _readable(sights):
+                try:
+                    captioner.inside([seen])
+                    return sights
+                except Unsupported as error:
+                    why = str(error)
+                except BadInput:
+                    return sights  # of the right kind, though this one is wrong: told when it is looked at
+                break
+        raise BadInput(
+            f"{captioner.name} cannot be looked into with what is given of {self.name} ({why}): give --regions, and "
+            "--labels of another detector, for captioners of regions, --images for those of pixels"
+        )
 
 
 @final
@@ -83,54 +112,37 @@ class HighLevelImages:
 
 @final
 @dataclass(frozen=True)
-class _Worlds(Mapping[str, Labelled]):
-    world: World
-    plan: WorldImages
-    names: tuple[str, ...] = field(default=())
+class NamedObjects:
+    """Images whose scene is told, and the objects that are named in each, for what they tell of each other."""
 
-    def __getitem__(self, image: str) -> Labelled:
-        scene = self.world.scene(image)
-        return labelled_of_world(
-            scene, width=self.plan.feature_width, has_background=self.plan.has_background
-        )
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
+    name: str
+    sha: str
+    scenes: Mapping[str, str]
+    objects: Mapping[str, tuple[str, ...]]
+    problems: tuple[Problem, ...] = ()
 
 
 @final
-@dataclass(frozen=True)
-class _Pixels(Mapping[str, Sight]):
-    folder: ImageFolder
-    names: Sequence[str]
+class _Opened(Sights):
+    """Images by name, each made when it is asked for."""
 
-    def __getitem__(self, image: str) -> Sight:
-        return self.folder.image(image)
+    def __init__(self, names: Iterable[str], open_one: Callable[[str], Any]) -> None:
+        self._names = dict.fromkeys(names)
+        self._open = open_one
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
+    def __getitem__(self, image: str) -> Any:
+        if image not in self._names:
+            raise KeyError(image)
+        return self._open(image)
 
-    def __len__(self) -> int:
-        return len(self.names)
-
-
-@final
-@dataclass(frozen=True)
-class _Some(Mapping[str, Sight]):
-    every: Mapping[str, Sight]
-    names: Collection[str]
-
-    def __getitem__(self, image: str) -> Sight:
-        return self.every[image]
+    def __contains__(self, image: object) -> bool:
+        return image in self._names
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self._names)
 
 
 def scene_images(plan: WorldImages | HighLevelImages) -> SceneImages:
@@ -138,42 +150,103 @@ def scene_images(plan: WorldImages | HighLevelImages) -> SceneImages:
     return _of_world(plan) if isinstance(plan, WorldImages) else _of_hl(plan)
 
 
+def named_objects(plan: WorldImages | HighLevelImages) -> NamedObjects:
+    """The objects of a plan's images; of HL a file of labels alone is enough."""
+    if isinstance(plan, HighLevelImages) and plan.labels is not None and plan.regions is None:
+        told, labels = read_hl(plan.captions), LabelFile(plan.labels)
+        found = present(told, labels)
+        scenes = {one.image: one.scene for one in _scenes(plan, told, found) if one.scene}
+        objects = {image: tuple(label.name for label in labels[image]) for image in scenes}
+        return NamedObjects(plan.captions.stem, sha_of([told.sha, objects]), scenes, objects, found.problems)
+    images = scene_images(plan)
+    return objects_of(images)
+
+
+def objects_of(images: SceneImages) -> NamedObjects:
+    """The labels of images whose scene is told."""
+    scenes = images.of_scenes()
+    objects = {image: tuple(label.name for label in images.labelled(image).labels) for image in scenes}
+    return NamedObjects(images.name, sha_of([images.sha, objects]), scenes, objects, images.problems)
+
+
 def _of_world(plan: WorldImages) -> SceneImages:
     world = World(plan.split, size=plan.size, seed=plan.seed)
-    names = tuple(scene.id for scene in world.scenes)
     scenes = {scene.id: SceneLabel(scene.id, scene.scene, 1, 1) for scene in world.scenes}
-    held = frozenset(names) if plan.split == "test" else frozenset[str]()
-    return SceneImages(world.name, sha_of([plan, world.sha]), _Worlds(world, plan, names), scenes, held)
+
+    def seen(image: str) -> Labelled:
+        return labelled_of_world(
+            world.scene(image), width=plan.feature_width, has_background=plan.has_background
+        )
+
+    def picture(image: str) -> Image:
+        scene = world.scene(image)
+        if plan.has_background is not None:
+            scene = replace(scene, has_background=plan.has_background)
+        return fromarray(render(scene))
+
+    held = frozenset(scenes) if plan.split == "test" else frozenset[str]()
+    sha = sha_of([plan, world.scenes])
+    pictures = _Opened(scenes, picture)
+    return SceneImages(world.name, sha, _Opened(scenes, seen), scenes, held, pictures=pictures)
 
 
 def _of_hl(plan: HighLevelImages) -> SceneImages:
     """Images of HL that a captioner can see; the others are problems."""
-    told = read_hl(plan.captions)
-    if (plan.regions is None) == (plan.images is None):
+    if plan.regions is None and plan.images is None:
         raise BadInput(
-            "got regions and images, or neither: give --regions for a captioner of regions, --images for one of pixels"
+            "got captions of HL alone: give --regions for a captioner of regions, --images for one of pixels"
         )
-    problems = list(told.problems)
+    told = found = read_hl(plan.captions)
     notes: Callable[[], tuple[str, ...]] = tuple
-    sights: Mapping[str, Sight]
+    problems: list[Problem] = []
+    sights: list[Callable[[str], Any]] = []
     if plan.regions is not None:
         named = labelled(open_regions(plan.regions), None if plan.labels is None else LabelFile(plan.labels))
-        found = present(told, named)
-        sights = _Some(named, [one.image for one in found.images])
+        found = present(found, named)
         problems += named.problems
+        sights.append(named.__getitem__)
         notes = lambda: named.notes  # noqa: E731  # filled as images are opened
-    else:
-        assert plan.images is not None  # one of the two is there
+    if plan.images is not None:
         folder = ImageFolder(plan.images)
-        found = present(told, folder)
-        sights = _Pixels(folder, [one.image for one in found.images])
-    problems += [one for one in found.problems if one not in problems]
+        found = present(found, folder)
+        sights.append(folder.image)
+    names = [one.image for one in found.images]
+    if not names:
+        first = next(iter(found.problems), None)
+        raise BadInput(
+            f"{plan.captions}: none of {len(told.images)} images is there to be seen"
+            + (f" (first: {first.subject}: {first.what})" if first else "")
+            + ": check --regions, --labels and --images"
+        )
+    scenes = {one.image: one for one in _scenes(plan, told, found)}
+    held = frozenset(names) if plan.is_held_out else frozenset[str]()
+    return SceneImages(
+        plan.captions.stem,
+        sha_of([told.sha, names, list(scenes.values())]),
+        _Opened(names, sights[0]),
+        scenes,
+        held,
+        tuple(dict.fromkeys([*found.problems, *problems])),
+        notes,
+        _Opened(names, sights[1]) if len(sights) > 1 else {},
+    )
+
+
+def _scenes(plan: HighLevelImages, told: HighLevelSet, found: HighLevelSet) -> list[SceneLabel]:
+    """The scenes of the images that are there; which scenes are frequent is decided by all that are told of."""
     texts = {one.image: one.captions["scene"] for one in told.images}
     flat = iter(scene_nouns([text for said in texts.values() for text in said], recipe=plan.recipe))
     nouns = {image: [next(flat) for _ in said] for image, said in texts.items()}
     among = scene_set(plan.scenes, [each for own in nouns.values() for each in own])
-    labels = scene_labels(nouns, scenes=among, agreement=plan.agreement)
-    scenes = {one.image: one for one in labels if one.image in set(sights)}
-    held = frozenset(sights) if plan.is_held_out else frozenset[str]()
-    sha = sha_of([told.sha, sorted(sights), sorted(among), plan.recipe, plan.agreement])
-    return SceneImages(plan.captions.stem, sha, sights, scenes, held, tuple(problems), notes)
+    there: Collection[str] = {one.image for one in found.images}
+    own = {image: said for image, said in nouns.items() if image in there}
+    return scene_labels(own, scenes=among, agreement=plan.agreement)
+
+
+def _readable(sights: Sights) -> Iterator[Sight]:
+    """Images in their order, without those that cannot be opened."""
+    for image in sights:
+        try:
+            yield sights[image]
+        except BadInput:
+            continue
