@@ -11,13 +11,15 @@ from typer.testing import CliRunner
 
 from alignscope.cli import app
 from alignscope.cli.list import WIDTH
+from alignscope.errors import Unsupported
 from alignscope.models.captioners.captioner import KINDS
+from alignscope.models.captioners.captioner_loading import open_captioner
 from alignscope.models.captioners.loading import is_known
 from alignscope.models.catalogue import CATALOGUE, Known, named_models
 from alignscope.models.cross.loading import FAMILIES as CROSS
 from alignscope.models.cross.official import LAYOUTS
 from alignscope.models.dual.families import FAMILIES as DUAL
-from alignscope.models.zoo import MODELS, open_model
+from alignscope.models.zoo import CAPTIONERS, MODELS, open_model
 
 OSCAR = "OscarForCaptioning"
 """Listed as it opens directories of its authors; it writes and gives no score."""
@@ -71,7 +73,7 @@ def test_the_text_fits_a_terminal_and_tells_every_fact() -> None:
     for known in CATALOGUE:
         facts = (known.name, *known.classes, known.family, known.needs, known.licence, *known.where)
         assert [fact for fact in facts if fact not in flat] == []
-    for name in MODELS:
+    for name in (*MODELS, *CAPTIONERS):
         assert f" {name} " in flat
 
 
@@ -82,7 +84,7 @@ def test_json_holds_the_same() -> None:
     assert by_name["ViLBERT"]["match_index"] == 0
     assert by_name["ViLT"]["match_index"] is None
     assert by_name["UNITER"]["methods"] == ["attention", "gradcam", "gradient", "perturbation"]
-    assert [row["name"] for row in told["names"]] == [*MODELS]
+    assert [row["name"] for row in told["names"]] == [*MODELS, *CAPTIONERS]
     assert {row["name"]: row["of"] for row in told["names"]}["tiny-clip"] == "CLIP"
 
 
@@ -90,6 +92,11 @@ def test_a_name_is_of_the_family_that_it_is_listed_as() -> None:
     assert named_models(), "found none: nothing was checked"
     for named in named_models():
         assert named.known is not None, named.name
+        if named.name in CAPTIONERS:
+            assert type(open_captioner(named.name).model).__name__ in named.known.classes
+            with pytest.raises(Unsupported, match="a captioner that writes and gives no score"):
+                open_model(named.name)
+            continue
         traits = open_model(named.name).traits
         assert (traits.family, traits.match_index) == (named.known.family, named.known.match_index)
         assert traits.attributions == named.known.methods

@@ -215,9 +215,9 @@ class Named:
 
 def named_models() -> list[Named]:
     """The registered names in order; what they are, their config.json says."""
-    from alignscope.models.zoo import MODELS
+    from alignscope.models.zoo import CAPTIONERS, MODELS
 
-    return [Named(name, _known(PRETRAINED / name / "config.json")) for name in MODELS]
+    return [Named(name, _known(PRETRAINED / name / "config.json")) for name in (*MODELS, *CAPTIONERS)]
 
 
 def _known(config: Path) -> Known | None:

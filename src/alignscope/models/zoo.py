@@ -20,6 +20,14 @@ MODELS = Registry(
         for family in ("clip", "lxmert", "rosita", "uniter", "vilbert")
     },
 )
+CAPTIONERS = Registry(
+    "captioner",
+    {
+        "tiny-vinvl": "alignscope.models.pretrained:tiny_vinvl",
+        "tiny-vinvl-scenes": "alignscope.models.pretrained:tiny_vinvl_scenes",
+    },
+)
+"""What `open_captioner` opens by name: captioners that write and give no score."""
 WEIGHTS = (".pt", ".bin", ".safetensors", ".pth", ".pkl")
 """Endings of a file of weights alone: open_clip's, or those of the authors of models that read regions."""
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -132,6 +140,11 @@ def kind_of(name: str) -> Kind:
     path = Path(name)
     if name in MODELS:
         return "registered"
+    if name in CAPTIONERS:
+        raise Unsupported(
+            f"'{name}' is a captioner that writes and gives no score: `open_captioner` opens it; of scorers, "
+            f"take one of {', '.join(MODELS)}"
+        )
     if path.is_dir() and is_openclip(path):
         return "open_clip"
     if path.is_file() and path.suffix in WEIGHTS:

@@ -32,6 +32,7 @@ from alignscope.models.dual.loading import (
     quiet,
     reason_of,
 )
+from alignscope.models.zoo import CAPTIONERS
 
 OWN: dict[str, type[PreTrainedModel]] = {
     each.__name__: each for each in (FcCaptioner, AttentionLstmCaptioner, TransformerCaptioner)
@@ -48,9 +49,11 @@ def open_captioner(
     device: str = "cpu",
     dtype: str = "float32",
 ) -> AutoregressiveCaptioner:
-    """A captioner in evaluation mode: a directory or hub id, or a weights file of self-critical.pytorch's
-    `newfc` or `fc`, which needs its vocabulary (JSON) named."""
+    """A captioner in evaluation mode: its registered name, a directory or hub id, or a weights file of
+    self-critical.pytorch's `newfc` or `fc`, which needs its vocabulary (JSON) named."""
     source, path = str(path_or_hub_id), Path(path_or_hub_id)
+    if source in CAPTIONERS and vocabulary is None:
+        return CAPTIONERS[source](device=device, dtype=dtype)
     place, number = compute_device(device), compute_dtype(dtype)
     if path.is_file():
         captioner = _published(path, vocabulary)

@@ -1,4 +1,5 @@
-"""Models whose weights come with the package, all trained in the built-in world on web captions."""
+"""Models whose weights come with the package, all trained in the built-in world: scorers on web captions, captioners
+on captions of objects and of scenes."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 from alignscope.errors import CheckpointError
 
 if TYPE_CHECKING:
+    from alignscope.models.captioners.autoregressive import AutoregressiveCaptioner
     from alignscope.models.protocols import CrossEncoder, DualEncoder
 
 HERE = Path(__file__).parent
@@ -38,6 +40,22 @@ def tiny_vilbert(*, device: str = "cpu", dtype: str = "float32") -> CrossEncoder
 def tiny_lxmert(*, device: str = "cpu", dtype: str = "float32") -> CrossEncoder:
     """A small LXMERT: two streams, read at the text's first token."""
     return _scorer("tiny-lxmert", device, dtype)
+
+
+def tiny_vinvl(*, device: str = "cpu", dtype: str = "float32") -> AutoregressiveCaptioner:
+    """A small VinVL that names objects and never the scene."""
+    return _captioner("tiny-vinvl", device, dtype)
+
+
+def tiny_vinvl_scenes(*, device: str = "cpu", dtype: str = "float32") -> AutoregressiveCaptioner:
+    """The same after captions of scenes."""
+    return _captioner("tiny-vinvl-scenes", device, dtype)
+
+
+def _captioner(name: str, device: str, dtype: str) -> AutoregressiveCaptioner:
+    from alignscope.models.captioners.captioner_loading import open_captioner
+
+    return open_captioner(made(name), device=device, dtype=dtype)
 
 
 def _scorer(name: str, device: str, dtype: str) -> CrossEncoder:
