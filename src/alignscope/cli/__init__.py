@@ -19,6 +19,7 @@ from alignscope.cli.leaks import leaks
 from alignscope.cli.list import app as listing
 from alignscope.cli.pairs import pairs
 from alignscope.cli.probe import app as probe
+from alignscope.cli.probe_attention import attention, diagnosticity
 from alignscope.cli.regions import app as regions
 from alignscope.cli.report import report
 from alignscope.cli.reproduce import app as reproduce
@@ -47,6 +48,8 @@ app.command()(leaks)
 app.command()(compare)
 app.command()(verify)
 app.command()(report)
+probe.command()(attention)
+probe.command()(diagnosticity)
 app.add_typer(probe, name="probe", help="What captions are like, and what in them a model loves.")
 app.add_typer(reproduce, name="reproduce", help="The studies of the papers, each one command.")
 app.add_typer(listing, name="list", help="What there is to choose from.")

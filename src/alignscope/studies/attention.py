@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any, final
+from typing import Any, final, get_args
 
 import alignscope
-from alignscope.errors import BadInput
+from alignscope.errors import BadInput, UnknownName
 from alignscope.evaluation.intervals import clustered_means, measured, sample_of
-from alignscope.files import as_row, sha_of, write_json, write_jsonl, write_parquet
+from alignscope.files import as_row, sha_of, write_jsonl, write_parquet
 from alignscope.models.captioners.inside import SeenInside
 from alignscope.probing.blocks import (
     BLOCKS,
@@ -42,10 +42,11 @@ from alignscope.records import (
     Signature,
     UnitName,
 )
+from alignscope.registry import did_you_mean
 from alignscope.studies.clock import Clock
 from alignscope.studies.embeddings import Progress
-from alignscope.studies.insides import Look, drawn, kept, looks, losses, refused_if_empty, staged
-from alignscope.studies.output import RUN, claimed
+from alignscope.studies.insides import Look, drawn, kept, looks, losses, refused_if_empty, staged, write_run
+from alignscope.studies.output import claimed
 from alignscope.studies.scene_images import SceneImages, Sights
 
 OF_CAPTIONS = ("caption-vision", "caption-label")
@@ -154,10 +155,8 @@ def attention(
         write_parquet(out / "densities.parquet", shapes, DensityCell)
         write_jsonl(out / "problems.jsonl", problems)
         clock.lap("numbers")
-        run: dict[str, Any] = {**identity, "identity": identity, "finished": True, "command": command}
-        run |= {"images": names, "layers": {one.name: one.layers for one in ready}}
-        run |= {"started": started.isoformat(timespec="seconds"), "seconds": clock.laps}
-        write_json(out / RUN, run)
+        facts = {"images": names, "layers": {one.name: one.layers for one in ready}}
+        write_run(out, identity, clock, started, command, facts)
         return Attention(out, tuple(numbers), tuple(tests), tuple(problems))
 
 
@@ -184,6 +183,9 @@ def layers_of(asked: str, count: int, name: str = "the captioner") -> tuple[int,
 def _check(models: Mapping[str, SeenInside], settings: AttentionSettings) -> None:
     if not models:
         raise BadInput("got no captioner, wanted one or more: NAME=MODEL")
+    for heads in settings.heads:
+        if heads not in get_args(Heads):
+            raise UnknownName(f"no way over heads named {heads!r}: {did_you_mean(heads, get_args(Heads))}")
     for block in settings.blocks:
         if block != "pooled" and not (
             block.count("-") == 1 and all(side in SIDES for side in block.split("-"))

@@ -11,18 +11,15 @@ import datetime
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, final
-
-import torch
 
 import alignscope
 from alignscope.errors import BadInput
 from alignscope.evaluation.associations import MINIMUM, associations, informative
-from alignscope.files import as_row, sha_of, write_json, write_jsonl, write_parquet
+from alignscope.files import as_row, sha_of, write_jsonl, write_parquet
 from alignscope.language.scene_labels import without_rare
-from alignscope.models.captioners.inside import Inside, SeenInside
+from alignscope.models.captioners.inside import SeenInside
 from alignscope.probing.blocks import Heads, positions
 from alignscope.probing.diagnosticity import (
     DEPTHS,
@@ -35,6 +32,7 @@ from alignscope.probing.diagnosticity import (
     present,
     ranked,
 )
+from alignscope.probing.even import even
 from alignscope.probing.tagging import coverage, mean_coverage, region_tags
 from alignscope.records import (
     Association,
@@ -52,8 +50,8 @@ from alignscope.records import (
 from alignscope.studies.attention import layers_of
 from alignscope.studies.clock import Clock
 from alignscope.studies.embeddings import Progress
-from alignscope.studies.insides import Look, drawn, kept, looks, losses, refused_if_empty, staged
-from alignscope.studies.output import RUN, claimed
+from alignscope.studies.insides import Look, drawn, kept, looks, losses, refused_if_empty, staged, write_run
+from alignscope.studies.output import claimed
 from alignscope.studies.overlaps import Lists, overlap_numbers, overlap_tests
 from alignscope.studies.scene_images import NamedObjects, SceneImages, Sights
 
@@ -111,7 +109,6 @@ class _Told:
 class _Found:
     """All records of one captioner."""
 
-    lists: Lists
     ranked: list[RankedObject]
     overlaps: list[RankOverlap]
     numbers: list[Measurement]
@@ -149,12 +146,7 @@ def diagnosticity(
     }
     with claimed(out, identity, resume=resume, overwrite=overwrite) as work:
         ready = {name: _ready(name, one, images, list(scenes), settings) for name, one in models.items()}
-        rows = associations(
-            list(reference.scenes.values()),
-            [reference.objects[image] for image in reference.scenes],
-            minimum=settings.minimum,
-            smoothing=settings.smoothing,
-        )
+        rows = _associations(reference, settings)
         clock.lap("associations")
         known = _Told(scenes, rows, settings, images.name, sha_of([images.sha, list(scenes), reference.sha]))
         found: dict[str, _Found] = {}
@@ -165,9 +157,7 @@ def diagnosticity(
             _write(out / "models" / name, found[name])
             clock.lap(f"looking into {name}")
         tests = [test for each in found.values() for test in each.tests]
-        for first, second in combinations(found, 2):
-            group = f"{first} and {second}"
-            tests += overlap_tests(found[first].overlaps, found[second].overlaps, group=group)
+        tests += overlap_tests({name: each.overlaps for name, each in found.items()})
         numbers = [number for each in found.values() for number in each.numbers]
         problems = [*images.problems, *told, *(p for each in found.values() for p in each.problems)]
         problems += [replace(one, what=f"reference: {one.what}") for one in reference.problems]
@@ -177,10 +167,8 @@ def diagnosticity(
         write_parquet(out / "tests.parquet", tests, GroupTest)
         write_jsonl(out / "problems.jsonl", problems)
         clock.lap("numbers")
-        run: dict[str, Any] = {**identity, "identity": identity, "finished": True, "command": command}
-        run |= {"scenes": dict(Counter(scenes.values())), "reference images": len(reference.scenes)}
-        run |= {"started": started.isoformat(timespec="seconds"), "seconds": clock.laps}
-        write_json(out / RUN, run)
+        facts = {"scenes": dict(Counter(scenes.values())), "reference images": len(reference.scenes)}
+        write_run(out, identity, clock, started, command, facts)
         return Diagnosticity(
             out,
             tuple(numbers),
@@ -203,11 +191,13 @@ class _Looking:
     batch_size: int
 
 
-def even(inside: Inside) -> Inside:
-    """The same, were each position that may look at others to look at all of them alike."""
-    may = ~inside.attention.isnan() & (inside.attention.nan_to_num(0).sum(dim=-1, keepdim=True) > 0)
-    share = may / may.sum(dim=-1, keepdim=True).clamp(min=1)
-    return replace(inside, attention=torch.where(inside.attention.isnan(), torch.nan, share))
+def _associations(reference: NamedObjects, settings: DiagnosticitySettings) -> list[Association]:
+    return associations(
+        list(reference.scenes.values()),
+        [reference.objects[image] for image in reference.scenes],
+        minimum=settings.minimum,
+        smoothing=settings.smoothing,
+    )
 
 
 def _check(models: Mapping[str, SeenInside], settings: DiagnosticitySettings) -> None:
@@ -339,7 +329,7 @@ def _looked(one: _Looking, told: _Told, folder: Path, progress: Any) -> _Found:
     ]
     problems = [replace(p, what=f"{one.name}: {p.what}") for p in problems]
     ranks = [*most_attended, *most_evenly, *frequent, *telling]
-    return _Found(lists, ranks, overlaps, numbers, tests, tags, covered, problems)
+    return _Found(ranks, overlaps, numbers, tests, tags, covered, problems)
 
 
 def _telling(told: _Told, scene: str) -> list[RankedObject]:

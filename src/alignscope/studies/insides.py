@@ -5,15 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, final
 
 from alignscope.errors import BadInput
-from alignscope.files import read_jsonl, write_jsonl
+from alignscope.files import read_jsonl, write_json, write_jsonl
 from alignscope.models.captioners.inside import Inside, SeenInside
 from alignscope.models.captioners.protocol import Sight
 from alignscope.records import Labelled, Problem
+from alignscope.studies.clock import Clock
 from alignscope.studies.embeddings import Progress
+from alignscope.studies.output import RUN
 from alignscope.studies.scene_images import Sights
 from alignscope.studies.store import batches
 
@@ -118,6 +121,19 @@ def refused_if_empty(captioner: str, rows: Sequence[object], problems: Sequence[
         first = next((one for one in problems if one.action == "unscored"), None)
         why = f" (first: {first.subject}: {first.what})" if first else ""
         raise BadInput(f"{captioner} could look at none of the images{why}: correct what is given")
+
+
+def write_run(
+    out: Path,
+    identity: Mapping[str, Any],
+    clock: Clock,
+    started: datetime,
+    command: str,
+    facts: Mapping[str, Any],
+) -> None:
+    """The run.json of a study that is done."""
+    run = {**identity, "identity": identity, "finished": True, "command": command, **facts}
+    write_json(out / RUN, run | {"started": started.isoformat(timespec="seconds"), "seconds": clock.laps})
 
 
 def _looks(

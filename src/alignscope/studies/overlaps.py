@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Literal, final
 
 import numpy as np
@@ -62,24 +63,20 @@ def overlap_numbers(
     return numbers
 
 
-def overlap_tests(
-    first: Sequence[RankOverlap], second: Sequence[RankOverlap], *, group: str
-) -> list[GroupTest]:
-    """Wilcoxon's test over scenes of two captioners' overlaps, for each pair of orders and depth."""
-    theirs = {(row.first, row.second, row.depth, row.scene): row for row in second}
-    keys = dict.fromkeys((row.first, row.second, row.depth) for row in first if row.first != "frequent")
+def overlap_tests(found: Mapping[str, Sequence[RankOverlap]]) -> list[GroupTest]:
+    """Wilcoxon's test over scenes of the overlaps of any two captioners, for each pair of orders and depth."""
     tests = []
-    for key in keys:
-        if key[0] == "even attention":
-            continue
-        pairs = [
-            (row.average_overlap, theirs[*key, row.scene].average_overlap)
-            for row in first
-            if (row.first, row.second, row.depth) == key and (*key, row.scene) in theirs
-        ]
-        known = np.array([pair for pair in pairs if None not in pair], dtype=np.float64).reshape(-1, 2)
-        name = f"{group} | {key[0]}, {key[1]} | scenes"
-        tests.append(wilcoxon(known[:, 0], known[:, 1], measure=f"average overlap@{key[2]}", group=name))
+    for first, second in combinations(found, 2):
+        theirs = {(row.first, row.second, row.depth, row.scene): row.average_overlap for row in found[second]}
+        pairs: dict[tuple[str, str, int], list[tuple[float | None, float | None]]] = {}
+        for row in found[first]:
+            if row.first.startswith("attended"):
+                key = row.first, row.second, row.depth
+                pairs.setdefault(key, []).append((row.average_overlap, theirs.get((*key, row.scene))))
+        for (one, other, depth), mine in pairs.items():
+            known = np.array([pair for pair in mine if None not in pair], dtype=np.float64).reshape(-1, 2)
+            group = f"{first} and {second} | {one}, {other} | scenes"
+            tests.append(wilcoxon(known[:, 0], known[:, 1], measure=f"average overlap@{depth}", group=group))
     return tests
 
 
