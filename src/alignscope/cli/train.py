@@ -37,8 +37,10 @@ def train(
 ) -> None:
     """Train the model of RECIPE; the result in OUT/model loads with transformers and `alignscope audit`.
 
-    A recipe with `model` fine-tunes that model, one with `architecture` trains a new one. Paths in RECIPE
-    are relative to the current directory. Several processes share a fine-tuning:
+    A recipe with `model` fine-tunes that model; one with `architecture` or `scorer` trains a new dual encoder
+    or a new scorer of regions on the built-in world; one with `captioner` trains a captioner, on captions
+    and then by what a scorer pays for its words (recipes/world-captioner.toml, recipes/paper-a/*). Paths
+    in RECIPE are relative to the current directory. Several processes share a fine-tuning or a captioner:
     `torchrun --nproc-per-node 2 --no-python alignscope train RECIPE`.
     """
     from alignscope.cli.progress import training_bars

@@ -139,7 +139,7 @@ def with_nouns(
         for count in sorted(set(counts)):
             wanted = max(counts) if is_comparable else count
             if len(once) < wanted:
-                what = f"{len(once)} nouns in the references, wanted {wanted}"
+                what = f"{len(once)} noun{'s' * (len(once) != 1)} in the references, wanted {wanted}"
                 problems.append(Problem(image, f"{count} nouns", what, "unscored"))
                 continue
             made += [_made("noun count", image, template, once[:count]) for template in templates]

@@ -189,7 +189,9 @@ def _train(study: GuidedStudy, job: Job, out: Path, device: str) -> None:
         recipe = replace(recipe, captioner=SavedCaptioner("saved", str(first)), stages=(guided.stage,))
         pays = next((one for one in study.scorers if one.name == guided.scorer), None)
         if pays is not None and isinstance(recipe.data, KarpathyCaptions):
-            recipe = replace(recipe, data=replace(recipe.data, **study.seen_by(pays)))
+            seen = study.seen_by(pays)
+            data = replace(recipe.data, regions=seen["regions"], images=seen["images"])
+            recipe = replace(recipe, data=data)
     captioning.train(recipe, place, device=device, resume=True)
 
 

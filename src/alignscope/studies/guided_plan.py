@@ -15,7 +15,7 @@ from alignscope.data.regionfiles import open_regions
 from alignscope.errors import AlignscopeError, BadImage, BadInput, BadRecipe
 from alignscope.evaluation.caption_metrics import METRICS
 from alignscope.language.pipeline import parser_name
-from alignscope.models.zoo import kind_of, looks_like_hub_id, open_model
+from alignscope.models.zoo import MODELS, kind_of, looks_like_hub_id, open_model
 from alignscope.probing.templates import NOUN_COUNTS
 from alignscope.studies.captioned import check_names
 from alignscope.training.reading import section
@@ -199,10 +199,10 @@ def missing_of(study: GuidedStudy) -> list[str]:
     models = dict[str, str]()
     for one in study.scorers:
         models.setdefault(one.model, f"[scorers.{one.name}] model")
-    for one in study.guided:
-        for plan in one.stage.reward:
-            if isinstance(plan, ScorerPlan):
-                models.setdefault(plan.model, f"[guided.{one.name}] reward")
+    for plan in study.guided:
+        for part in plan.stage.reward:
+            if isinstance(part, ScorerPlan):
+                models.setdefault(part.model, f"[guided.{plan.name}] reward")
     found += [f"{place}: {fault}" for model, place in models.items() if (fault := _fault_of_model(model))]
     if isinstance(recipe.captioner, SavedCaptioner):
         path, words = recipe.captioner.path, recipe.captioner.vocabulary
@@ -225,6 +225,8 @@ def missing_of(study: GuidedStudy) -> list[str]:
 
 def _fault_of_model(name: str) -> str:
     """Why there is no such model; names of hubs are asked for there."""
+    if name not in MODELS and not Path(name).exists() and not looks_like_hub_id(name):
+        return f"nothing at {name}, and no model is called so"
     try:
         kind_of(name)
     except AlignscopeError as error:

@@ -17,12 +17,19 @@ ONE_THREAD = {
 
 @contextmanager
 def workers(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of fresh processes that begin with `ONE_THREAD`; the environment is as it was afterwards."""
+    """A pool of fresh processes that begin with `ONE_THREAD`; the environment is as it was afterwards.
+
+    After an error jobs that have not begun are not done.
+    """
     before = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(ONE_THREAD)
     try:
         with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            yield pool
+            try:
+                yield pool
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
     finally:
         for name, value in before.items():
             if value is None:
