@@ -160,6 +160,8 @@ def directions(named: Sequence[Named], than: str) -> str:
     ]
     if not parts:
         return ""
+    if any(effect is not None and effect.seeds == 1 for _, effect in named):
+        parts.append("one seed has no interval")
     parts += [f"unscored for {enumerated(lost)}"] if lost else []
     return f"{'; '.join(parts)}."
 
@@ -217,7 +219,8 @@ def _seeds_higher(gaps: Sequence[float]) -> str:
 
 def _log_odds(study: Study) -> str:
     """What a reward that does not saturate changes, seed by seed against the paper's reward."""
-    parts, full = [], []
+    parts: list[str] = []
+    before: dict[str, float] = {}
     for name, by in study.paid_by.items():
         if by not in study.paid or name == by or name not in study.says:
             continue
@@ -225,17 +228,21 @@ def _log_odds(study: Study) -> str:
         if gaps:
             parts.append(f"{study.scorers[by]} ({_seeds_higher(gaps)})")
         start = study.effect(START, "score", by)
-        if start is not None and is_number(start.value) and start.value >= SATURATED:  # type: ignore[operator]
-            full.append(f"{study.scorers[by]} ({plain(start.value)})")  # type: ignore[arg-type]
+        if start is not None and is_number(start.value):
+            before[study.scorers[by]] = start.value  # type: ignore[assignment]
     if not parts:
         return ""
+    full = [says for says, value in before.items() if value >= SATURATED]
+    had = enumerated([f"{plain(value)} of 100 with {says}" for says, value in before.items()])
     left = (
-        f"CE captions have {plain(SATURATED)} of 100 or more before any guidance with {enumerated(full)}: "
-        "there a probability has hardly anything left to pay for."
+        f"{enumerated(full)} left a probability hardly anything to pay for"
         if full
-        else f"No scorer gives CE captions {plain(SATURATED)} of 100 on average, so that probabilities leave room to gain."
+        else "none left a probability without room to gain"
     )
-    return f"score of who pays, paid in log-odds minus paid in probabilities: {enumerated(parts)}. {left}"
+    return (
+        f"score of who pays, paid in log-odds minus paid in probabilities: {enumerated(parts)}. "
+        f"Before guidance CE captions had {had}: {left} ({plain(SATURATED)} or more)."
+    )
 
 
 def _own_rewards(study: Study) -> list[str]:
@@ -283,9 +290,13 @@ def _choice(study: Study) -> str:
         best = max(shares, key=lambda name: shares[name].value or 0.0)
         chance, start = 1 / len(shares), shares[START]
         side = _beside(start, chance)
+        taken = f"{100 * (start.value or 0):.1f} % ({side} {100 * chance:.1f} %)"
+        if best == START:
+            parts.append(f"{says} takes CE’s most often, {taken}")
+            continue
+        whose = "its own captioner’s" if best == by else f"that of the captioner {study.says[best]}"
         parts.append(
-            f"{says} takes {'its own captioner’s' if best == by else f'that of the captioner {study.says[best]}'} most often "
-            f"({100 * (shares[best].value or 0):.1f} %) and CE’s in {100 * (start.value or 0):.1f} % ({side} {100 * chance:.1f} %)"
+            f"{says} takes {whose} most often ({100 * (shares[best].value or 0):.1f} %) and CE’s in {taken}"
         )
     return f"{'; '.join(parts)}. In the paper every model takes its own, people CE’s." if parts else ""
 

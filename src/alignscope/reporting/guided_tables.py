@@ -98,7 +98,7 @@ def metric_table(study: Study) -> Table:
 
 def _short(reason: str) -> str:
     """A reason as a cell holds it; the whole one stands below the table."""
-    return f"unscored: {reason.partition(':')[0]} could not run" if ":" in reason else reason
+    return "unscored, see below" if ":" in reason else reason
 
 
 def statistics_table(study: Study) -> Table:
@@ -275,7 +275,8 @@ def made_table(study: Study) -> Table | None:
             if best is None:
                 continue
             scores = read_rows(under / by / "scores.parquet", TextScore)
-            rows.append((study.scorers[by], _made_row(study, by, best, called, scores)))
+            name = f"{study.scorers[by]} ({study.unit(by) or 'no unit'})"
+            rows.append((name, _made_row(study, by, best, called, scores)))
     columns = ("nouns of", "made of", "nouns", "constructed caption", "its score")
     return Table("table-6", "Constructed captions, the one with most nouns of each scorer's template", "scorer", columns, tuple(rows)) if rows else None  # fmt: skip
 
