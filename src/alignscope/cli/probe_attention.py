@@ -111,7 +111,7 @@ def attention(
     from alignscope.studies.attention import attention as run
     from alignscope.studies.scene_images import scene_images
 
-    plan = _plan(scenes, background, feature_width, hl, regions, labels, images, seed=seed)
+    plan = _plan(scenes, background, feature_width, hl, regions, labels, images, seed, {})
     settings = AttentionSettings(
         seed=seed,
         draws=draws,
@@ -221,7 +221,7 @@ def diagnosticity(
     from alignscope.studies.scene_images import scene_images as opened
 
     told = {"scenes": scene_set, "recipe": recipe, "agreement": agreement}
-    plan = _plan(scenes, background, feature_width, hl, regions, labels, None, seed=seed, **told)
+    plan = _plan(scenes, background, feature_width, hl, regions, labels, None, seed, told)
     other = _reference(plan, reference, reference_labels, reference_regions, reference_scenes, told)
     settings = DiagnosticitySettings(
         seed=seed,
@@ -274,9 +274,8 @@ def _plan(
     regions: Path | None,
     labels: Path | None,
     images: Path | None,
-    *,
     seed: int,
-    **told: Any,
+    told: dict[str, Any],
 ) -> WorldImages | HighLevelImages:
     """The images that options name; those of one source do not go with the other."""
     from alignscope.errors import BadInput
