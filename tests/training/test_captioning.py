@@ -23,6 +23,7 @@ from alignscope.training.captioning_material import material
 from alignscope.training.captioning_reward import Paying
 from alignscope.training.engine import Engine
 from alignscope.training.metrics import Diverged, Seen, rows
+from alignscope.training.reading import read
 from alignscope.training.recipe import (
     AttentionLstmPlan,
     CiderPlan,
@@ -262,6 +263,20 @@ def test_captioners_of_regions_train_too(tmp_path: Path, plan: Any) -> None:
     )
     captioning.train(again, tmp_path / "again")
     assert rows(tmp_path / "again")[0]["before"] == rows(tmp_path / "run")[-1]["validation"]
+
+
+def test_a_saved_captioner_without_stages_speaks_as_it_is(tmp_path: Path) -> None:
+    """What a study takes from others; done again it stays as it is."""
+    first = captioning.train(stages(CROSS_ENTROPY), tmp_path / "first")
+    recipe = replace(stages(), captioner=SavedCaptioner("saved", str(first)))
+    for resume in (False, True):
+        found = captioning.train(recipe, tmp_path / "again", resume=resume)
+        assert (found / "model.safetensors").read_bytes() == (first / "model.safetensors").read_bytes()
+        said = [(tmp_path / name / "captions.jsonl").read_bytes() for name in ("first", "again")]
+        assert said[0] == said[1] != b""
+    assert rows(tmp_path / "again") == []
+    changes = ['captioner={kind="saved", path="x"}', "stages=[]"]
+    assert read(RECIPES / "world-captioner.toml", changes).stages == ()  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("kind", ["blip", "git"])
