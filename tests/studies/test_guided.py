@@ -18,9 +18,9 @@ from alignscope.data.regions import write_region_tsv
 from alignscope.data.world.grammar import WEB
 from alignscope.data.world.world import World
 from alignscope.errors import BadInput, BadRecipe, OutputExists
-from alignscope.files import read_jsonl, read_parquet
+from alignscope.files import read_jsonl, read_parquet, write_jsonl
 from alignscope.models.zoo import open_model
-from alignscope.records import Effect, TextScore, Trial
+from alignscope.records import Effect, Measurement, TextScore, Trial
 from alignscope.studies import guided
 from alignscope.studies.guided import Found, guide
 from alignscope.studies.guided_plan import GuidedStudy, missing_of, read_guided
@@ -177,10 +177,40 @@ def test_a_killed_study_goes_on_and_ends_in_the_same_bytes(
     before = (out / "trials.parquet").read_bytes(), (out / "effects.parquet").read_bytes()
     guide(study, out, resume=True)
     assert ((out / "trials.parquet").read_bytes(), (out / "effects.parquet").read_bytes()) == before
+    assert [*read_jsonl(out / "problems.jsonl")] == []
     with pytest.raises(OutputExists, match="not empty"):
         guide(study, out)
     with pytest.raises(OutputExists, match="another run"):
         guide(replace(study, draws=21), out, resume=True)
+
+
+def test_a_captioner_that_falls_silent_is_told_and_the_others_are_measured(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CLIP's has lost all words, LXMERT's all but one caption."""
+    study = replace(read_guided(file), seeds=(0,))
+    study, train = replace(study, guided=study.guided[:2]), captioning.train
+
+    def silences(recipe: Any, place: Path, **how: Any) -> Path:
+        model = train(recipe, place, **how)
+        said = [*read_jsonl(place / "captions.jsonl")]
+        kept = {"small-clip": 0, "small-lxmert": 1}.get(recipe.name, len(said))
+        rows = [{**row, "caption": row["caption"] * (at < kept)} for at, row in enumerate(said)]
+        write_jsonl(place / "captions.jsonl", rows)
+        return model
+
+    monkeypatch.setattr(captioning, "train", silences)
+    out = guide(study, tmp_path / "out").directory
+    [told] = read_jsonl(out / "problems.jsonl")
+    assert (told["subject"], told["action"]) == ("clip, seed 0", "unscored")
+    trials = trials_of(out)
+    assert {variant for variant, *_ in trials} == {"ce", "lxmert", "people"}
+    assert trials["lxmert", 0, "score", "clip"] is not None
+    [one] = [
+        each for each in read_parquet(out / "seed-0" / "texts" / "measurements.parquet", Measurement)
+        if (each.measure, each.group) == ("caption length", "lxmert | all")
+    ]  # fmt: skip
+    assert (one.items, one.missing) == (1, 7)
 
 
 def stamps(out: Path, name: str) -> dict[Path, int]:
