@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
@@ -117,7 +117,7 @@ def attention(
         draws=draws,
         images_read=images_read,
         layers=layers,
-        heads=tuple(dict.fromkeys(heads or ["max"])),  # type: ignore[arg-type]  # checked there
+        heads=_heads(heads or ["max"]),
         blocks=tuple(dict.fromkeys(block or [])),
         with_captions=with_captions,
         figures=figures,
@@ -264,6 +264,17 @@ def _opened(models: Sequence[str], device: str) -> dict[str, SeenInside]:
     from alignscope.models.captioners.seen import open_seen
 
     return {name: open_seen(model, device=device) for name, model in _named(models, what="captioner").items()}
+
+
+def _heads(given: Sequence[str]) -> tuple[Heads, ...]:
+    from alignscope.errors import UnknownName
+    from alignscope.registry import did_you_mean
+
+    known: dict[str, Heads] = {name: name for name in get_args(Heads)}
+    for name in given:
+        if name not in known:
+            raise UnknownName(f"no way over heads named {name!r}: {did_you_mean(name, list(known))}")
+    return tuple(known[name] for name in dict.fromkeys(given))
 
 
 def _plan(

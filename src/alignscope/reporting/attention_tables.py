@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from alignscope.records import GroupTest, Measurement, RankedObject
 from alignscope.reporting.probes import columns_text
-from alignscope.reporting.wording import number
+from alignscope.reporting.wording import interval_in_words, number, value_in_words
 
 SPREAD = ("mean std", "mean mass")
+ENDS = (" | mean over scenes", " | above even attention")
 TOP = 5
 """Objects of a scene that are named."""
 
@@ -60,10 +62,15 @@ def diagnosticity_text(
             if scene in counts:
                 lines.append(f"{name}, {scene} ({counts[scene]} images)")
                 lines += [f"  {order + ':':<16} {', '.join(names)}" for order, names in orders.items()]
-    means = [one for one in measurements if _is_mean(one.group) or one.measure == "regions with a label"]
-    lines.append(columns_text(means))
-    if len(means) < len(measurements):
-        lines.append(f"{len(measurements) - len(means)} more, scene by scene, in {path}")
+    means = [one for one in measurements if one.group.endswith(ENDS)]
+    lines.append(columns_text([_turned(one) for one in means]))
+    covered = [one for one in measurements if one.measure == "regions with a label"]
+    lines += [
+        f"{_first(one.group)}: {one.measure} {value_in_words(one)} ({interval_in_words(one) or one.reason})"
+        for one in covered
+    ]
+    more = len(measurements) - len(means) - len(covered)
+    lines += [f"{more} more, scene by scene, in {path}"] if more else []
     lines += tests_text([one for one in tests if " | even attention" not in one.group], of=len(tests))
     return "\n".join(lines)
 
@@ -96,8 +103,10 @@ def test_in_words(one: GroupTest) -> str:
     return f"{head}, {one.test} p {p}, {one.effect_name} {one.effect:.2f}, {count}"
 
 
-def _is_mean(group: str) -> bool:
-    return group.endswith((" | mean over scenes", " | above even attention"))
+def _turned(one: Measurement) -> Measurement:
+    """The same with a column per measure and a row per captioner and pair of orders."""
+    captioner, _, rest = one.group.partition(" | ")
+    return replace(one, measure=f"{captioner}: {rest.removesuffix(' | mean over scenes')}", group=one.measure)
 
 
 def _first(group: str) -> str:

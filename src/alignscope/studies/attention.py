@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any, final, get_args
+from typing import Any, final
 
 import alignscope
-from alignscope.errors import BadInput, UnknownName
+from alignscope.errors import BadInput
 from alignscope.evaluation.intervals import clustered_means, measured, sample_of
 from alignscope.files import as_row, sha_of, write_jsonl, write_parquet
 from alignscope.models.captioners.inside import SeenInside
@@ -42,7 +42,6 @@ from alignscope.records import (
     Signature,
     UnitName,
 )
-from alignscope.registry import did_you_mean
 from alignscope.studies.clock import Clock
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.insides import Look, drawn, kept, looks, losses, refused_if_empty, staged, write_run
@@ -183,9 +182,6 @@ def layers_of(asked: str, count: int, name: str = "the captioner") -> tuple[int,
 def _check(models: Mapping[str, SeenInside], settings: AttentionSettings) -> None:
     if not models:
         raise BadInput("got no captioner, wanted one or more: NAME=MODEL")
-    for heads in settings.heads:
-        if heads not in get_args(Heads):
-            raise UnknownName(f"no way over heads named {heads!r}: {did_you_mean(heads, get_args(Heads))}")
     for block in settings.blocks:
         if block != "pooled" and not (
             block.count("-") == 1 and all(side in SIDES for side in block.split("-"))
