@@ -37,8 +37,9 @@ forget_bias = 1.0
 [[recipe.stages]]
 kind = "cross-entropy"
 steps = 40
-images = 6
+images = 4
 learning_rate = 2e-2
+most_sampling = 0.0
 validate_every = 40
 
 [guidance]
