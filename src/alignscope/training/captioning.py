@@ -47,6 +47,9 @@ from alignscope.training.metrics import Diverged, Journal, Seen, Watch, flat, no
 from alignscope.training.recipe import Captioning, CaptionStage, CrossEntropy, MaskedCaption, SelfCritical
 from alignscope.training.wording import wording
 
+VALIDATION = "validation"
+"""Folder of what is said of the validation images."""
+
 
 class At(NamedTuple):
     """A stage, and how many of its steps are taken."""
@@ -145,6 +148,7 @@ def train(
         time.monotonic() - (found.position.seconds if found else 0.0),
         watch,
     )
+    engine.first(lambda: write_references(out / VALIDATION / "references.jsonl", data.validation))
     start = run.place_of(found.position.step if found else 0)
     paying = [
         payment(stage, data, scorers, longest=recipe.longest, watch=watch)
@@ -318,7 +322,8 @@ def beginning(run: Run, stage: int) -> AutoregressiveCaptioner:
 def validate(run: Run, captioner: Captioner, paying: Paying | None, step: int) -> dict[str, Any]:
     """Greedy captions of the validation images: CIDEr-D (of words without punctuation), reward, and how they read.
 
-    `out/validation/STEP.jsonl` keeps them, so that other metrics of every epoch can be computed afterwards.
+    `out/validation/STEP.jsonl` keeps them and references.jsonl those of people: `alignscope probe texts` makes all
+    other metrics of them (paper C's Table 1).
     """
     return run.engine.first(lambda: _validated(run, captioner, paying, step))
 
@@ -326,7 +331,7 @@ def validate(run: Run, captioner: Captioner, paying: Paying | None, step: int) -
 def _validated(run: Run, captioner: Captioner, paying: Paying | None, step: int) -> dict[str, Any]:
     part = run.data.validation
     said = speak(captioner, part.sights, longest=run.recipe.longest)
-    write_said(run.out / "validation" / f"{step:06d}.jsonl", part, said.texts)
+    write_said(run.out / VALIDATION / f"{step:06d}.jsonl", part, said.texts)
     references = [_words(texts) for texts in part.captions]
     found: dict[str, Any] = {"cider": run.cider.scores(_words(said.texts), references).mean().item()}
     if paying is not None:
@@ -361,6 +366,13 @@ def write_said(path: Path, part: Part, texts: Sequence[str]) -> None:
     """A caption for each image, as `alignscope` reads them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_jsonl(path, ({"image": key, "caption": text} for key, text in zip(part.keys, texts, strict=True)))
+
+
+def write_references(path: Path, part: Part) -> None:
+    """All captions of each image, one a row."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    texts = zip(part.keys, part.captions, strict=True)
+    write_jsonl(path, ({"image": key, "caption": text} for key, said in texts for text in said))
 
 
 def finish(run: Run, captioner: AutoregressiveCaptioner, scorers: Mapping[str, str]) -> Path:
