@@ -129,10 +129,6 @@ def test_the_loss_of_a_step_is_that_of_plain_code(step: int) -> None:
     part = Part([f"image-{n}" for n in range(4)], [[text] for text in texts], mixed())
     stage = replace(STAGE, masked=0.4, drop_worst=0.4)
     place = Place(0, 0, step)
-    with torch.no_grad(), twin.evaluating():
-        stepped = MaskedSteps(twin, part, stage, 16)(place)
-    assert stepped.loss.dtype == torch.float64
-    twin.model.eval()
     stepped = MaskedSteps(_without_dropout(twin), part, stage, 16)(place)
     random, tokenizer = np.random.default_rng(place.drawn(WORDS)), twin.speller.tokenizer  # type: ignore[attr-defined]
     order = np.random.default_rng([0, 0, step, 1]).permutation(4)
@@ -154,6 +150,7 @@ def test_the_loss_of_a_step_is_that_of_plain_code(step: int) -> None:
             losses.append((share * (share.log() - logits[at].log_softmax(-1))).sum().item())
     if step >= 3:
         losses = sorted(losses)[: int(len(losses) * 0.6)]
+    assert stepped.loss.dtype == torch.float64
     assert stepped.tokens == len(losses)
     assert stepped.loss.item() == pytest.approx(np.mean(losses), abs=1e-6)
 
@@ -184,6 +181,8 @@ def test_each_pass_has_every_caption_and_is_validated_after(tmp_path: Path) -> N
     for step in (3, 6):
         said = [*read_jsonl(tmp_path / "validation" / f"{step:06d}.jsonl")]
         assert [row["image"] for row in said] == [*data.validation.keys]
+    people = [*read_jsonl(tmp_path / "validation" / "references.jsonl")]
+    assert [row["caption"] for row in people] == [text for said in data.validation.captions for text in said]
     assert not is_due(stage, 0, 12)
     pairs = each_caption(data.train)
     assert [pairs.captions[n][0] for n in range(12)] == [
