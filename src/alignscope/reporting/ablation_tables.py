@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from alignscope.records import GroupTest, Measurement, SceneProbeDifference, SceneProbeScore
 from alignscope.reporting.probes import columns_text
+from alignscope.reporting.wording import counted
 
 SHOWN = ("micro F1", "macro F1", "weighted F1")
 CHANGED = "captions changed"
+MANY = 24  # differences: more are not listed
 
 
 def ablation_text(measurements: Sequence[Measurement], tests: Sequence[GroupTest]) -> str:
@@ -20,10 +22,16 @@ def ablation_text(measurements: Sequence[Measurement], tests: Sequence[GroupTest
     own = [one for one in measurements if not one.group.startswith("images | ")]
     compared = [one for one in own if one.measure == f"{CHANGED}, difference"]
     material = [one for one in measurements if one.group.startswith("images | ")]
+    told = [one for one in material if not one.measure.startswith("images left out: ")]
+    done = [one for one in tests if one.p is not None]
     shown = [columns_text([one for one in own if one not in compared])]
     shown += [columns_text(compared)] if compared else []
-    shown += [columns_text(material)] if material else []
-    return "\n\n".join([*shown, *(["\n".join(map(_tested, tests))] if tests else [])])
+    shown += [columns_text(told)] if told else []
+    shown += ["\n".join(map(_tested, done))] if done else []
+    more = len(tests) - len(done)
+    notes = [f"{counted(more, 'test')} could not be made: see tests.parquet"] if more else []
+    notes += ["why images were left out: measurements.parquet"] if len(told) < len(material) else []
+    return "\n\n".join([*shown, *(["\n".join(notes)] if notes else [])])
 
 
 def scenes_text(scores: Sequence[SceneProbeScore], differences: Sequence[SceneProbeDifference]) -> str:
@@ -38,6 +46,8 @@ def scenes_text(scores: Sequence[SceneProbeScore], differences: Sequence[ScenePr
     table = columns_text([_as_number(one) for one in rows], first=SHOWN)
     gaps = [_gap(one) for one in differences if one.measure == "macro F1" and one.task == "scenes"]
     gaps = [gap for gap in gaps if gap]
+    if len(gaps) > MANY:
+        gaps = [f"{len(gaps)} differences between inputs, with tests: differences.parquet"]
     return "\n\n".join([table, *(["\n".join(gaps)] if gaps else [])])
 
 
@@ -82,8 +92,6 @@ def _gap(one: SceneProbeDifference) -> str:
 def _tested(one: GroupTest) -> str:
     """A test in a line."""
     name = f"{one.test}, {one.measure} | {one.group}"
-    if one.p is None:
-        return f"{name}: {one.reason or 'no test'}"
     sizes = str(one.first_items)
     if one.first_items != one.second_items:
         sizes += f" and {one.second_items}"

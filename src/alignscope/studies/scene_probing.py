@@ -70,6 +70,8 @@ class SceneProbing:
     differences: tuple[SceneProbeDifference, ...]
     counts: tuple[SceneCount, ...]
     problems: tuple[Problem, ...]
+    images: int
+    held_out: int  # of these, as far as the source tells
 
 
 def scene_probes(
@@ -132,7 +134,8 @@ def scene_probes(
         run |= {"inputs": found.files, "images": len(found.states.images), "held out": len(held)}
         run |= {"started": started.isoformat(timespec="seconds"), "seconds": clock.laps}
         write_json(out / RUN, run)
-        return SceneProbing(out, tuple(scores), tuple(differences), tuple(counts), tuple(problems))
+        told_all = tuple(scores), tuple(differences), tuple(counts), tuple(problems)
+        return SceneProbing(out, *told_all, len(found.states.images), len(held))
 
 
 def joined(first: SceneImages, second: SceneImages) -> SceneImages:
@@ -166,6 +169,8 @@ def _probed(
     progress: Progress,
 ) -> tuple[list[SceneProbe], list[SceneProbeCell], list[SceneCount], list[Problem]]:
     """As `probing.scene_probes.probed`, some probes kept at a time, so that a stopped run goes on."""
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
+
     runs: list[SceneProbe] = []
     cells: list[SceneProbeCell] = []
     counts: list[SceneCount] = []
@@ -180,9 +185,11 @@ def _probed(
             path = work / f"{images}-{number:06d}.parquet"
             beside = path.with_suffix(".cells.parquet")
             if not path.exists():  # written after what is beside it
-                made = [
-                    probe(sample.states, job, standardise=how.standardise, workers=workers) for job in some
-                ]
+                with threadpool_limits(limits=1):  # so small products take longer with more
+                    made = [
+                        probe(sample.states, job, standardise=how.standardise, workers=workers)
+                        for job in some
+                    ]
                 write_parquet(beside, [cell for _, own in made for cell in own], SceneProbeCell)
                 write_parquet(path, [run for run, _ in made], SceneProbe)
             runs += read_parquet(path, SceneProbe)
