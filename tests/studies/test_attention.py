@@ -188,6 +188,11 @@ def test_nothing_to_look_at_is_an_error_and_leaves_the_directory_free(tmp_path):
         BadInput, match=r"m could look at none of the images \(first: i0: i0: features of another"
     ):
         attention({"m": Drawn()}, images, tmp_path / "out", settings=QUICK)
+    nothing = scenes(Broken(made().sights, made().sights), {})
+    with pytest.raises(
+        BadInput, match=r"drawn cannot be looked into with what is given of made \(i5: half a file\)"
+    ):
+        attention({"m": Drawn()}, nothing, tmp_path / "out", settings=QUICK)
     with pytest.raises(BadInput, match="got layer 7 of m, which has 2 layers: wanted 'first'"):
         attention({"m": Drawn()}, made(), tmp_path / "out", settings=AttentionSettings(layers="7"))
     assert list((tmp_path / "out").iterdir()) == []

@@ -81,6 +81,7 @@ def test_attended_objects_are_those_of_the_attention_itself(settings, tmp_path):
 def test_overlaps_and_pmi_worked_by_hand(tmp_path):
     images = made()
     found = diagnosticity({"m": Drawn()}, images, objects_of(images), tmp_path, settings=QUICK)
+    assert "PMI is of 6 images of which 6 are looked at" in found.problems[-1].what
     told = {
         (one.scene, one.name): one for one in read_parquet(tmp_path / "associations.parquet", Association)
     }

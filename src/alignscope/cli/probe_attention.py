@@ -48,6 +48,13 @@ Labels = Annotated[
 Pictures = Annotated[
     Path | None, typer.Option("--images", help="folder of the images of --hl, for captioners of pixels")
 ]
+Sizes = Annotated[
+    Path | None,
+    typer.Option(
+        help="file of name, width and height of the images of --regions, where that does not tell them, or unit for "
+        "boxes as shares of images of unknown size"
+    ),
+]
 SceneSet = Annotated[
     str,
     typer.Option(help="scenes of --hl: paper7, or top_ and a number, such as top_8, for the most frequent"),
@@ -69,6 +76,7 @@ def attention(
     hl: HighLevel = None,
     regions: Regions = None,
     labels: Labels = None,
+    sizes: Sizes = None,
     images: Pictures = None,
     images_read: Annotated[int, typer.Option(help="images, drawn by seed", min=1)] = 100,
     layers: Annotated[str, typer.Option(help="first, last, all, or numbers from 0 such as 0,5")] = "first",
@@ -111,7 +119,7 @@ def attention(
     from alignscope.studies.attention import attention as run
     from alignscope.studies.scene_images import scene_images
 
-    plan = _plan(scenes, background, feature_width, hl, regions, labels, images, seed, {})
+    plan = _plan(scenes, background, feature_width, hl, regions, labels, images, seed, {"sizes": sizes})
     settings = AttentionSettings(
         seed=seed,
         draws=draws,
@@ -146,6 +154,7 @@ def diagnosticity(
     hl: HighLevel = None,
     regions: Regions = None,
     labels: Labels = None,
+    sizes: Sizes = None,
     scene_set: SceneSet = "paper7",
     recipe: Recipe = "paper",
     agreement: Agreement = 1,
@@ -217,11 +226,11 @@ def diagnosticity(
     from alignscope.reporting.attention_tables import diagnosticity_text
     from alignscope.studies.diagnosticity import DiagnosticitySettings
     from alignscope.studies.diagnosticity import diagnosticity as run
-    from alignscope.studies.scene_images import WorldImages, named_objects, objects_of
+    from alignscope.studies.scene_images import named_objects, objects_of
     from alignscope.studies.scene_images import scene_images as opened
 
     told = {"scenes": scene_set, "recipe": recipe, "agreement": agreement}
-    plan = _plan(scenes, background, feature_width, hl, regions, labels, None, seed, told)
+    plan = _plan(scenes, background, feature_width, hl, regions, labels, None, seed, told | {"sizes": sizes})
     other = _reference(plan, reference, reference_labels, reference_regions, reference_scenes, told)
     settings = DiagnosticitySettings(
         seed=seed,
@@ -252,8 +261,6 @@ def diagnosticity(
             command=shlex.join(["alignscope", *sys.argv[1:]]),
             progress=progress,
         )
-    if other is None and not isinstance(plan, WorldImages):
-        typer.echo("PMI is of the images looked at themselves: give --reference for that of others")
     typer.echo(
         diagnosticity_text(found.measurements, found.ranked, found.tests, out / "measurements.parquet")
     )
@@ -293,7 +300,7 @@ def _plan(
     from alignscope.studies.scene_images import HighLevelImages, WorldImages
 
     if hl is None:
-        given = {"--regions": regions, "--labels": labels, "--images": images}
+        given = {"--regions": regions, "--labels": labels, "--sizes": told["sizes"], "--images": images}
         extra = [name for name, path in given.items() if path is not None]
         if extra:
             raise BadInput(f"got {extra[0]} without --hl, which names the images: give it, or neither")
@@ -325,4 +332,4 @@ def _reference(
         raise BadInput("got --reference for the world, whose own train split is its reference: leave it out")
     if labels is None and regions is None:
         raise BadInput("got --reference without its objects: give --reference-labels or --reference-regions")
-    return HighLevelImages(captions, regions, labels, **told)
+    return HighLevelImages(captions, regions, labels, **told, sizes=Path("unit"))  # names alone are asked for

@@ -36,7 +36,7 @@ def attention_text(measurements: Sequence[Measurement], tests: Sequence[GroupTes
     if len(shown) < len(measurements):
         lines.append(f"{len(measurements) - len(shown)} more, of other numbers and layers, in {path}")
     told = [one for one in tests if f"mean {one.measure}" in SPREAD and _is_end(one.group, ends)]
-    lines += tests_text(told, of=len(tests))
+    lines += verdicts_text(told, of=len(tests))
     return "\n".join(lines)
 
 
@@ -71,22 +71,22 @@ def diagnosticity_text(
     ]
     more = len(measurements) - len(means) - len(covered)
     lines += [f"{more} more, scene by scene, in {path}"] if more else []
-    lines += tests_text([one for one in tests if " | even attention" not in one.group], of=len(tests))
+    lines += verdicts_text([one for one in tests if " | even attention" not in one.group], of=len(tests))
     return "\n".join(lines)
 
 
-def tests_text(tests: Sequence[GroupTest], *, of: int) -> list[str]:
+def verdicts_text(tests: Sequence[GroupTest], *, of: int) -> list[str]:
     """A line per test, and how many there are in all, for p is of each alone."""
     if not tests:
         return []
-    lines = [test_in_words(one) for one in tests]
+    lines = [verdict(one) for one in tests]
     return [*lines, f"p is of each test alone, of {of}: correct it where several are read together"]
 
 
-def test_in_words(one: GroupTest) -> str:
+def verdict(one: GroupTest) -> str:
     """One test.
 
-    >>> test_in_words(GroupTest("Wilcoxon", "std", "a and b | pooled", 0.1, 0.2, 9, 9, 1, 3.0, -2.1, 0.03, -0.8, "rank-biserial"))
+    >>> verdict(GroupTest("Wilcoxon", "std", "a and b | pooled", 0.1, 0.2, 9, 9, 1, 3.0, -2.1, 0.03, -0.8, "rank-biserial"))
     'a and b | pooled: std 0.100 and 0.200, Wilcoxon p 0.03, rank-biserial -0.80, 9 pairs, 1 ties'
     """
     ties = f", {one.ties} ties" if one.ties else ""

@@ -160,7 +160,7 @@ def diagnosticity(
         tests += overlap_tests({name: each.overlaps for name, each in found.items()})
         numbers = [number for each in found.values() for number in each.numbers]
         problems = [*images.problems, *told, *(p for each in found.values() for p in each.problems)]
-        problems += [replace(one, what=f"reference: {one.what}") for one in reference.problems]
+        problems += _of_reference(reference, scenes)
         problems += [Problem("", images.name, note, "handled") for note in images.notes()]
         write_parquet(out / "associations.parquet", rows, Association)
         write_parquet(out / "measurements.parquet", numbers, Measurement)
@@ -189,6 +189,16 @@ class _Looking:
     sights: Sights
     layer: int
     batch_size: int
+
+
+def _of_reference(reference: NamedObjects, scenes: Mapping[str, str]) -> list[Problem]:
+    """What is to be known of the images of reference."""
+    told = [replace(one, what=f"reference: {one.what}") for one in reference.problems]
+    both = len(reference.scenes.keys() & scenes.keys())
+    if both:
+        what = f"PMI is of {len(reference.scenes)} images of which {both} are looked at: give --reference of others"
+        told.append(Problem("", reference.name, what, "handled"))
+    return told
 
 
 def _associations(reference: NamedObjects, settings: DiagnosticitySettings) -> list[Association]:

@@ -68,7 +68,12 @@ class SceneImages:
         """What this captioner takes of the images, found out on the first one that can be opened."""
         why = "no image"
         for sights in (self.sights, self.pictures):
-            for seen in _readable(sights):
+            for image in sights:
+                try:
+                    seen = sights[image]
+                except BadInput as error:
+                    why = str(error)
+                    continue
                 try:
                     captioner.inside([seen])
                     return sights
@@ -98,7 +103,10 @@ class WorldImages:
 @final
 @dataclass(frozen=True)
 class HighLevelImages:
-    """A file of HL, and the files that say what a captioner sees of its images."""
+    """A file of HL, and the files that say what a captioner sees of its images.
+
+    `sizes` are those of images whose region file does not tell them, or "unit", as `data.regionfiles` takes them.
+    """
 
     captions: Path
     regions: Path | None = None
@@ -108,6 +116,7 @@ class HighLevelImages:
     recipe: Recipe = "paper"
     agreement: int = 1
     is_held_out: bool = True
+    sizes: Path | None = None
 
 
 @final
@@ -201,7 +210,8 @@ def _of_hl(plan: HighLevelImages) -> SceneImages:
     problems: list[Problem] = []
     sights: list[Callable[[str], Any]] = []
     if plan.regions is not None:
-        named = labelled(open_regions(plan.regions), None if plan.labels is None else LabelFile(plan.labels))
+        regions = open_regions(plan.regions, sizes=plan.sizes, tags=plan.labels is None)
+        named = labelled(regions, None if plan.labels is None else LabelFile(plan.labels))
         found = present(found, named)
         problems += named.problems
         sights.append(named.__getitem__)
@@ -241,12 +251,3 @@ def _scenes(plan: HighLevelImages, told: HighLevelSet, found: HighLevelSet) -> l
     there: Collection[str] = {one.image for one in found.images}
     own = {image: said for image, said in nouns.items() if image in there}
     return scene_labels(own, scenes=among, agreement=plan.agreement)
-
-
-def _readable(sights: Sights) -> Iterator[Sight]:
-    """Images in their order, without those that cannot be opened."""
-    for image in sights:
-        try:
-            yield sights[image]
-        except BadInput:
-            continue
