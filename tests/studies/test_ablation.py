@@ -52,7 +52,8 @@ class Fake:
             names, regions = there(seen)
             kinds = ("label",) * len(names) + ("region",) * len(regions)
             one = torch.zeros(1, 1, len(kinds), len(kinds)), torch.zeros(len(kinds), 2)
-            found.append(Inside(kinds, (-1,) * len(kinds), *one))
+            stay = [place for place in range(len(seen.labels)) if place not in seen.without_labels]
+            found.append(Inside(kinds, (*stay, *regions), *one))
         return found
 
     def write(self, images, *, beams=1, max_length=20):

@@ -64,7 +64,8 @@ class Fake:
                 states.append([0.0] * 4)
             size = len(kinds)
             attention = torch.zeros(1, 1, size, size)
-            found.append(Inside(tuple(kinds), (-1,) * size, attention, torch.tensor(states)))
+            units = (-1, *range(len(seen.labels)), *range(len(seen.regions)))
+            found.append(Inside(tuple(kinds), units, attention, torch.tensor(states)))
         return found
 
     def write(self, images, *, beams=1, max_length=20):

@@ -14,6 +14,7 @@ from alignscope.models.captioners.inside import SeenInside
 from alignscope.probing.ablating import Reading, Without, without_informative
 from alignscope.probing.tagging import coverage, region_tags
 from alignscope.records import Association, Labelled, Problem, RegionTag, TagCoverage
+from alignscope.studies.insides import Look, looks, losses
 from alignscope.studies.scene_images import NamedObjects, SceneImages
 
 Cut = tuple[Reading, int]  # which objects are taken away, and how many
@@ -119,6 +120,12 @@ def opened(images: SceneImages, image: str) -> Labelled | Problem:
         return images.labelled(image)
     except BadData as error:
         return Problem(image, images.name, str(error), "unscored")
+
+
+def cut_off(name: str, model: SeenInside, images: Mapping[str, Labelled]) -> list[Problem]:
+    """Labels and regions for which a captioner has no room, by image: taking them away can change nothing."""
+    found = [one for one in looks(model, images, list(images)) if isinstance(one, Look)]
+    return [replace(one, subject=name) for look in found for one in losses(look)]
 
 
 def unlabelled(images: SceneImages, name: str) -> Problem | None:

@@ -36,6 +36,7 @@ from alignscope.studies.ablated_images import (
     check_boxes,
     check_captioners,
     cut_images,
+    cut_off,
     reference_associations,
 )
 from alignscope.studies.ablation_numbers import AblatedSet, ablation_numbers, ablation_points, ablation_tests
@@ -132,7 +133,7 @@ class _Captions:
 
     def __init__(self, folder: Path, model: SeenInside, settings: AblationSettings, batch_size: int) -> None:
         folder.mkdir(exist_ok=True)
-        self._folder, self._model, self._settings, self._size = folder, model, settings, batch_size
+        self._folder, self.model, self._settings, self._size = folder, model, settings, batch_size
         self._found: dict[Key, Written] = {}
         for path in sorted(folder.glob("*.jsonl")):
             for row in read_jsonl(path):
@@ -141,7 +142,7 @@ class _Captions:
     def of(self, asked: Mapping[Key, Labelled]) -> dict[Key, Written]:
         """The captions of some images, written where they are not there."""
         for some in batches([key for key in asked if key not in self._found], self._size):
-            new = self._model.write(
+            new = self.model.write(
                 [asked[key] for key in some],
                 beams=self._settings.beams,
                 max_length=self._settings.max_length,
@@ -149,7 +150,7 @@ class _Captions:
             for (image, _), one in zip(some, new, strict=True):
                 if not math.isfinite(one.confidence):
                     raise BadData(
-                        f"{self._model.name}: got a confidence of {one.confidence} in its caption of {image}, wanted "
+                        f"{self.model.name}: got a confidence of {one.confidence} in its caption of {image}, wanted "
                         "a number: look at its weights, and at the features of this image"
                     )
             rows = [
@@ -180,6 +181,8 @@ def _captioned(
         for name, kept in captions.items():
             progress(f"{name}: captions of {folder.name}", done, len(images))
             found.rows[name].extend(_rows(cut, kept.of(asked)))
+            whole = {image: cut.intact[image] for image, gone in asked if not gone}
+            found.problems.extend(cut_off(name, kept.model, whole))
         found.coverage.extend(cut.coverage)
         found.lacking.update(cut.lacking)
         found.problems.extend(cut.problems)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, final
 
@@ -18,6 +19,7 @@ from alignscope.probing.scene_samples import NOTHING, SceneStates
 from alignscope.records import Association, Labelled, Problem
 from alignscope.studies.ablated_images import Cut, Cuts, cut_images, unlabelled
 from alignscope.studies.embeddings import Progress
+from alignscope.studies.insides import Look, losses
 from alignscope.studies.scene_images import SceneImages, Sights
 from alignscope.studies.store import batches
 
@@ -106,12 +108,12 @@ def states_of(
         for place, route in enumerate(routes):
             values = kept.get(place)
             if values is None and usable:
-                values = _states(
-                    [seen[route.name][image] for image in usable], models.get(route.model), kinds
-                )
+                own = {image: seen[route.name][image] for image in usable}
+                values = _states(own, models.get(route.model), kinds, kept if route.cut is None else None)
                 kept.put(place, values)
             states[route.name] += list(values) if values is not None else []
         kept.write()
+        problems += kept.problems
         images += usable
         done += len(some)
     progress("states", done, len(first))
@@ -143,11 +145,17 @@ def raw_state(seen: Labelled) -> State:
 
 
 def _states(
-    sights: Sequence[Sight], model: SeenInside | None, kinds: frozenset[str]
+    sights: dict[str, Sight], model: SeenInside | None, kinds: frozenset[str], kept: _Kept | None
 ) -> Float32[np.ndarray, "image width"]:
+    """The states of some images; for what of them a captioner has no room is told where they are intact."""
     if model is None:
-        return np.stack([raw_state(one) for one in sights if isinstance(one, Labelled)])
-    return np.stack([mean_state(one, kinds) for one in model.inside(sights)])
+        return np.stack([raw_state(one) for one in sights.values() if isinstance(one, Labelled)])
+    found = model.inside(list(sights.values()))
+    if kept is not None:
+        lost = zip(sights.items(), found, strict=True)
+        each = (one for (image, seen), inside in lost for one in losses(Look(image, seen, inside)))
+        kept.tell([replace(one, subject=model.name) for one in each])
+    return np.stack([mean_state(one, kinds) for one in found])
 
 
 def _sights(
@@ -194,11 +202,13 @@ class _Kept:
     def __init__(self, path: Path, images: Sequence[str]) -> None:
         self._path, self._images = path, list(images)
         self._values: dict[str, np.ndarray] = {}
+        self.problems: list[Problem] = []
         self._is_new = True
         if path.exists():
             with np.load(path) as found:
                 if found["images"].tolist() == self._images:
-                    self._values = {name: found[name] for name in found.files if name != "images"}
+                    self._values = {name: found[name] for name in found.files if name.isdecimal()}
+                    self.problems = [Problem(**json.loads(one)) for one in found["problems"].tolist()]
                     self._is_new = False
 
     def get(self, place: int) -> np.ndarray | None:
@@ -207,10 +217,15 @@ class _Kept:
     def put(self, place: int, values: np.ndarray) -> None:
         self._values[str(place)] = values
 
+    def tell(self, problems: Sequence[Problem]) -> None:
+        self.problems += problems
+
     def write(self) -> None:
         if self._is_new and self._images:
             half = self._path.with_suffix(".part.npz")
-            np.savez(half, images=np.array(self._images, dtype=str), **self._values)  # type: ignore[arg-type]  # arrays by name
+            told = np.array([json.dumps(asdict(one)) for one in self.problems], dtype=str)
+            names = np.array(self._images, dtype=str)
+            np.savez(half, images=names, problems=told, **self._values)  # type: ignore[arg-type]  # by name
             half.replace(self._path)
 
 
