@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -138,6 +139,30 @@ def test_even_attention_ranks_objects_by_their_columns(tmp_path):
         "man": (3 / 8 + 3 / 6) / 3,
     }
     assert got == pytest.approx(want)
+
+
+def test_regions_by_their_own_tags_add_to_labels_of_that_name_alone(tmp_path):
+    sights = {
+        image: replace(seen, regions=replace(seen.regions, tags=("man", "background", "car")))
+        for image, seen in made().sights.items()
+    }
+    images = scenes(sights, SCENES)
+    settings = DiagnosticitySettings(draws=10, minimum=1, assign="own", depths=(2,))
+    found = diagnosticity({"m": Drawn()}, images, objects_of(images), tmp_path, settings=settings)
+    attended = {(row.scene, row.name): row.value for row in found.ranked["m"] if row.order == "attended"}
+    assert {name for _, name in attended} == {"car", "traffic light", "man", "boat", "bird"}
+    total = 0.0
+    for image in ("i3", "i5"):  # of sea, those with a man
+        inside = Drawn().inside([sights[image]])[0]
+        kinds, top = np.array(inside.kinds), inside.attention[0].numpy().max(0)
+        columns = [place for place in range(len(kinds)) if kinds[place] == "label"]
+        columns = [place for place in columns if OBJECTS[image][inside.units[place]] == "man"]
+        columns.append(int((kinds == "region").argmax()))  # the first region
+        total += top[kinds == "region"][:, columns].sum(dtype=np.float64)
+    assert attended["sea", "man"] == pytest.approx(total / 3, rel=1e-5)
+    tagged = {(one.image, one.region) for one in read_parquet(tmp_path / "models/m/tags.parquet", RegionTag)}
+    assert ("i4", 0) not in tagged
+    assert ("i0", 2) in tagged
 
 
 def test_two_captioners_are_tested_over_scenes(tmp_path):

@@ -367,7 +367,8 @@ def _row(look: Look | Problem, told: _Told, layer: int) -> dict[str, Any]:
             "problems": [as_row(Problem(look.image, look.image, fault, "unscored"))],
         }
     tags = {"boxes": region_tags, "own": own_tags, "none": lambda seen: []}[settings.assign](seen)
-    scene = told.scenes[look.image]
+    scene, named = told.scenes[look.image], present(seen, told.scenes[look.image]).values
+    tags = [tag for tag in tags if tag.name in named]  # a detector of regions may name what labels do not
     how: dict[str, Any] = {"layer": layer, "heads": settings.heads, "tags": tags}
     problems = losses(look)
     if not seen.labels:
@@ -376,7 +377,7 @@ def _row(look: Look | Problem, told: _Told, layer: int) -> dict[str, Any]:
         "image": look.image,
         "attended": attended(look.inside, scene, seen, **how).values,
         "even": attended(even(look.inside), scene, seen, **how).values,
-        "present": present(seen, scene).values,
+        "present": named,
         "tags": [as_row(replace(tag, image=look.image)) for tag in tags],
         "coverage": as_row(replace(coverage(seen, tags), image=look.image)),
         "problems": [as_row(each) for each in problems],
