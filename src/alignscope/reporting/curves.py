@@ -22,10 +22,11 @@ KNOWN = {*METHODS, *WORD_CLASSES, "random"}
 
 @dataclass(frozen=True)
 class Curve:
-    """A named curve; points without finite x and y are left out."""
+    """A named curve; points without finite x and y are left out. `style` is that of another name's, its own without."""
 
     name: str
     points: tuple[Point, ...]
+    style: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Mean:
 
     name: str
     value: float
+    style: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,10 @@ def line_chart(
     return _svg(title, said, parts, height=232)
 
 
-def density_chart(curves: Sequence[Curve], means: Sequence[Mean], *, title: str, x_title: str) -> Markup:
-    """Densities over one axis, each with its mean marked, named and printed above them."""
+def density_chart(
+    curves: Sequence[Curve], means: Sequence[Mean], *, title: str, x_title: str, of: str = " words"
+) -> Markup:
+    """Densities over one axis, each with its mean marked, named and printed above them; `of` follows the names in what is read aloud."""
     xs = [p.x for c in curves for p in c.points] + [mean.value for mean in means]
     top = 10 + LINE * len(means)
     plane = Plane(
@@ -120,12 +124,12 @@ def density_chart(curves: Sequence[Curve], means: Sequence[Mean], *, title: str,
         outline = [(plane.across(p.x), plane.down(p.y)) for p in curve.points]
         feet = [(outline[-1][0], plane.bottom), (outline[0][0], plane.bottom)]
         parts.append(
-            Markup('<polygon class="fill s-{}" points="{}"/>').format(_style(curve.name), _at(outline + feet))
+            Markup('<polygon class="fill s-{}" points="{}"/>').format(_style(curve), _at(outline + feet))
         )
         parts.append(_line(curve, plane))
     for i, mean in enumerate(sorted(means, key=lambda mean: -mean.value)):
         parts += _mean(mean, plane, 8 + LINE * (i + 0.5))
-    said = "; ".join(f"mean of {mean.name} words {number(mean.value, 'heat')}" for mean in means)
+    said = "; ".join(f"mean of {mean.name}{of} {number(mean.value, 'heat')}" for mean in means)
     return _svg(title, said, parts, height=plane.bottom + 38)
 
 
@@ -134,10 +138,10 @@ def _mean(mean: Mean, plane: Plane, at: float) -> list[Markup]:
     is_right = x > WIDTH * 0.6
     return [
         Markup('<line class="mean s-{}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
-            _style(mean.name), x, x, at, plane.bottom
+            _style(mean), x, x, at, plane.bottom
         ),
         Markup('<text class="name s-{}" x="{}" y="{}" text-anchor="{}">{} {}</text>').format(
-            _style(mean.name),
+            _style(mean),
             x + (-4 if is_right else 4),
             at + 3,
             "end" if is_right else "start",
@@ -162,7 +166,7 @@ def _names(curves: Sequence[Curve], plane: Plane) -> list[Markup]:
         places[i] = min(places[i], plane.bottom - LINE * (len(places) - 1 - i))
     parts = []
     for curve, place in zip(order, places, strict=True):
-        style, x = _style(curve.name), plane.right + 5
+        style, x = _style(curve), plane.right + 5
         parts.append(
             Markup('<line class="curve s-{}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
                 style, x, x + 18, place, place
@@ -178,14 +182,14 @@ def _names(curves: Sequence[Curve], plane: Plane) -> list[Markup]:
 
 def _line(curve: Curve, plane: Plane) -> Markup:
     points = [(plane.across(p.x), plane.down(p.y)) for p in curve.points]
-    return Markup('<polyline class="curve s-{}" points="{}"/>').format(_style(curve.name), _at(points))
+    return Markup('<polyline class="curve s-{}" points="{}"/>').format(_style(curve), _at(points))
 
 
 def _band(curve: Curve, plane: Plane) -> Markup:
     held = [p for p in curve.points if is_number(p.low) and is_number(p.high)]
     above = [(plane.across(p.x), plane.down(p.high)) for p in held]  # type: ignore[arg-type]
     below = [(plane.across(p.x), plane.down(p.low)) for p in reversed(held)]  # type: ignore[arg-type]
-    return Markup('<polygon class="fill s-{}" points="{}"/>').format(_style(curve.name), _at(above + below))
+    return Markup('<polygon class="fill s-{}" points="{}"/>').format(_style(curve), _at(above + below))
 
 
 def _at(points: Sequence[tuple[float, float]]) -> str:
@@ -227,6 +231,16 @@ def _x_axis(plane: Plane, x_title: str, *, is_logarithmic: bool = False) -> list
     return parts
 
 
+def frame(plane: Plane, x_title: str) -> list[Markup]:
+    """Both axes of a plane, with lines across it."""
+    return [*_grid(plane, ""), *_x_axis(plane, x_title)]
+
+
+def drawing(title: str, said: str, parts: Sequence[Markup], *, height: float) -> Markup:
+    """A figure of some parts, with what it says in words."""
+    return _svg(title, said, parts, height=height)
+
+
 def ticks(low: float, high: float) -> list[float]:
     """About four round numbers within a range.
 
@@ -254,7 +268,8 @@ def _said(curve: Curve, unit: str) -> str:
     return f"{curve.name}: " + ", ".join(f"{number(p.y, unit)} at {p.x:.3g}" for p in picked)
 
 
-def _style(name: str) -> str:
+def _style(one: Curve | Mean) -> str:
+    name = one.style or one.name
     return name if name in KNOWN else "unknown"
 
 

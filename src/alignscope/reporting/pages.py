@@ -12,6 +12,7 @@ from alignscope.reporting.evaluation import evaluation_page, suite_page
 from alignscope.reporting.guided import guided_page
 from alignscope.reporting.pair import pair_page
 from alignscope.reporting.run import read_settings
+from alignscope.reporting.scenes import scenes_page
 from alignscope.reporting.variants import variants_page
 
 PAGES: Mapping[str, Callable[[Path], Path]] = {
@@ -22,6 +23,7 @@ PAGES: Mapping[str, Callable[[Path], Path]] = {
     "suite": suite_page,
     "variants": variants_page,
     "guided captioners": guided_page,
+    "scene captioners": scenes_page,
 }
 
 
