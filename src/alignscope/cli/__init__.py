@@ -19,6 +19,7 @@ from alignscope.cli.leaks import leaks
 from alignscope.cli.list import app as listing
 from alignscope.cli.pairs import pairs
 from alignscope.cli.probe import app as probe
+from alignscope.cli.probe_ablation import ablation, scenes
 from alignscope.cli.probe_attention import attention, diagnosticity
 from alignscope.cli.regions import app as regions
 from alignscope.cli.report import report
@@ -50,6 +51,8 @@ app.command()(verify)
 app.command()(report)
 probe.command()(attention)
 probe.command()(diagnosticity)
+probe.command()(ablation)
+probe.command()(scenes)
 app.add_typer(probe, name="probe", help="What captions are like, and what in them a model loves.")
 app.add_typer(reproduce, name="reproduce", help="The studies of the papers, each one command.")
 app.add_typer(listing, name="list", help="What there is to choose from.")

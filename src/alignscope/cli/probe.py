@@ -11,11 +11,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from alignscope.cli import options as shared
-from alignscope.cli import probe_ablation
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-app.command()(probe_ablation.ablation)
-app.command()(probe_ablation.scenes)
 
 Captions = Annotated[
     list[str],

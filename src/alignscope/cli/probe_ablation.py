@@ -7,56 +7,62 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from alignscope.cli import options as shared
+from alignscope.cli.probe import Draws, Out, _end
+from alignscope.cli.probe_attention import (
+    Agreement,
+    Background,
+    BatchSize,
+    Captioners,
+    FeatureWidth,
+    HighLevel,
+    Labels,
+    Pictures,
+    Recipe,
+    Regions,
+    Scenes,
+    SceneSet,
+    Sizes,
+    _opened,
+    _plan,
+    _reference,
+)
 
 if TYPE_CHECKING:
-    from alignscope.models.captioners.inside import SeenInside
-    from alignscope.studies.scene_images import HighLevelImages, NamedObjects, SceneImages
+    from alignscope.studies.scene_images import HighLevelImages, NamedObjects, SceneImages, WorldImages
 
-Captioners = Annotated[
-    list[str],
-    typer.Option("--model", help="captioners, NAME=MODEL or MODEL; several times to compare them"),
+Both = Annotated[
+    bool, typer.Option("--both", help="the world with the cue of the scene in every picture, and in none")
 ]
-HighLevel = Annotated[
-    Path | None,
-    typer.Option("--captions", help="a JSONL file of HL; the world's test scenes without it"),
-]
-Labels = Annotated[
-    Path | None,
-    typer.Option(help="TSV of labels, where they are of another detector than --regions"),
-]
-Pixels = Annotated[
-    Path | None, typer.Option("--images", help="folder of the images, for captioners of pixels")
-]
-Scenes = Annotated[str, typer.Option(help="paper7, or top_ and a number: the most frequent nouns")]
-Recipe = Annotated[
-    Literal["paper", "head"],
-    typer.Option(help="scenes are any nouns of scene captions, or heads of their phrases"),
-]
-Agreement = Annotated[int, typer.Option(help="captions of an image that must name its scene", min=1)]
 Reference = Annotated[
     Path | None,
     typer.Option(
-        help="a JSONL file of HL that tells which objects are informative; --also's, or of the world its train "
-        "split, without it"
+        help="another of HL's files, which tells what objects tell of scenes, with --reference-labels or "
+        "--reference-regions; that of --also without it, and of the world its train split"
     ),
 ]
-ReferenceSize = Annotated[int, typer.Option(help="scenes of the world's train split for that", min=1)]
-Also = Annotated[
-    Path | None, typer.Option(help="a second file of HL, of images that captioners were trained on")
+ReferenceLabels = Annotated[Path | None, typer.Option(help="label TSV of the images of --reference")]
+ReferenceRegions = Annotated[
+    Path | None, typer.Option(help="regions whose tags are the labels of the images of --reference")
 ]
+ReferenceScenes = Annotated[
+    int, typer.Option(help="of the world's train split, for PMI, where --hl is not given", min=1)
+]
+Also = Annotated[
+    Path | None,
+    typer.Option(
+        help="a second of HL's files, of images that captioners were trained on; in the files of --hl, or in "
+        "--also-regions and --also-labels"
+    ),
+]
+AlsoRegions = Annotated[Path | None, typer.Option(help="region features of the images of --also")]
+AlsoLabels = Annotated[Path | None, typer.Option(help="label TSV of the images of --also")]
 AlsoTrain = Annotated[
     int, typer.Option(help="as --also, of the world: so many scenes of its train split", min=0)
-]
-Background = Annotated[
-    Literal["some", "with", "without", "both"],
-    typer.Option(
-        help="of the world, the cue of the scene: as drawn, in all images, in none, or all and none"
-    ),
 ]
 Counts = Annotated[
     list[int] | None, typer.Option("--count", help="how many objects are taken away; several times", min=1)
@@ -76,8 +82,6 @@ Packed = Annotated[
     bool,
     typer.Option("--packed", help="delete what is taken away, in place of padding that nothing attends to"),
 ]
-Out = Annotated[Path, typer.Option(help="directory for run.json and records")]
-Few = Annotated[int, typer.Option(help="images at a time", min=1)]
 Splits = Annotated[
     list[int] | None, typer.Option("--split", help="percent of images to train on; 90, 70 and 50 without it")
 ]
@@ -88,20 +92,27 @@ Classifiers = Annotated[
 
 
 def ablation(
-    model: Captioners,
-    captions: HighLevel = None,
-    regions: shared.Regions = None,
+    models: Captioners,
+    scenes: Scenes = 500,
+    background: Background = None,
+    both: Both = False,
+    feature_width: FeatureWidth = 256,
+    hl: HighLevel = None,
+    regions: Regions = None,
     labels: Labels = None,
-    images: Pixels = None,
-    scenes: Scenes = "paper7",
+    sizes: Sizes = None,
+    images: Pictures = None,
+    scene_set: SceneSet = "paper7",
     recipe: Recipe = "paper",
     agreement: Agreement = 1,
     reference: Reference = None,
-    reference_size: ReferenceSize = 2000,
+    reference_labels: ReferenceLabels = None,
+    reference_regions: ReferenceRegions = None,
+    reference_scenes: ReferenceScenes = 5000,
     also: Also = None,
+    also_regions: AlsoRegions = None,
+    also_labels: AlsoLabels = None,
     also_train: AlsoTrain = 0,
-    size: shared.Size = 500,
-    background: Background = "some",
     count: Counts = None,
     reading: Readings = None,
     minimum: Minimum = 5,
@@ -111,10 +122,9 @@ def ablation(
     beams: Annotated[int, typer.Option(help="of the captions; 1 is greedy", min=1)] = 1,
     max_length: Annotated[int, typer.Option(help="of a caption, with its start", min=2)] = 20,
     out: Out = Path("runs/probe-ablation"),
-    draws: Annotated[int, typer.Option(help="bootstrap draws of images for intervals", min=1)] = 2000,
+    draws: Draws = 2000,
     device: shared.Device = "cpu",
-    dtype: shared.Dtype = "float32",
-    batch_size: Few = 64,
+    batch_size: BatchSize = 64,
     seed: shared.Seed = 0,
     resume: shared.Resume = False,
     overwrite: shared.Overwrite = False,
@@ -125,14 +135,21 @@ def ablation(
     from alignscope.studies.ablation import AblationSettings
     from alignscope.studies.ablation import ablation as look
 
-    source = _source(captions, regions, labels, images, scenes, recipe, agreement)
-    sets = _sets(source, also, also_train, size, background)
+    told = {"scenes": scene_set, "recipe": recipe, "agreement": agreement}
+    plan = _plan(
+        scenes, background, feature_width, hl, regions, labels, images, seed, told | {"sizes": sizes}
+    )
+    more = _also(plan, also, also_regions, also_labels, also_train)
     cuts = _cuts(count or [1, 2, 3], reading, minimum, smoothing, tags_only, packed, seed)
+    named = _named_objects(
+        _reference(plan, reference, reference_labels, reference_regions, reference_scenes, told),
+        more if also else None,
+    )
     with bars() as progress:
         found = look(
-            _opened(model, device, dtype),
-            sets,
-            _reference(source, reference or also, reference_size),
+            _opened(models, device),
+            _sets(plan, more, both),
+            named,
             out,
             settings=AblationSettings(cuts, beams, max_length, seed, draws),
             batch_size=batch_size,
@@ -146,20 +163,27 @@ def ablation(
 
 
 def scenes(
-    model: Captioners,
-    captions: HighLevel = None,
-    regions: shared.Regions = None,
+    models: Captioners,
+    scenes: Scenes = 500,
+    background: Background = None,
+    both: Both = False,
+    feature_width: FeatureWidth = 256,
+    hl: HighLevel = None,
+    regions: Regions = None,
     labels: Labels = None,
-    images: Pixels = None,
-    scenes: Scenes = "paper7",
+    sizes: Sizes = None,
+    images: Pictures = None,
+    scene_set: SceneSet = "paper7",
     recipe: Recipe = "paper",
     agreement: Agreement = 1,
     reference: Reference = None,
-    reference_size: ReferenceSize = 2000,
+    reference_labels: ReferenceLabels = None,
+    reference_regions: ReferenceRegions = None,
+    reference_scenes: ReferenceScenes = 5000,
     also: Also = None,
+    also_regions: AlsoRegions = None,
+    also_labels: AlsoLabels = None,
     also_train: AlsoTrain = 0,
-    size: shared.Size = 500,
-    background: Background = "some",
     count: Counts = None,
     intact: Annotated[bool, typer.Option("--intact", help="take nothing away")] = False,
     reading: Readings = None,
@@ -183,8 +207,7 @@ def scenes(
     workers: Annotated[int, typer.Option(help="that grow trees", min=1)] = 1,
     out: Out = Path("runs/probe-scenes"),
     device: shared.Device = "cpu",
-    dtype: shared.Dtype = "float32",
-    batch_size: Few = 16,
+    batch_size: BatchSize = 16,
     seed: shared.Seed = 0,
     resume: shared.Resume = False,
     overwrite: shared.Overwrite = False,
@@ -198,14 +221,21 @@ def scenes(
 
     if intact and count:
         raise BadInput(f"got --intact and --count {count[0]}, wanted one of them")
-    source = _source(captions, regions, labels, images, scenes, recipe, agreement)
-    sets = _sets(source, also, also_train, size, background)
-    first = list(sets)[: 2 if background == "both" and captions is None else 1]
-    if len(sets) > len(first):
-        sets = {
-            name: joined(sets[name], more)
-            for name, more in zip(first, list(sets.values())[len(first) :], strict=True)
-        }
+    told = {"scenes": scene_set, "recipe": recipe, "agreement": agreement}
+    plan = _plan(
+        scenes, background, feature_width, hl, regions, labels, images, seed, told | {"sizes": sizes}
+    )
+    more = _also(plan, also, also_regions, also_labels, also_train)
+    sets = _sets(plan, None, both)
+    if more is not None:
+        others = _sets(more, None, both).values()
+        sets = {name: joined(one, other) for (name, one), other in zip(sets.items(), others, strict=True)}
+    named = None
+    if not intact:
+        named = _named_objects(
+            _reference(plan, reference, reference_labels, reference_regions, reference_scenes, told),
+            more if also else None,
+        )
     cuts = _cuts([] if intact else count or [1], reading, minimum, smoothing, tags_only, packed, seed)
     probes = ProbeSettings(seeds=seeds, control=control, standardise=standardise, ceiling=ceiling)
     if classifier:
@@ -214,9 +244,9 @@ def scenes(
         probes = replace(probes, splits=tuple(dict.fromkeys(split)))
     with bars() as progress:
         found = scene_probes(
-            _opened(model, device, dtype),
+            _opened(models, device),
             sets,
-            None if intact else _reference(source, reference or also, reference_size),
+            named,
             out,
             settings=SceneSettings(probes, cuts, specials, raw, transfer, seed),
             batch_size=batch_size,
@@ -231,75 +261,75 @@ def scenes(
     _end(out, len(found.problems))
 
 
-def _source(
+def _also(
+    plan: WorldImages | HighLevelImages,
     captions: Path | None,
     regions: Path | None,
     labels: Path | None,
-    images: Path | None,
-    scenes: str,
-    recipe: Recipe,
-    agreement: int,
-) -> HighLevelImages | None:
-    """What is said of files of HL; None for the world."""
+    train: int,
+) -> WorldImages | HighLevelImages | None:
+    """Images beside those of a plan that captioners may have been trained on."""
     from alignscope.errors import BadInput
-    from alignscope.studies.scene_images import HighLevelImages
+    from alignscope.studies.scene_images import WorldImages
 
-    if captions is not None:
-        return HighLevelImages(captions, regions, labels, images, scenes, recipe, agreement)
-    given = [name for name, one in (("regions", regions), ("labels", labels), ("images", images)) if one]
-    if given:
-        raise BadInput(f"got --{given[0]} without --captions, wanted the file of HL whose images these are")
-    return None
+    if isinstance(plan, WorldImages):
+        if captions or regions or labels:
+            raise BadInput("got --also without --hl: of the world give --also-train")
+        return replace(plan, split="train", size=train) if train else None
+    if train:
+        raise BadInput("got --also-train with --hl: give another of its files with --also")
+    if captions is None:
+        if regions or labels:
+            raise BadInput("got labels or regions of --also without it: give its captions")
+        return None
+    return replace(
+        plan,
+        captions=captions,
+        regions=regions or plan.regions,
+        labels=labels or plan.labels,
+        is_held_out=False,
+    )
 
 
 def _sets(
-    source: HighLevelImages | None, also: Path | None, also_train: int, size: int, background: str
+    plan: WorldImages | HighLevelImages, more: WorldImages | HighLevelImages | None, both: bool
 ) -> dict[str, SceneImages]:
-    """Images by name, those that captioners may know last."""
+    """Images by name; of the world also in two versions."""
     from alignscope.errors import BadInput
     from alignscope.studies.scene_images import WorldImages, scene_images
 
-    if source is not None:
-        if also_train or background != "some":
-            raise BadInput("got --also-train or --background with --captions, wanted them of the world alone")
-        plans = [source, *([replace(source, captions=also, is_held_out=False)] if also else [])]
-        found = [scene_images(plan) for plan in plans]
-        if len({one.name for one in found}) < len(found):
-            raise BadInput(f"got two files named {found[0].name}, wanted names of their own; rename one")
-        return {one.name: one for one in found}
-    if also:
-        raise BadInput("got --also without --captions: of the world give --also-train")
-    cues: dict[str, dict[str, bool | None]] = {
-        "some": {"": None},
-        "with": {"": True},
-        "without": {"": False},
-        "both": {" with background": True, " without background": False},
-    }
-    sizes = {"test": size, **({"train": also_train} if also_train else {})}
-    return {
-        f"{split}{name}": scene_images(WorldImages(split, many, has_background=there))
-        for split, many in sizes.items()
-        for name, there in cues[background].items()
-    }
+    sets: dict[str, SceneImages] = {}
+    for one in (plan, more):
+        if isinstance(one, WorldImages) and both:
+            if one.has_background is not None:
+                raise BadInput("got --both and --background or --no-background, wanted one of them")
+            for name, there in (("with", True), ("without", False)):
+                sets[f"{one.split} {name} background"] = scene_images(replace(one, has_background=there))
+        elif one is not None:
+            if both:
+                raise BadInput("got --both with --hl: only the world can be drawn otherwise")
+            images = scene_images(one)
+            if images.name in sets:
+                raise BadInput(f"got two files named {images.name}, wanted names of their own: rename one")
+            sets[images.name] = images
+    return sets
 
 
-def _reference(source: HighLevelImages | None, captions: Path | None, size: int) -> NamedObjects:
-    """Images of which is learnt what objects tell; their labels are enough."""
+def _named_objects(
+    reference: WorldImages | HighLevelImages | None, also: WorldImages | HighLevelImages | None
+) -> NamedObjects:
+    """What objects are told of, in images that are not those ablated."""
     from alignscope.errors import BadInput
-    from alignscope.studies.scene_images import WorldImages, named_objects
+    from alignscope.studies.scene_images import HighLevelImages, named_objects
 
-    if source is None:
-        if captions is not None:
-            raise BadInput("got --reference without --captions: of the world it is the train split")
-        return named_objects(WorldImages("train", size, feature_width=1))
-    if captions is None:
+    if reference is None and isinstance(also, HighLevelImages):
+        reference = replace(also, images=None, regions=None if also.labels else also.regions)
+    if reference is None:
         raise BadInput(
-            "got no --reference, wanted HL's file of images that are not ablated (train.jsonl), to learn which "
-            "objects tell of a scene"
+            "got no --reference, wanted another of HL's files (train.jsonl), which tells what objects tell of scenes, "
+            "with --reference-labels or --reference-regions"
         )
-    if source.labels is None:
-        return named_objects(replace(source, captions=captions, images=None))
-    return named_objects(replace(source, captions=captions, regions=None, images=None))
+    return named_objects(reference)
 
 
 def _cuts(
@@ -322,19 +352,3 @@ def _cuts(
     if unknown:
         raise BadInput(f"got --reading {unknown[0]}, wanted some of {', '.join(get_args(Reading))}")
     return Cuts(tuple(sorted(set(counts))), named, minimum, smoothing, tags_only, packed, seed)  # type: ignore[arg-type]
-
-
-def _opened(given: Sequence[str], device: str, dtype: str) -> dict[str, SeenInside]:
-    from alignscope.cli.probe import _named
-    from alignscope.models.captioners.seen import open_seen
-
-    return {
-        name: open_seen(model, device=device, dtype=dtype)
-        for name, model in _named(given, what="--model").items()
-    }
-
-
-def _end(out: Path, problems: int) -> None:
-    from alignscope.cli.probe import _end as end
-
-    end(out, problems)

@@ -115,11 +115,14 @@ def cut_images(
 
 
 def opened(images: SceneImages, image: str) -> Labelled | Problem:
-    """An image with its labels, or what is wrong with its line in a file."""
+    """An image with its labels, by the name it has in its set, or what is wrong with its line in a file."""
     try:
-        return images.labelled(image)
+        seen = images.labelled(image)
     except BadData as error:
         return Problem(image, images.name, str(error), "unscored")
+    return replace(
+        seen, regions=replace(seen.regions, image=image)
+    )  # files of regions may spell it otherwise
 
 
 def cut_off(name: str, model: SeenInside, images: Mapping[str, Labelled]) -> list[Problem]:
