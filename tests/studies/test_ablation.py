@@ -160,6 +160,7 @@ def test_captions_change_where_the_word_goes(tmp_path):
     gap = number(study, "captions changed, difference", "A - B | test | image | m=1")
     assert gap.value == pytest.approx(3 / 5 - 2 / 5)
     assert "model:fake car,fake boat" in gap.signature
+    assert gap.missing == 3
     sizes = number(study, "images without objects", "images | test | image | m=2")
     assert (sizes.value, sizes.missing) == (3, 5)
     reasons = {

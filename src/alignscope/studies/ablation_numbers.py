@@ -77,7 +77,12 @@ def ablation_numbers(
             for reading, count in _groups(cuts):
                 both = [_of(mine.rows[model], reading, count) for model in (first, second)]
                 group = f"{first} - {second} | {name} | {reading} | m={count or 'all'}"
-                numbers.append(_difference(*both, group=group, signature=own, how=how))
+                many = [count] if count else cuts.counts
+                lacking = sum(
+                    _lacking(mine, cut) for cut in cuts.each() if cut[0] == reading and cut[1] in many
+                )
+                gap = _difference(*both, group=group, signature=own, how=how)
+                numbers.append(replace(gap, missing=lacking))
     for name, mine in found.items():
         numbers += _material(name, mine, cuts, signed[name], draws)
     return numbers
