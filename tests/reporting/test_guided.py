@@ -10,11 +10,12 @@ import pytest
 from alignscope.errors import BadData
 from alignscope.files import write_json, write_jsonl, write_parquet
 from alignscope.records import Effect, GramCount, Measurement, Point, Trial
+from alignscope.reporting.entries import Entry, Table, grid_of, signatures_in
 from alignscope.reporting.guided import all_tables, findings_of, guided_page
-from alignscope.reporting.guided_files import csv_of, latex_of
 from alignscope.reporting.guided_findings import findings, headline
-from alignscope.reporting.guided_numbers import Entry, Table, grid_of, read_study, signatures_in
+from alignscope.reporting.guided_numbers import read_study
 from alignscope.reporting.pages import page
+from alignscope.reporting.table_files import csv_of, latex_of
 
 SCORERS = {"uniter": "UNITER", "clip": "CLIP"}
 GUIDED = {"uniter": "UNITER", "clip": "CLIP", "uniter-odds": "UNITER, log-odds", "cider": "CIDEr-D"}
@@ -264,7 +265,7 @@ def test_latex_prints_signs_and_a_row_can_begin_with_a_bracket():
     table = Table(
         "t", "50 % & more", "a_b", ("#1",), (("[x] {y} \\z", (up,)), ("b", (Entry(reason="100 %"),)))
     )
-    text = latex_of(table)
+    text = latex_of(table, against="CE")
     assert r"\caption{50 \% \& more. " in text
     assert r"a\_b & \#1 \\" in text
     assert r"{[}x] \{y\} \textbackslash{}z & 50.0 (+2.00 $\pm$ 1.00) $\uparrow$ [7$\uparrow$] \\" in text

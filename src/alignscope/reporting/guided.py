@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from alignscope.files import read_jsonl
 from alignscope.records import Picture
+from alignscope.reporting.entries import Entry, Table, grid_of, signatures_in
 from alignscope.reporting.grids import Grid
 from alignscope.reporting.guided_figures import (
     Mined,
@@ -21,20 +22,11 @@ from alignscope.reporting.guided_figures import (
     replaced_figure,
     word_figure,
 )
-from alignscope.reporting.guided_files import write_tables
 from alignscope.reporting.guided_findings import Finding, findings, headline
-from alignscope.reporting.guided_numbers import (
-    PEOPLE,
-    START,
-    Entry,
-    Study,
-    Table,
-    grid_of,
-    read_study,
-    signatures_in,
-)
+from alignscope.reporting.guided_numbers import PEOPLE, START, Study, read_study
 from alignscope.reporting.guided_tables import METRICS, REPLACED, made_table, said_table, tables_of
 from alignscope.reporting.page import Embedded, embedded, render, write_page
+from alignscope.reporting.table_files import write_tables
 
 SHOWN_IMAGES = 3
 PARTS = {
@@ -96,7 +88,7 @@ def guided_page(directory: Path) -> Path:
     """Write directory/report.html and tables/ from the records of a finished study; returns the page's path."""
     study = read_study(directory)
     tables = all_tables(study)
-    write_tables(tables.values(), directory)
+    write_tables(tables.values(), directory, against="CE")
     return write_page(directory / "report.html", render("guided.html", page_of(study, tables)))
 
 

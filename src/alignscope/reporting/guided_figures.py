@@ -9,26 +9,14 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from alignscope.records import GramCount, MinedPattern, Point
-from alignscope.reporting.charts import Axis
+from alignscope.reporting.bars import Bar, bar_chart
 from alignscope.reporting.curves import Curve, line_chart
-from alignscope.reporting.guided_numbers import PEOPLE, START, Study, plain, template_of
+from alignscope.reporting.guided_numbers import PEOPLE, START, Study, template_of
 from alignscope.reporting.run import read_rows
 from alignscope.reporting.wording import is_number
 
-WIDTH, STEP, LEFT, RIGHT = 360, 20, 126, 44
 NOUNS, VERBS = ("NOUN", "PROPN"), ("VERB",)
 TOP_WORDS, TOP_PATTERNS = 10, 3
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One bar with its interval; `is_marked` tells two kinds of bars apart."""
-
-    name: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    is_marked: bool = True
 
 
 @dataclass(frozen=True)
@@ -40,42 +28,6 @@ class Mined:
     share: str
     bar: Markup
     example: str
-
-
-def bar_chart(bars: Sequence[Bar], *, title: str, unit: str = "") -> Markup:
-    """Horizontal bars from zero, each with its name before and its value behind it."""
-    ends = [end for bar in bars for end in (bar.value, bar.low, bar.high) if end is not None]
-    axis = Axis(min([0.0, *ends]), max([0.0, *ends]))
-
-    def across(value: float) -> float:
-        return round(LEFT + (axis.place(value) - 3) / 94 * (WIDTH - LEFT - RIGHT), 2)
-
-    parts = [
-        Markup('<line class="foot" x1="{0}" x2="{0}" y1="0" y2="{1}"/>').format(across(0.0), STEP * len(bars))
-    ]
-    for row, bar in enumerate(bars):
-        middle = row * STEP + STEP / 2
-        left, right = sorted([across(0.0), across(bar.value)])
-        parts.append(
-            Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(LEFT - 6, middle + 4, bar.name)
-        )
-        parts.append(
-            Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>').format(
-                "bar" if bar.is_marked else "bar plain", left, middle - 6, round(right - left, 2), 12
-            )
-        )
-        if bar.low is not None and bar.high is not None:
-            parts.append(
-                Markup('<line class="interval" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
-                    across(bar.low), across(bar.high), middle, middle
-                )
-            )
-        end = max(right, across(bar.high) if bar.high is not None else right)
-        parts.append(Markup('<text x="{}" y="{}">{}</text>').format(end + 4, middle + 4, plain(bar.value)))
-    said = "; ".join(f"{bar.name} {plain(bar.value)}{unit}" for bar in bars)
-    return Markup('<svg class="curves" role="img" aria-label="{}: {}" viewBox="0 0 {} {}">{}</svg>').format(
-        title, said, WIDTH, STEP * len(bars) + 2, Markup("").join(parts)
-    )
 
 
 def replaced_figure(study: Study, replaced: Sequence[str]) -> list[tuple[str, Markup]]:

@@ -8,15 +8,14 @@ from itertools import pairwise
 from statistics import fmean
 
 from alignscope.records import Effect
+from alignscope.reporting.entries import gap, plain
 from alignscope.reporting.guided_figures import noun_points
 from alignscope.reporting.guided_numbers import (
     ABOVE_CAPTIONS,
     PEOPLE,
     START,
     Study,
-    gap,
     gap_of,
-    plain,
     side_of,
     template_of,
 )

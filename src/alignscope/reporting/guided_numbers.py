@@ -10,7 +10,7 @@ from typing import Any
 
 from alignscope.errors import BadData
 from alignscope.records import Effect, Measurement, Trial
-from alignscope.reporting.grids import Cell, Grid
+from alignscope.reporting.entries import SIGNS, Entry, gap, side
 from alignscope.reporting.page import ROOM
 from alignscope.reporting.run import Run, read_rows, read_run
 from alignscope.reporting.wording import is_number
@@ -18,42 +18,7 @@ from alignscope.reporting.wording import is_number
 START, PEOPLE = "ce", "people"
 EFFECTS, TRIALS = "effects.parquet", "trials.parquet"
 ABOVE_CAPTIONS = "score above captions"
-SIGNS = {1: "above", -1: "below", 0: ""}
 HUNDREDS = ("CIDEr",)  # scores that papers print times 100
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What stands in a table's cell: a mean over seeds with its intervals, or a text.
-
-    Shares and CIDEr are times 100; `text` beside a value is how it is written. `reading` is "above" or "below" where an interval leaves 0 out.
-    """
-
-    text: str = ""
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    difference: float | None = None
-    difference_low: float | None = None
-    difference_high: float | None = None
-    seeds: int = 0
-    above: int = 0
-    unit: str = ""
-    reading: str = ""
-    paper: str = ""
-    reason: str = ""
-    signature: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table or figure of the paper with this study's numbers; `stem` names its files."""
-
-    stem: str
-    title: str
-    first: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Entry, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -145,15 +110,6 @@ def template_of(study: Study, scorer: str, templates: Sequence[str]) -> str:
     return next((name for name in templates if name.casefold() in names), "")
 
 
-def side(low: float | None, high: float | None) -> int:
-    """1 or -1 where an interval leaves zero out on one side.
-
-    >>> side(0.1, 0.4), side(-2.0, -1.0), side(-0.1, 0.2), side(None, None)
-    (1, -1, 0, 0)
-    """
-    return 0 if low is None or high is None else (low > 0) - (high < 0)
-
-
 def side_of(effect: Effect | None) -> int:
     """On which side of the start a captioner's number lies; a number that is a difference, of 0."""
     if effect is None or not is_number(effect.value):
@@ -196,34 +152,6 @@ def times_of(effect: Effect) -> float:
     return 100.0 if effect.unit == "share" or effect.measure in HUNDREDS else 1.0
 
 
-def plain(value: float) -> str:
-    """A number with a sign that cannot be taken for a hyphen.
-
-    >>> plain(-12.345), plain(3.14159), plain(0.0213), plain(151.0), plain(-0.001)
-    ('−12.3', '3.14', '0.02', '151.0', '0.00')
-    """
-    text = f"{abs(value):.1f}" if abs(value) >= 9.995 else f"{abs(value):.2f}"
-    return f"−{text}" if value < 0 and float(text) else text
-
-
-def half(low: float | None, high: float | None) -> str:
-    """Half an interval, "" where there is none.
-
-    >>> half(1.0, 2.0), half(None, None)
-    (' ± 0.50', '')
-    """
-    return "" if low is None or high is None else f" ± {plain((high - low) / 2)}"
-
-
-def gap(value: float, low: float | None, high: float | None) -> str:
-    """A difference with its sign and half its interval.
-
-    >>> gap(3.14, 2.0, 4.28), gap(-0.5, None, None)
-    ('+3.14 ± 1.14', '−0.50')
-    """
-    return f"{'' if plain(value).startswith('−') else '+'}{plain(value)}{half(low, high)}"
-
-
 def gap_of(effect: Effect) -> str:
     """What an effect says against the start, or against 0 where its number is a difference."""
     times = times_of(effect)
@@ -233,43 +161,3 @@ def gap_of(effect: Effect) -> str:
     value, low, high = (None if end is None else end * times for end in ends)
     assert value is not None
     return gap(value, low, high)
-
-
-def grid_of(table: Table) -> Grid:
-    """A table as the page draws it; the paper's number is the small print."""
-    return Grid(
-        table.title,
-        table.first,
-        table.columns,
-        tuple((name, tuple(map(cell_of, entries))) for name, entries in table.rows),
-    )
-
-
-def cell_of(entry: Entry) -> Cell:
-    """A cell's number, below it the difference (or its own interval), and what the paper prints."""
-    printed = f"paper {entry.paper}" if entry.paper else ""
-    if entry.value is None:
-        if entry.text:
-            return Cell(entry.text, note=printed)
-        return Cell(" · ".join(filter(None, [entry.reason, printed])), is_scored=False)
-    percent = " %" if entry.unit == "percent" else ""
-    below = half(entry.low, entry.high).strip()
-    if entry.difference is not None:
-        below = gap(entry.difference, entry.difference_low, entry.difference_high)
-    return Cell(f"{entry.text or plain(entry.value)}{percent}", below, printed, entry.reading)
-
-
-def signatures_in(table: Table) -> list[str]:
-    """Signatures of a table's numbers, those that differ in the captioner alone as one."""
-    shared: dict[tuple[str, str], list[str]] = {}
-    for _, entries in table.rows:
-        for entry in entries:
-            head, found, tail = entry.signature.partition("|variant:")
-            if entry.signature:
-                variant, _, rest = tail.partition("|")
-                names = shared.setdefault((head, rest), [])
-                names += [variant] if found and variant not in names else []
-    return [
-        "|".join(filter(None, [head, f"variant:{','.join(names)}" if names else "", rest]))
-        for (head, rest), names in shared.items()
-    ]

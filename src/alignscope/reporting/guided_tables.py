@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from alignscope.records import Effect, MadeCaption, Measurement, TextScore
+from alignscope.reporting.entries import SIGNS, Entry, Table, gap
 from alignscope.reporting.guided_figures import noun_points
 from alignscope.reporting.guided_numbers import (
     ABOVE_CAPTIONS,
     PEOPLE,
-    SIGNS,
     START,
-    Entry,
     Study,
-    Table,
     entry_of,
-    gap,
     side_of,
     template_of,
 )

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from alignscope.reporting.entries import Table, grid_of, signatures_in
 from alignscope.reporting.grids import Grid
-from alignscope.reporting.guided_files import write_tables
-from alignscope.reporting.guided_numbers import Table, grid_of, signatures_in
 from alignscope.reporting.page import render, write_page
 from alignscope.reporting.scenes_examples import Example, examples_of
 from alignscope.reporting.scenes_figures import (
@@ -40,6 +39,7 @@ from alignscope.reporting.scenes_probe_tables import (
 )
 from alignscope.reporting.scenes_tables import blocks_of, tables_of
 from alignscope.reporting.scenes_verdicts import Finding
+from alignscope.reporting.table_files import write_tables
 
 PARTS = {
     "table-1": "Scene captions during fine-tuning",
@@ -100,7 +100,7 @@ def scenes_page(directory: Path) -> Path:
     """Write directory/report.html and tables/ from the records of a finished study; returns the page's path."""
     study = read_study(directory)
     tables = all_tables(study)
-    write_tables(tables.values(), directory)
+    write_tables(tables.values(), directory, against="object captions")
     return write_page(directory / "report.html", render("scenes.html", page_of(study, tables)))
 
 

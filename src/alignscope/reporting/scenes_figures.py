@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from alignscope.files import read_parquet
 from alignscope.records import BlockCell, DensityCell, Point, SceneProbeCell, UnitName
+from alignscope.reporting.bars import Bar, bar_chart
 from alignscope.reporting.curves import (
     WIDTH,
     Curve,
@@ -22,8 +23,7 @@ from alignscope.reporting.curves import (
     frame,
     line_chart,
 )
-from alignscope.reporting.guided_figures import Bar, bar_chart
-from alignscope.reporting.guided_numbers import plain
+from alignscope.reporting.entries import plain
 from alignscope.reporting.run import read_rows
 from alignscope.reporting.scenes_numbers import CAPTIONERS, Probe, Study, over_seeds, parts_of, sets_of
 
@@ -209,11 +209,12 @@ def contours(series: Mapping[str, Sequence[DensityCell]], *, title: str) -> Mark
     return drawing(title, "; ".join(said), parts, height=232)
 
 
-Axis1 = Float[np.ndarray, " place"]
+Across = Float[np.ndarray, " x"]
+Upwards = Float[np.ndarray, " y"]
 Heights = Float[np.ndarray, "x y"]
 
 
-def _grid_of(cells: Sequence[DensityCell]) -> tuple[Axis1, Axis1, Heights]:
+def _grid_of(cells: Sequence[DensityCell]) -> tuple[Across, Upwards, Heights]:
     xs, ys = (np.array(sorted({getattr(one, axis) for one in cells})) for axis in ("x", "y"))
     heights = np.zeros((len(xs), len(ys)))
     at = np.searchsorted(xs, [one.x for one in cells]), np.searchsorted(ys, [one.y for one in cells])
@@ -229,7 +230,7 @@ def _level(heights: Heights, within: float) -> float:
 
 
 def segments(
-    xs: Axis1, ys: Axis1, heights: Heights, level: float
+    xs: Across, ys: Upwards, heights: Heights, level: float
 ) -> list[tuple[tuple[float, float], tuple[float, float]]]:
     """Pieces of the line along which a surface has a height, square by square of its grid (marching squares)."""
     found = []
@@ -253,7 +254,7 @@ def _crossing(
     return float(one[0] + share * (other[0] - one[0])), float(one[1] + share * (other[1] - one[1]))
 
 
-def _contour(xs: Axis1, ys: Axis1, heights: Heights, level: float, plane: Plane, name: str) -> Markup:
+def _contour(xs: Across, ys: Upwards, heights: Heights, level: float, plane: Plane, name: str) -> Markup:
     lines = segments(xs, ys, heights, level)
     path = "".join(
         f"M{plane.across(a[0]):.1f} {plane.down(a[1]):.1f}L{plane.across(b[0]):.1f} {plane.down(b[1]):.1f}"

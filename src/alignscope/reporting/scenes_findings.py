@@ -8,7 +8,7 @@ from dataclasses import replace
 from statistics import median
 
 from alignscope.records import GroupTest
-from alignscope.reporting.guided_numbers import gap
+from alignscope.reporting.entries import gap
 from alignscope.reporting.run import read_rows
 from alignscope.reporting.scenes_ablation_findings import (
     background,

@@ -12,7 +12,7 @@ from typing import Any
 from alignscope.errors import BadData
 from alignscope.records import Ablated, Measurement, SceneProbeScore
 from alignscope.records.student import student_mean
-from alignscope.reporting.guided_numbers import Entry, gap, side
+from alignscope.reporting.entries import SIGNS, Entry, gap, side
 from alignscope.reporting.page import ROOM
 from alignscope.reporting.run import Run, read_rows, read_run
 from alignscope.reporting.wording import is_number
@@ -22,7 +22,6 @@ CAPTIONERS = {OBJECT: "object captions", SCENE: "scene captions"}
 VERBS = ("attention", "diagnosticity", "ablation", "scenes")
 FIRST = "layer 0 | max"
 """The paper's reading of attention: the first layer, the highest of all heads."""
-SIGNS = {1: "above", -1: "below", 0: ""}
 SEED_PARTS = ("items", "images", "model", "weights", "seed")
 INPUT = re.compile(r"(?P<model>\w+?)(?: (?P<images>.*?))?(?: without (?P<count>\d+) \((?P<reading>\w+)\))?")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from alignscope.records import SceneCount
-from alignscope.reporting.guided_numbers import Entry, Table
+from alignscope.reporting.entries import Entry, Table
 from alignscope.reporting.run import read_rows
 from alignscope.reporting.scenes_numbers import (
     CAPTIONERS,

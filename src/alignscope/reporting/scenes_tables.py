@@ -7,7 +7,7 @@ from statistics import fmean, pstdev
 
 from alignscope.files import read_jsonl
 from alignscope.records import Ablated, Association
-from alignscope.reporting.guided_numbers import Entry, Table
+from alignscope.reporting.entries import Entry, Table
 from alignscope.reporting.run import read_rows
 from alignscope.reporting.scenes_numbers import (
     CAPTIONERS,

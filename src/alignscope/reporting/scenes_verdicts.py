@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import fmean
 
-from alignscope.reporting.guided_numbers import gap, plain
+from alignscope.reporting.entries import gap, plain
 from alignscope.reporting.scenes_numbers import OverSeeds, Values
 
 SUPPORTED, CONTRARY, UNTOLD, BEYOND = "supported", "not supported", "cannot tell", "beyond the paper"

@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from alignscope.files import write_lines
-from alignscope.reporting.guided_numbers import Entry, Table, gap, half, plain
+from alignscope.reporting.entries import Entry, Table, gap, half, plain
 
 TABLES = "tables"
 ESCAPES = {
@@ -19,20 +19,20 @@ ESCAPES = {
     "“": "``", "”": "''", "’": "'", "\n": " ",
 }  # fmt: skip
 LEGEND = (
-    "( ): the difference to CE ± half its 95 % interval, or half that of the number itself; "
+    "( ): the difference to {} ± half its 95 % interval, or half that of the number itself; "
     "[ ]: as printed in the paper"
 )
 ARROWS = {"above": r" $\uparrow$", "below": r" $\downarrow$"}
 
 
-def write_tables(tables: Iterable[Table], directory: Path) -> list[str]:
-    """Write directory/tables/STEM.csv and .tex of every table; returns the stems."""
+def write_tables(tables: Iterable[Table], directory: Path, *, against: str) -> list[str]:
+    """Write directory/tables/STEM.csv and .tex of every table; returns the stems. Differences are `against` that."""
     folder = directory / TABLES
     folder.mkdir(parents=True, exist_ok=True)
     stems = []
     for table in tables:
         write_lines(folder / f"{table.stem}.csv", csv_of(table).splitlines())
-        write_lines(folder / f"{table.stem}.tex", latex_of(table).splitlines())
+        write_lines(folder / f"{table.stem}.tex", latex_of(table, against=against).splitlines())
         stems.append(table.stem)
     return stems
 
@@ -51,11 +51,11 @@ def csv_of(table: Table) -> str:
     return out.getvalue()
 
 
-def latex_of(table: Table) -> str:
+def latex_of(table: Table, *, against: str) -> str:
     """A tabular inside a table; no package is needed."""
     lines = [
         r"\begin{table}",
-        rf"\caption{{{tex(f'{table.title}. {LEGEND}')}}}",
+        rf"\caption{{{tex(f'{table.title}. {LEGEND.format(against)}')}}}",
         rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
         r"\hline",
         " & ".join(map(tex, (table.first, *table.columns))) + r" \\",
