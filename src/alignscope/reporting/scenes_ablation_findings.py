@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from statistics import fmean
 
+from alignscope.records import GroupTest
+from alignscope.reporting.entries import plain
+from alignscope.reporting.run import read_rows
 from alignscope.reporting.scenes_numbers import (
     CAPTIONERS,
     NOTHING,
@@ -18,6 +21,7 @@ from alignscope.reporting.scenes_numbers import (
     cuts_of,
     gaps,
     over_seeds,
+    parts_of,
     sets_of,
 )
 from alignscope.reporting.scenes_probe_tables import (
@@ -181,6 +185,42 @@ def robust(study: Study) -> Finding | None:
     return Finding("robust", "Probes do not mind ablation", verdict, says)
 
 
+def attention_alone(study: Study) -> Finding | None:
+    """Whether what probes read in states stays as it was, as it would if only attention changed."""
+    first = next(iter(image_sets(study)), "")
+    before, after = (scores_of(study, find(study, name, first)) for name in CAPTIONERS)
+    mean = over_seeds(gaps(after, before))
+    if mean is None:
+        return None
+    says = f"macro F1 of the last states is {mean_text(before)} before and {mean_text(after)} after ({told(mean)})."
+    if mean.side:
+        says += (
+            " So the states change too; and attention among labels and regions is the same for any caption."
+        )
+    return Finding("alone", "Mainly attention changes", CONTRARY if mean.side else UNTOLD, says)
+
+
+def two_sets(study: Study) -> Finding | None:
+    """Whether confidence shifts alike in two sets of images of which one was trained on."""
+    parts, apart = [], []
+    for name, says in CAPTIONERS.items():
+        found = [
+            one
+            for seed in study.seeds
+            for one in read_rows(study.directory / f"seed-{seed}" / "ablation" / "tests.parquet", GroupTest)
+            if one.test == "Mann-Whitney" and one.group.startswith(f"{name} | ") and one.p is not None
+            and one.group.endswith(" | image | m=all")
+        ]  # fmt: skip
+        if found:
+            apart.append(sum((one.p or 0.0) < 0.05 for one in found) == len(found))
+            sets = enumerated(list(dict.fromkeys(parts_of(one.group)[1] for one in found)))
+            parts.append(f"{says} ({sets}): z {', '.join(plain(one.z or 0.0) for one in found)}, p {', '.join(f'{one.p:.2f}' for one in found)} by seed")  # fmt: skip
+    if not parts:
+        return None
+    text = f"Mann-Whitney’s test of the shifts: {'; '.join(parts)}. A test that finds nothing does not show that they are alike."
+    return Finding("alike", "Test and training images shift alike", CONTRARY if all(apart) else UNTOLD, text)
+
+
 def background(study: Study) -> Finding | None:
     """How much of a scene is the cue of its background, and how much objects."""
     sets = image_sets(study)
@@ -192,12 +232,12 @@ def background(study: Study) -> Finding | None:
         whole = [scores_of(study, find(study, name, images), "micro F1") for images in sets[:2]]
         if not all(whole):
             continue
-        parts.append(f"{BY[name]}: micro F1 {mean_text(whole[0])} {sets[0]}, {mean_text(whole[1])} {sets[1]}")  # fmt: skip
+        parts.append(f"{BY[name]}: micro F1 {mean_text(whole[0])} ({sets[0]}) and {mean_text(whole[1])} ({sets[1]})")  # fmt: skip
         for images, own in zip(sets[:2], whole, strict=True):
             for cut, says in ((most, "most telling"), (least, "least telling")):
                 mean = over_seeds(gaps(scores_of(study, find(study, name, images, cut), "micro F1"), own)) if cut else None  # fmt: skip
                 parts[-1] += (
-                    f"; {images}, its {says} object gone, {briefly(mean)}" if mean is not None else ""
+                    f"; without its {says} object ({images}) {briefly(mean)}" if mean is not None else ""
                 )
     return Finding("background", "Background against objects", BEYOND, "\n".join(f"{part}." for part in parts))  # fmt: skip
 

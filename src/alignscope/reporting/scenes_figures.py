@@ -57,7 +57,7 @@ def heat_map(matrix: Matrix, *, title: str, highest: float, unit: str = "") -> M
     if size >= LEGIBLE:
         parts += _names(matrix, left, top, size)
     bottom = top + size * len(matrix.rows)
-    scale = f"empty 0, darkest {plain(highest)}{unit}"
+    scale = f"empty 0, strongest {plain(highest)}{unit}"
     parts.append(Markup('<text x="{}" y="{}">{}</text>').format(left, round(bottom + 14, 1), scale))
     flat = [(matrix.values[i, j], r, c) for i, r in enumerate(matrix.rows) for j, c in enumerate(matrix.columns)]  # fmt: skip
     most = sorted(flat, key=lambda one: -one[0])[:3]

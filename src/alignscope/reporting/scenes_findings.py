@@ -11,6 +11,7 @@ from alignscope.records import GroupTest
 from alignscope.reporting.entries import gap
 from alignscope.reporting.run import read_rows
 from alignscope.reporting.scenes_ablation_findings import (
+    attention_alone,
     background,
     confidence,
     present,
@@ -19,6 +20,7 @@ from alignscope.reporting.scenes_ablation_findings import (
     spread,
     survival,
     tuned_probe,
+    two_sets,
 )
 from alignscope.reporting.scenes_numbers import (
     CAPTIONERS,
@@ -235,8 +237,10 @@ ALL: tuple[Callable[[Study], Finding | None], ...] = (
     reliance,
     confidence,
     spread,
+    two_sets,
     present,
     tuned_probe,
     robust,
+    attention_alone,
     background,
 )
