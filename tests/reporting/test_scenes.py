@@ -1,201 +1,37 @@
-"""The page of scene captioners: verdicts follow from intervals over seeds, figures from records, and no name can break it."""
+"""The page of scene captioners: verdicts follow from intervals over seeds, and no name can break it."""
 
 import csv
 import json
 import math
 import re
+import runpy
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from markupsafe import Markup
 
 from alignscope.errors import BadData
 from alignscope.files import write_json, write_jsonl, write_parquet
-from alignscope.records import (
-    Ablated,
-    Association,
-    BlockCell,
-    DensityCell,
-    GroupTest,
-    Measurement,
-    Point,
-    SceneCount,
-    SceneProbeCell,
-    SceneProbeScore,
-    UnitName,
-)
-from alignscope.reporting.curves import Curve
+from alignscope.records import Ablated, Association, DensityCell, GroupTest
 from alignscope.reporting.page import ROOM
 from alignscope.reporting.pages import page
 from alignscope.reporting.scenes import all_tables, findings_of, scenes_page
 from alignscope.reporting.scenes_examples import chosen, shown_images
-from alignscope.reporting.scenes_figures import (
-    Matrix,
-    attention_matrix,
-    confidence_figure,
-    confusion,
-    contour_figure,
-    heat_map,
-    segments,
-)
+from alignscope.reporting.scenes_figures import contour_figure
 from alignscope.reporting.scenes_findings import findings, headline
-from alignscope.reporting.scenes_numbers import Probe, read_study
+from alignscope.reporting.scenes_numbers import read_study
 from alignscope.reporting.scenes_tables import naming, shift_deviation
 
+RUNS = runpy.run_path(str(Path(__file__).with_name("scene_runs.py")))
+ablated = RUNS["ablated"]
+captions = RUNS["captions"]
+write_study = RUNS["write_study"]
 PAPER = Path(__file__).parents[3] / "shared" / "papers" / "C_scene_descriptions.txt"
-SCENES = {"road": 30, "sea": 20, "room": 4, "zoo": 2}
-SIGNED = "number|data:world|sha:{}|items:9|images:9|model:m|weights:w|dtype:float32|ties:none|seed:{}|v:1"
-
-
-def number(measure, group, value, seed=0, items=9, missing=0):
-    return Measurement(
-        measure, group, value, None, None, items, 9, missing=missing, unit="x", signature=SIGNED.format(f"s{seed}", seed)
-    )  # fmt: skip
-
-
-def attention_numbers(seed, before, after):
-    rows = []
-    for name, shift in (("object", before), ("scene", after)):
-        for block in ("vision-vision", "label-vision", "pooled"):
-            group = f"{name} | {block} | layer 0 | max"
-            rows += [
-                number("mean std", group, 0.1 + shift, seed),
-                number("mean mass", group, 10.0 + shift, seed),
-                number("mean gini", group, 0.3 + shift, seed),
-                number("mean entropy", group, 2.0 - shift, seed),
-            ]
-        for layer, value in ((0, 0.2), (1, 0.2 + shift)):
-            group = f"{name} | special 0 from vision | layer {layer} | max"
-            rows.append(number("inbound attention", group, value, seed))
-    return rows
-
-
-def overlap_numbers(seed, above):
-    rows = []
-    for name in ("object", "scene"):
-        for measure in ("average overlap@3", "average overlap@5", "IoU@3", "IoU@5"):
-            for second in ("frequent", "pmi"):
-                attended = f"{name} | attended, {second}"
-                rows += [number(measure, f"{attended} | {scene}", 0.5, seed) for scene in SCENES]
-                rows.append(number(measure, f"{attended} | mean over scenes", 0.5, seed))
-                rows.append(
-                    number(
-                        measure, f"{name} | even attention, {second} | mean over scenes", 0.5 - above, seed
-                    )
-                )
-                rows.append(number(measure, f"{attended} | above even attention", above, seed))
-    return rows
-
-
-def ablated(image, scene, count, reading, before, after, confidences=(0.5, 0.5)):
-    return Ablated(
-        image, scene, count, reading, "car|sign", 1, 1, before, after, *confidences, before != after
-    )
-
-
-def captions():
-    """Of four images: object captions change in three, scene captions in one; the least telling object changes none."""
-    rows = {"object": [], "scene": []}
-    for place, scene in enumerate(["road", "road", "sea", "sea"]):
-        image = f"i{place}"
-        after = f"{place} things" if place else "a car"
-        rows["object"].append(ablated(image, scene, 1, "image", "a car", after, (0.6, 0.5 + 0.1 * place)))
-        said = f"on a {scene}" if place else "in a room"
-        rows["scene"].append(ablated(image, scene, 1, "image", f"on a {scene}", said, (0.6, 0.55 - 0.1 * place)))  # fmt: skip
-        for name in rows:
-            rows[name].append(ablated(image, scene, 1, "least", f"on a {scene}", f"on a {scene}"))
-    return rows
-
-
-def ablation_numbers(seed, rows):
-    found = []
-    for name, mine in rows.items():
-        for reading in ("image", "least"):
-            own = [row for row in mine if row.reading == reading]
-            for count in ("all", "1"):
-                group = f"{name} | test | {reading} | m={count}"
-                share = sum(row.is_changed for row in own) / len(own)
-                same = [row for row in own if not row.is_changed]
-                found.append(number("captions changed", group, share + 0.001 * seed, seed))
-                after = sum(row.confidence_after for row in same) / len(same)
-                found.append(number("confidence after, unchanged", group, after, seed))
-                found.append(number("confidence shift, unchanged", group, 0.6 - after, seed))
-    found += [
-        number("images without objects", f"images | test | {reading} | m=1", 4.0, seed, items=4, missing=2)
-        for reading in ("image", "least")
-    ]
-    return found
-
-
-def scores(seed):
-    """Scene captions lift macro F1 to .9; the two rare scenes gain most; telling objects matter."""
-    found = []
-    values = {"object": (0.5, 0.6), "scene": (0.9, 0.95), "regions": (0.7, 0.8)}
-    for model, (macro, micro) in values.items():
-        for images, less in (("test", 0.0), ("bare", 0.3)):
-            for cut, loss in (("", 0.0), (" without 1 (image)", 0.1), (" without 1 (least)", -0.05)):
-                name = f"{model} {images}{cut}"
-                for task, part in (("scenes", 1.0), ("selectivity", 0.5)):
-                    for split in (90, 50):
-                        rise = 0.01 * seed - less - loss
-                        for measure, value in (
-                            ("macro F1", macro),
-                            ("micro F1", micro),
-                            ("weighted F1", micro),
-                        ):
-                            found.append(score(name, measure, "all", part * (value + rise), split, task))
-                        if task == "scenes":
-                            for scene in SCENES:
-                                own = (
-                                    0.4
-                                    if model == "object" and scene in ("room", "zoo")
-                                    else 0.9 + 0.01 * seed
-                                )
-                                found.append(score(name, "F1", scene, own, split, task))
-    found += [replace(score("nothing", "macro F1", "all", 0.1, 50, "scenes"), classifier="drawn")]
-    return found
-
-
-def score(name, measure, scene, value, split, task):
-    return SceneProbeScore(
-        *("all", name, name, "forest", task, split, measure, scene, value, None, None, None, 3, 9.0, 0)
-    )
-
-
-def write_seed(place, seed, *, before=0.0, after=-0.05, above=0.1):
-    rows = captions()
-    verbs = {
-        "attention": attention_numbers(seed, before, after + 0.001 * seed),
-        "diagnosticity": overlap_numbers(seed, above + 0.001 * seed),
-        "ablation": ablation_numbers(seed, rows),
-        "scenes": [],
-    }
-    for verb, numbers in verbs.items():
-        (place / verb).mkdir(parents=True)
-        write_parquet(place / verb / "measurements.parquet", numbers, Measurement)
-    for name, mine in rows.items():
-        (place / "ablation" / "images" / "test" / "captions").mkdir(parents=True, exist_ok=True)
-        write_parquet(place / "ablation" / "images" / "test" / "captions" / f"{name}.parquet", mine, Ablated)
-    write_parquet(place / "scenes" / "scores.parquet", scores(seed), SceneProbeScore)
-    counts = [SceneCount("all", scene, many, many) for scene, many in SCENES.items()]
-    write_parquet(place / "scenes" / "counts.parquet", counts, SceneCount)
-    telling = [Association("road", name, 9, 9, 9, 99, pmi, 0.1) for name, pmi in (("sign", 1.5), ("tree", -0.2), ("car", 2.0))]  # fmt: skip
-    write_parquet(place / "ablation" / "associations.parquet", telling, Association)
 
 
 @pytest.fixture
 def study(tmp_path):
-    def made(*, seeds=3, name="run", **changes):
-        directory = tmp_path / name
-        for seed in range(seeds):
-            write_seed(directory / f"seed-{seed}", seed, **changes)
-        told = {"kind": "scene captioners", "study": {"name": "scenes", "seeds": [0, 1, 2]}}
-        write_json(directory / "run.json", {"identity": told, "finished": True, "command": "alignscope <x>"})
-        return directory
-
-    return made
+    return lambda *, name="run", **changes: write_study(tmp_path / name, **changes)
 
 
 def verdicts(directory):
@@ -298,88 +134,6 @@ def test_a_scene_captioners_training_is_table_1(study):
     table = all_tables(read_study(directory))["table-1"]
     assert (table.rows[-1][0] == "epoch 4") or (table.rows[0][0] == "epoch 4")
     assert dict(table.rows)["epoch 4"][table.columns.index("BLEU-4")].paper == "49.7"
-
-
-def test_contours_are_level():
-    xs, ys = np.linspace(-2, 2, 41), np.linspace(-1, 3, 31)
-    heights = np.exp(-(xs[:, None] ** 2 + (ys[None] - 1) ** 2))
-    lines = segments(xs, ys, heights, math.exp(-(1.03**2)))
-    assert len(lines) > 40
-    for one, other in lines:
-        for x, y in (one, other):
-            assert math.hypot(x, y - 1) == pytest.approx(1.03, abs=0.01)
-    ends = [tuple(round(v, 9) for v in end) for line in lines for end in line]
-    assert all(ends.count(end) == 2 for end in ends)  # a closed line
-    ramp = np.repeat(xs[:, None], 31, axis=1)
-    assert {round(x, 9) for line in segments(xs, ys, ramp, 0.25) for x, _ in line} == {0.25}
-
-
-def test_saddles_have_two_lines():
-    heights = np.array([[1.0, 0.0], [0.0, 1.0]])
-    assert len(segments(np.array([0.0, 1.0]), np.array([0.0, 1.0]), heights, 0.5)) == 2
-
-
-def test_a_heat_map_shades_each_cell_once_and_says_its_highest():
-    values = np.array([[0.0, 0.5], [1.0, 0.25]])
-    drawn = str(heat_map(Matrix(("<a>", "b"), ("c", "d & e"), values), title="t", highest=1.0))
-    shades = {float(opacity): path.count("M") for opacity, path in re.findall(r'fill-opacity="([\d.]+)" d="([^"]*)"', drawn)}  # fmt: skip
-    assert shades == {0.25: 1, 0.5: 1, 1.0: 1}
-    assert "highest: b to c 1.00; &lt;a&gt; to d &amp; e 0.50" in drawn
-    assert "<a>" not in drawn
-
-
-def test_attention_matrices_set_labels_before_vision(study):
-    directory = study()
-    place = directory / "seed-0" / "attention" / "models" / "scene"
-    place.mkdir(parents=True)
-    cells = [
-        BlockCell("i", 0, "max", block, row, column, row, column, value)
-        for block, row, column, value in (
-            ("vision-label", 0, 0, 0.1), ("label-label", 0, 0, 0.2), ("label-vision", 0, 0, 0.3), ("vision-vision", 0, 0, 0.4),
-        )
-    ]  # fmt: skip
-    write_parquet(place / "cells.parquet", [*cells, replace(cells[0], image="later", value=9.0)], BlockCell)
-    write_parquet(place / "units.parquet", [UnitName("i", "label", 0, "car")], UnitName)
-    image, matrix = attention_matrix(read_study(directory), "scene", 0)
-    assert (image, matrix.rows) == ("i", ("car", "region 1"))
-    assert matrix.values.tolist() == [[0.2, 0.3], [0.1, 0.4]]
-
-
-def test_confusions_are_shares_of_the_true_scene_over_seeds(study):
-    directory = study(seeds=2)
-    name = "scene test"
-    base = SceneProbeCell("all", name, name, "forest", "scenes", 50, 0, "road", "road", 3)
-    for seed, cells in enumerate(
-        [
-            [base, replace(base, predicted="sea", count=1), replace(base, task="control", count=99)],
-            [replace(base, predicted="sea", count=4), replace(base, split=90, count=99)],
-        ]
-    ):
-        write_parquet(directory / f"seed-{seed}" / "scenes" / "cells.parquet", cells, SceneProbeCell)
-    matrix = confusion(read_study(directory), Probe(name, name), ("road", "sea"))
-    assert matrix.values.tolist() == [[3 / 8, 5 / 8], [0.0, 0.0]]
-    assert confusion(read_study(directory), Probe("object test", "object test"), ("road", "sea")) is None
-
-
-def test_densities_of_seeds_weigh_as_many_captions(study, monkeypatch):
-    directory = study(seeds=2)
-    figure, series = "confidence after, unchanged", "scene | test | image"
-    for seed, (left, items) in enumerate([(0.0, 30), (2.0, 10)]):
-        points = [Point(figure, series, left + x, y, None, None, items) for x, y in ((0, 0), (0.5, 2), (1, 0))]  # fmt: skip
-        write_parquet(directory / f"seed-{seed}" / "ablation" / "points.parquet", points, Point)
-    kept = []
-    monkeypatch.setattr(
-        "alignscope.reporting.scenes_figures.density_chart",
-        lambda curves, means, **how: kept.append((curves, means)) or Markup("drawn"),
-    )
-    assert confidence_figure(read_study(directory), figure) == [("test", Markup("drawn"))]
-    ((curve,), (mean,)) = kept[0]
-    assert isinstance(curve, Curve)
-    heights = {point.x: point.y for point in curve.points}
-    step = curve.points[1].x - curve.points[0].x
-    assert sum(heights.values()) * step == pytest.approx(1.0, abs=0.02)
-    assert sum(y for x, y in heights.items() if x < 1.5) * step == pytest.approx(0.75, abs=0.02)
-    assert mean.value == pytest.approx(0.75 * 0.5 + 0.25 * 2.5, abs=0.02)
 
 
 def test_examples_show_changed_and_unchanged_captions_of_different_images():
