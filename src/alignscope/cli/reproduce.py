@@ -75,3 +75,35 @@ def captions(
     for sentence in findings_of(found.directory):
         typer.echo(sentence)
     typer.echo(f"report: {found.report.resolve()}")
+
+
+@app.command()
+def scenes(
+    study: Annotated[Path, typer.Option(help="TOML of captioners, images and analyses")] = Path(
+        "recipes/studies/scenes.toml"
+    ),
+    out: Annotated[Path, typer.Option(help="directory of the study")] = Path("runs/scenes"),
+    processes: Annotated[int, typer.Option(help="jobs side by side, of one thread each", min=1)] = 2,
+    device: Device = "cpu",
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Paper C: a captioner of objects learns scenes; see what changes in its attention, captions and states."""
+    from alignscope.cli.progress import bars
+    from alignscope.reporting.scenes import findings_of
+    from alignscope.studies.scene_captioners import captioners_of_scenes, read_scenes
+
+    with bars() as progress:
+        found = captioners_of_scenes(
+            read_scenes(study),
+            out,
+            processes=processes,
+            device=device,
+            resume=resume,
+            overwrite=overwrite,
+            command=f"alignscope reproduce scenes --study {study}",
+            progress=progress,
+        )
+    for sentence in findings_of(found.directory):
+        typer.echo(sentence)
+    typer.echo(f"report: {found.report.resolve()}")

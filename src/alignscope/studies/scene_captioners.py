@@ -1,0 +1,283 @@
+"""A captioner of objects and the same after scene captions, over seeds: trained, looked into, ablated, probed (paper C).
+
+A seed trains its own captioner on object captions and goes on with it on scene captions, so that differences are
+paired. Captioners that are there already are taken as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import as_completed
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, final
+
+import alignscope
+from alignscope.errors import BadRecipe
+from alignscope.evaluation.trials import effects
+from alignscope.files import read_parquet, write_json, write_parquet
+from alignscope.models.captioners.seen import open_seen
+from alignscope.probing.scene_probes import ProbeSettings
+from alignscope.records import Effect, Measurement, Trial
+from alignscope.reporting.scenes import scenes_page
+from alignscope.studies.ablated_images import Cuts
+from alignscope.studies.ablation import AblationSettings, ablation
+from alignscope.studies.attention import AttentionSettings, attention
+from alignscope.studies.diagnosticity import DiagnosticitySettings, diagnosticity
+from alignscope.studies.embeddings import Progress
+from alignscope.studies.output import RUN, claimed
+from alignscope.studies.scene_images import (
+    HighLevelImages,
+    SceneImages,
+    WorldImages,
+    named_objects,
+    scene_images,
+)
+from alignscope.studies.scene_probing import SceneSettings, scene_probes
+from alignscope.studies.workers import workers
+from alignscope.training import captioning
+from alignscope.training.reading import find, read, section
+from alignscope.training.recipe import Captioning, SavedCaptioner
+
+OBJECT, SCENE = "object", "scene"
+VERBS = ("attention", "diagnosticity", "ablation", "scenes")
+Images = WorldImages | HighLevelImages
+
+
+@final
+@dataclass(frozen=True)
+class Told:
+    """What the analyses are told; everything else of them is the paper's."""
+
+    layers: str = "all"
+    images_read: int = 100  # by the look at attention
+    counts: tuple[int, ...] = (1, 2, 3)  # objects taken away
+    readings: tuple[str, ...] = ("image", "least")
+    classifiers: tuple[str, ...] = ("forest", "mlp")
+    splits: tuple[int, ...] = (90, 70, 50)
+    probe_seeds: int = 10
+    ceiling: int = 0  # images of a scene that are probed at most; 0 takes all
+    beams: int = 1
+    draws: int = 2000
+
+
+@final
+@dataclass(frozen=True)
+class SceneStudy:
+    """Two captioners, by recipe or by directory, the images they are shown, and those that tell what is informative.
+
+    The first of `images` is looked into; all of them are ablated and probed: versions of the same images.
+    """
+
+    name: str
+    seeds: tuple[int, ...]
+    captioners: Mapping[str, Captioning | str]
+    images: Mapping[str, Images]
+    reference: Images
+    told: Told = field(default_factory=Told)
+
+
+@final
+@dataclass(frozen=True)
+class Found:
+    """A finished study."""
+
+    directory: Path
+    report: Path
+    effects: tuple[Effect, ...]
+
+
+def read_scenes(path: Path) -> SceneStudy:
+    """A study from TOML.
+
+    `[captioners]` names a recipe (`object = "recipes/….toml"`) or a directory of each; `[images.NAME]` and
+    `[reference]` are of `kind` "world" or "hl"; `[told]` is `Told`.
+    """
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadRecipe(f"{path} cannot be read as TOML: {error}") from None
+    wanted = {"name", "seeds", "captioners", "images", "reference"}
+    odd, absent = sorted(set(entries) - wanted - {"told"}), sorted(wanted - set(entries))
+    if odd or absent:
+        raise BadRecipe(
+            f"{path}: unknown {', '.join(odd) or 'nothing'}, missing {', '.join(absent) or 'nothing'}"
+        )
+    named = entries["captioners"]
+    if set(named) != {OBJECT, SCENE}:
+        raise BadRecipe(f"{path} [captioners]: got {', '.join(named) or 'none'}, wanted {OBJECT} and {SCENE}")
+    captioners = {name: _captioner(str(one), f"{path} [captioners.{name}]") for name, one in named.items()}
+    is_trained = {isinstance(one, Captioning) for one in captioners.values()}
+    if len(is_trained) > 1:
+        raise BadRecipe(f"{path} [captioners]: wanted two recipes, or two captioners that are there")
+    if is_trained == {False} and len(entries["seeds"]) > 1:
+        raise BadRecipe(f"{path}: captioners that are there have no seeds: give seeds = [0]")
+    return SceneStudy(
+        entries["name"],
+        tuple(entries["seeds"]),
+        {name: captioners[name] for name in (OBJECT, SCENE)},
+        {name: _images(own, f"{path} [images.{name}]") for name, own in entries["images"].items()},
+        _images(entries["reference"], f"{path} [reference]"),
+        section(Told, entries.get("told", {}), f"{path} [told]"),
+    )
+
+
+def _captioner(named: str, where: str) -> Captioning | str:
+    if not named.endswith(".toml"):
+        return named
+    recipe = read(find(named))
+    if not isinstance(recipe, Captioning):
+        raise BadRecipe(f"{where}: {named} trains no captioner")
+    return recipe
+
+
+def _images(entries: Mapping[str, Any], where: str) -> Images:
+    own = {key: value for key, value in entries.items() if key != "kind"}
+    if entries.get("kind") == "world":
+        return section(WorldImages, own, where)
+    if entries.get("kind") != "hl":
+        raise BadRecipe(f"{where}: got kind {entries.get('kind')!r}, wanted 'world' or 'hl'")
+    files = ("captions", "regions", "labels", "images")
+    odd = sorted(set(own) - set(HighLevelImages.__dataclass_fields__))
+    if odd or "captions" not in own:
+        raise BadRecipe(f"{where}: unknown {', '.join(odd) or 'nothing'}; wanted `captions`, HL's file")
+    plan: dict[str, Any] = {key: Path(value) if key in files else value for key, value in own.items()}
+    return HighLevelImages(**plan)
+
+
+def captioners_of_scenes(
+    study: SceneStudy,
+    out: Path,
+    *,
+    processes: int = 1,
+    device: str = "cpu",
+    resume: bool = False,
+    overwrite: bool = False,
+    command: str = "",
+    progress: Progress = lambda stage, done, total: None,
+) -> Found:
+    """Train both captioners with every seed, and do all of paper C to them; trials and effects under `out`.
+
+    What is finished is not done again; `processes` of one thread each work side by side.
+    """
+    identity = json.loads(
+        json.dumps(
+            {"kind": "scene captioners", "version": alignscope.__version__, "study": asdict(study)},
+            default=str,
+        )
+    )
+    stages: dict[str, list[tuple[str, int]]] = {
+        name: [(name, seed) for seed in study.seeds]
+        for name, one in study.captioners.items()
+        if isinstance(one, Captioning)
+    }
+    stages["analyses"] = [
+        (verb, seed) for seed in study.seeds for verb in reversed(VERBS)
+    ]  # the longest first
+    with claimed(out, identity, resume=resume, overwrite=overwrite):
+        with workers(processes) as pool:
+            for stage, jobs in stages.items():
+                running = [pool.submit(done, study, kind, seed, out, device) for kind, seed in jobs]
+                for number, job in enumerate(as_completed(running), start=1):
+                    job.result()
+                    progress(stage, number, len(jobs))
+        trials = [trial for seed in study.seeds for trial in _trials(out, seed)]
+        signature = f"data:{study.name}|v:{alignscope.__version__}"
+        found = effects(trials, baseline=OBJECT, signature=signature)
+        write_parquet(out / "trials.parquet", trials, Trial)
+        write_parquet(out / "effects.parquet", found, Effect)
+        write_json(out / RUN, {**identity, "identity": identity, "finished": True, "command": command})
+        return Found(out, scenes_page(out), tuple(found))
+
+
+def done(study: SceneStudy, kind: str, seed: int, out: Path, device: str) -> None:
+    """One training or one analysis of a seed, unless it is finished."""
+    import torch
+
+    torch.set_num_threads(1)
+    place = out / f"seed-{seed}"
+    if kind not in VERBS:
+        _train(study, kind, seed, place / "captioners", device)
+    elif not _is_finished(place / kind):
+        models = {
+            name: open_seen(
+                one if isinstance(one, str) else str(place / "captioners" / name / "model"), device=device
+            )
+            for name, one in study.captioners.items()
+        }
+        sets = {name: scene_images(plan) for name, plan in study.images.items()}
+        _ANALYSES[kind](study, models, sets, place / kind, seed)
+
+
+def _train(study: SceneStudy, name: str, seed: int, place: Path, device: str) -> None:
+    recipe = study.captioners[name]
+    assert isinstance(recipe, Captioning)  # a stage of recipes
+    if (place / name / "model" / "training.json").exists():  # the last that a training writes
+        return
+    recipe = replace(recipe, seed=seed)
+    if name == SCENE:
+        recipe = replace(recipe, captioner=SavedCaptioner("saved", os.fspath(place / OBJECT / "model")))
+    captioning.train(recipe, place / name, device=device, resume=True)
+
+
+def _attention(study: SceneStudy, models: Any, sets: Mapping[str, SceneImages], out: Path, seed: int) -> None:
+    told = study.told
+    settings = AttentionSettings(
+        seed=seed, draws=told.draws, images_read=told.images_read, layers=told.layers, heads=("max", "mean")
+    )
+    attention(models, next(iter(sets.values())), out, settings=settings, resume=True)
+
+
+def _diagnosticity(
+    study: SceneStudy, models: Any, sets: Mapping[str, SceneImages], out: Path, seed: int
+) -> None:
+    settings = DiagnosticitySettings(seed=seed, draws=study.told.draws)
+    images = next(iter(sets.values()))
+    diagnosticity(models, images, named_objects(study.reference), out, settings=settings, resume=True)
+
+
+def _ablation(study: SceneStudy, models: Any, sets: Mapping[str, SceneImages], out: Path, seed: int) -> None:
+    told = study.told
+    cuts = Cuts(counts=told.counts, readings=told.readings, seed=seed)  # type: ignore[arg-type]
+    settings = AblationSettings(cuts, beams=told.beams, seed=seed, draws=told.draws)
+    ablation(models, sets, named_objects(study.reference), out, settings=settings, resume=True)
+
+
+def _scenes(study: SceneStudy, models: Any, sets: Mapping[str, SceneImages], out: Path, seed: int) -> None:
+    told = study.told
+    probes = ProbeSettings(
+        classifiers=told.classifiers,
+        splits=told.splits,
+        seeds=told.probe_seeds,
+        ceiling=told.ceiling or None,
+    )
+    cuts = Cuts(counts=(1,), readings=told.readings, seed=seed)  # type: ignore[arg-type]
+    settings = SceneSettings(probes, cuts, seed=seed)
+    scene_probes(models, sets, named_objects(study.reference), out, settings=settings, resume=True)
+
+
+_ANALYSES: dict[str, Callable[..., None]] = {
+    "attention": _attention,
+    "diagnosticity": _diagnosticity,
+    "ablation": _ablation,
+    "scenes": _scenes,
+}
+
+
+def _is_finished(place: Path) -> bool:
+    try:
+        return bool(json.loads((place / RUN).read_text(encoding="utf-8"))["finished"])
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _trials(out: Path, seed: int) -> Iterator[Trial]:
+    """All numbers of a seed that are of one captioner; those of images and of pairs stay in their run's records."""
+    for verb in VERBS:
+        for one in read_parquet(out / f"seed-{seed}" / verb / "measurements.parquet", Measurement):
+            name, _, group = one.group.partition(" | ")
+            if name in (OBJECT, SCENE):
+                yield Trial(name, seed, one.measure, group, one.value, one.unit)
