@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from alignscope.errors import BadData
-from alignscope.files import write_json, write_jsonl, write_parquet
-from alignscope.records import Ablated, Association, DensityCell, GroupTest
+from alignscope.files import read_parquet, write_json, write_jsonl, write_parquet
+from alignscope.records import Ablated, Association, DensityCell, GroupTest, Measurement
 from alignscope.reporting.page import ROOM
 from alignscope.reporting.pages import page
 from alignscope.reporting.scenes import all_tables, findings_of, scenes_page
@@ -65,6 +65,25 @@ def test_an_interval_over_zero_and_one_seed_cannot_tell(study):
     alone = verdicts(study(seeds=1, name="alone"))
     assert {verdict for verdict, _ in alone.values()} == {"cannot tell", "beyond the paper"}
     assert "one seed: no interval" in alone["even"][1]
+
+
+def test_of_one_seed_intervals_over_images_are_taken_where_there_are_some(study):
+    directory = study(seeds=1)
+    path = directory / "seed-0" / "diagnosticity" / "measurements.parquet"
+    rows = [
+        replace(one, low=one.value - 0.05, high=one.value + 0.05) for one in read_parquet(path, Measurement)
+    ]
+    write_parquet(path, rows, Measurement)
+    path = directory / "seed-0" / "ablation" / "measurements.parquet"
+    gap = Measurement(
+        "captions changed, difference", "object - scene | test | image | m=all", 0.5, 0.4, 0.6, 9, 9
+    )
+    write_parquet(path, [*read_parquet(path, Measurement), gap], Measurement)
+    found = verdicts(directory)
+    assert found["frequent"][0] == found["survive"][0] == "supported"
+    assert "at 3 +0.10 ± 0.05, one seed: interval over images" in found["frequent"][1]
+    assert "(−50.0 ± 10.0 points, one seed: interval over images)" in found["survive"][1]
+    assert found["mass"][0] == "cannot tell"
 
 
 def test_the_headline_counts_claims(study):
@@ -199,6 +218,7 @@ def test_wilcoxons_test_is_told_with_the_scene_captioners_sign(study):
     )  # fmt: skip
     other = replace(test, group="object and scene | pooled | layer 1 | max", p=0.9)
     write_parquet(directory / "seed-0" / "attention" / "tests.parquet", [test, other], GroupTest)
+    assert verdicts(directory)["even"][0] == "supported"
     assert "p < .05 in 1 of 1 seeds; the median rank-biserial effect is −0.90" in verdicts(directory)["even"][1]  # fmt: skip
 
 

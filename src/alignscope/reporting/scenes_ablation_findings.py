@@ -20,6 +20,7 @@ from alignscope.reporting.scenes_numbers import (
     Values,
     cuts_of,
     gaps,
+    minus,
     over_seeds,
     parts_of,
     sets_of,
@@ -58,6 +59,11 @@ def survival(study: Study) -> Finding | None:
     for images in sets:
         before, after = (changed(study, name, images, "image") for name in CAPTIONERS)
         mean = over_seeds(gaps(after, before))
+        alone = study.mean(
+            "ablation", "captions changed, difference", f"{OBJECT} - {SCENE} | {images} | image | m=all"
+        )
+        if mean is not None and mean.seeds == 1 and alone is not None:
+            mean = minus(alone)
         first = first or mean
         parts.append(f"{images}: {mean_text(before, 100)} percent of object captions change and {mean_text(after, 100)} percent of scene captions ({told(mean, times=100, unit=' points')})")  # fmt: skip
     if first is None:

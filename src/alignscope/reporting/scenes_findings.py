@@ -30,6 +30,7 @@ from alignscope.reporting.scenes_numbers import (
     Study,
     Values,
     gaps,
+    minus,
     over_seeds,
     parts_of,
 )
@@ -76,12 +77,15 @@ def _evenness(study: Study) -> Finding | None:
     before, after = _attention(study, "mean std")
     if not (before and after):
         return None
-    mean = over_seeds(gaps(after, before))
+    mean, tests = over_seeds(gaps(after, before)), _tests(study)
+    verdict = verdict_of(mean, -1)
+    if len(study.seeds) == 1 and tests and (tests[0].p or 0.0) < 0.05:
+        verdict = SUPPORTED if (tests[0].effect or 0.0) > 0 else CONTRARY  # object above scene
     says = (
         f"standard deviation × 100 of all relations is {mean_text(before, 100)} after object captions and "
-        f"{mean_text(after, 100)} after scene captions ({told(mean, times=100)}). {_by_block(study)} {_tests(study)}"
+        f"{mean_text(after, 100)} after scene captions ({told(mean, times=100)}). {_by_block(study)} {_tested(tests)}"
     )
-    return Finding("even", "More even attention", verdict_of(mean, -1), says.strip())
+    return Finding("even", "More even attention", verdict, says.strip())
 
 
 def _by_block(study: Study) -> str:
@@ -96,19 +100,22 @@ def _by_block(study: Study) -> str:
     return f"By block it is {'; '.join(parts)}." if parts else ""
 
 
-def _tests(study: Study) -> str:
-    """Wilcoxon's test over the images of each seed."""
-    found = []
-    for seed in study.seeds:
-        path = study.directory / f"seed-{seed}" / "attention" / "tests.parquet"
-        found += [
-            one
-            for one in read_rows(path, GroupTest)
-            if (one.measure, one.group) == ("std", f"{OBJECT} and {SCENE} | pooled | {FIRST}") and one.p is not None
-        ]  # fmt: skip
+def _tests(study: Study) -> list[GroupTest]:
+    """Wilcoxon's test over the images of each seed: standard deviations of object against scene captions."""
+    group = f"{OBJECT} and {SCENE} | pooled | {FIRST}"
+    return [
+        one
+        for seed in study.seeds
+        for one in read_rows(study.directory / f"seed-{seed}" / "attention" / "tests.parquet", GroupTest)
+        if (one.measure, one.group) == ("std", group) and one.p is not None
+    ]
+
+
+def _tested(found: Sequence[GroupTest]) -> str:
+    """What the tests of the seeds say, with the sign of scene against object captions."""
     if not found:
         return ""
-    effect = median(-(one.effect or 0.0) for one in found)  # tests are object against scene
+    effect = median(-(one.effect or 0.0) for one in found)
     low = sum((one.p or 0.0) < 0.05 for one in found)
     return (
         f"Over images within a seed, Wilcoxon’s paired test has p < .05 in {low} of {len(found)} seeds; the median "
@@ -138,7 +145,7 @@ def _whatever_mass(study: Study) -> Finding | None:
         mean = over_seeds(gaps(after, before))
         if mean is not None:
             parts.append(f"{says} {mean_text(before)} and {mean_text(after)} ({told(mean)})")
-            means.append(mean if measure == "mean gini" else replace(mean, low=_minus(mean.high), high=_minus(mean.low)))  # fmt: skip
+            means.append(mean if measure == "mean gini" else minus(mean))
     before, after = _attention(study, "mean std", way="layer 0 | mean")
     by_mean = over_seeds(gaps(after, before))
     if by_mean is not None:
@@ -149,10 +156,6 @@ def _whatever_mass(study: Study) -> Finding | None:
     verdict = SUPPORTED if sides == {-1} else CONTRARY if sides == {1} else UNTOLD
     more = " Gini and entropy do not agree." if len(sides) > 1 else ""
     return Finding("holistic", "More even whatever the mass", verdict, f"{'; '.join(parts)}.{more}")
-
-
-def _minus(value: float | None) -> float | None:
-    return None if value is None else -value
 
 
 def _separator(study: Study) -> Finding | None:
@@ -185,7 +188,7 @@ def _overlap(study: Study, second: str, key: str, about: str) -> Finding | None:
     measures = [name for name in overlap_measures(study) if name.startswith("average")]
     found = {}
     for measure in measures:
-        mean = over_seeds(study.values("diagnosticity", measure, f"{SCENE} | {pair} | {ABOVE}"))
+        mean = study.mean("diagnosticity", measure, f"{SCENE} | {pair} | {ABOVE}")
         if mean is not None:
             found[measure.partition("@")[2]] = mean
     if not found:

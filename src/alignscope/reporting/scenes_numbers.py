@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,17 @@ Values = Mapping[int, float]
 
 @dataclass(frozen=True)
 class OverSeeds:
-    """A mean over seeds with Student's 95 % interval, None for one seed; `above` counts the seeds above zero."""
+    """A mean over seeds with Student's 95 % interval; `above` counts the seeds above zero.
+
+    Of one seed the interval is None, or that over its images where `is_over_images`.
+    """
 
     value: float
     low: float | None
     high: float | None
     seeds: int
     above: int
+    is_over_images: bool = False
 
     @property
     def side(self) -> int:
@@ -84,6 +88,15 @@ class Study:
         """A number by the seeds that have it."""
         found = self.measured.get((verb, measure, group), {})
         return {seed: one.value for seed, one in found.items() if one.value is not None and is_number(one.value)}  # fmt: skip
+
+    def mean(self, verb: str, measure: str, group: str) -> OverSeeds | None:
+        """A number over seeds; of one seed with its interval over images."""
+        values = self.values(verb, measure, group)
+        mean = over_seeds(values)
+        if mean is None or mean.seeds > 1:
+            return mean
+        only = self.measured[verb, measure, group][next(iter(values))]
+        return replace(mean, low=only.low, high=only.high, is_over_images=True)
 
     def groups(self, verb: str, measure: str) -> tuple[str, ...]:
         """All groups of a measure, in the order of the records."""
@@ -151,13 +164,23 @@ def read_study(directory: Path) -> Study:
 def over_seeds(values: Values) -> OverSeeds | None:
     """A mean over the seeds that have a value, None where none has.
 
-    >>> over_seeds({0: 1.0, 1: 3.0}).value, over_seeds({4: -2.0}), over_seeds({})
-    (2.0, OverSeeds(value=-2.0, low=None, high=None, seeds=1, above=0), None)
+    >>> over_seeds({0: 1.0, 1: 3.0}).value, over_seeds({4: -2.0}).low, over_seeds({})
+    (2.0, None, None)
     """
     if not values:
         return None
     mean = student_mean(list(values.values()))
     return OverSeeds(mean.value, mean.low, mean.high, len(values), sum(one > 0 for one in values.values()))
+
+
+def minus(mean: OverSeeds) -> OverSeeds:
+    """The same difference, the other way round.
+
+    >>> minus(OverSeeds(1.0, 0.5, 1.5, 3, 2)).low
+    -1.5
+    """
+    low, high = (None if one is None else -one for one in (mean.high, mean.low))
+    return replace(mean, value=-mean.value, low=low, high=high, above=mean.seeds - mean.above)
 
 
 def gaps(first: Values, second: Values) -> dict[int, float]:

@@ -40,7 +40,7 @@ def told(mean: OverSeeds | None, *, times: float = 1.0, unit: str = "") -> str:
     scaled = [None if one is None else times * one for one in (mean.low, mean.high)]
     text = f"{gap(times * mean.value, *scaled)}{unit}"
     if mean.seeds == 1:
-        return f"{text}, one seed: no interval"
+        return f"{text}, one seed: {'interval over images' if mean.is_over_images else 'no interval'}"
     below = mean.value < 0
     agree = mean.seeds - mean.above if below else mean.above
     return f"{text}, {'below' if below else 'above'} zero in {agree} of {mean.seeds} seeds"
