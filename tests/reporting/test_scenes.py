@@ -148,11 +148,18 @@ def test_a_scene_captioners_training_is_table_1(study):
     table = all_tables(read_study(directory))["table-1"]
     assert table.columns == ("CIDEr-D",)
     assert [(name, cells[0].value) for name, cells in table.rows] == [("step 9", 200.0)]
-    rows = [{"epoch": 4, "validation": {"bleu_4": 0.5}}]
+    rows = [
+        {"step": 9, "validation": {"BLEU-4": 0.25}, "reasons": {"SPICE": "SPICE: no <jars>"}},
+        {"epoch": 4, "validation": {"BLEU-4": 0.5}},
+    ]
     write_jsonl(directory / "seed-0" / "captioners" / "scene" / "epochs.jsonl", rows)
     table = all_tables(read_study(directory))["table-1"]
-    assert (table.rows[-1][0] == "epoch 4") or (table.rows[0][0] == "epoch 4")
-    assert dict(table.rows)["epoch 4"][table.columns.index("BLEU-4")].paper == "49.7"
+    assert table.columns == ("BLEU-4", "SPICE", "CIDEr-D")
+    found = dict(table.rows)
+    assert [one.value for one in found["step 9"]] == [25.0, None, 200.0]
+    assert found["step 9"][1].reason == "unscored: SPICE could not run"
+    assert "Unscored: SPICE: no &lt;jars&gt;." in scenes_page(directory).read_text()
+    assert (found["epoch 4"][0].value, found["epoch 4"][0].paper) == (50.0, "49.7")
 
 
 def test_examples_show_changed_and_unchanged_captions_of_different_images():

@@ -37,7 +37,7 @@ from alignscope.reporting.scenes_probe_tables import (
     probe_tables,
     scores_of,
 )
-from alignscope.reporting.scenes_tables import blocks_of, tables_of
+from alignscope.reporting.scenes_tables import blocks_of, tables_of, training_reasons
 from alignscope.reporting.scenes_verdicts import Finding
 from alignscope.reporting.table_files import write_tables
 
@@ -145,11 +145,16 @@ def _part(
         _printed(study, stem),
         tuple(grid_of(table) for table in shown),
         tuple(grid_of(table) for table in own if table not in shown),
-        study.notes(stem),
+        (*study.notes(stem), *(_unscored(study) if stem == "table-1" else ())),
         tuple(panels),
         tuple(dict.fromkeys(one for table in own for one in signatures_in(table))),
         tuple(table.stem for table in own),
     )
+
+
+def _unscored(study: Study) -> list[str]:
+    """Why metrics of Table 1 have no value."""
+    return [f"Unscored: {why}." for why in dict.fromkeys(training_reasons(study).values())]
 
 
 def _is_other_reading(table: Table) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from statistics import fmean, pstdev
+from typing import Any
 
 from alignscope.files import read_jsonl
 from alignscope.records import Ablated, Association
@@ -26,10 +27,15 @@ from alignscope.reporting.scenes_numbers import (
 Rows = tuple[tuple[str, tuple[Entry, ...]], ...]
 
 METRICS = {
-    **{"bleu_4": "BLEU-4", "meteor": "METEOR", "rouge_l": "ROUGE-L", "spice": "SPICE", "cider": "CIDEr-D"},
-    **{"perplexity": "perplexity", "length": "words", "repetition": "captions that repeat"},
+    **{name: name for name in ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr", "SPICE")},
+    **{
+        "cider": "CIDEr-D",
+        "perplexity": "perplexity",
+        "length": "words",
+        "repetition": "captions that repeat",
+    },
 }
-TIMES_100 = ("BLEU-4", "METEOR", "ROUGE-L", "SPICE", "CIDEr-D", "captions that repeat")
+TIMES_100 = ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr", "SPICE", "CIDEr-D", "captions that repeat")
 NUMBERS = {
     **{"mean std": ("standard deviation × 100", 100.0), "mean mass": ("mass", 1.0)},
     **{"mean gini": ("Gini of rows", 1.0), "mean entropy": ("entropy of rows, bits", 1.0)},
@@ -39,7 +45,7 @@ READINGS = {
     **{"random": "other objects by chance", "least": "its least telling objects"},
 }
 EPOCHS = "epochs.jsonl"
-"""Rows with all metrics of validation captions, where a study wrote them: `step` or `epoch`, and `validation`."""
+"""Rows of all metrics of validation captions, where a study wrote them: `step` or `epoch`, `validation`, `reasons`."""
 EVEN, MEAN, ABOVE = "even attention", "mean over scenes", "above even attention"
 TELLING = 3
 """Objects that Table 3 prints for a scene."""
@@ -68,33 +74,52 @@ def tables_of(study: Study) -> dict[str, Table]:
 def training_table(study: Study) -> Table:
     """Table 1: how the scene captioner reads validation images, at each look during its fine-tuning."""
     looks: dict[str, dict[str, dict[int, float]]] = {}
+    reasons = training_reasons(study)
     for seed in study.seeds:
-        place = study.directory / f"seed-{seed}" / "captioners" / SCENE
-        path = next((place / name for name in (EPOCHS, "metrics.jsonl") if (place / name).exists()), None)
-        for row in read_jsonl(path) if path else ():
-            found = row.get("validation")
-            if not isinstance(found, Mapping):
-                continue
+        for row in _looks(study, seed):
             at = f"epoch {row['epoch']:g}" if "epoch" in row else f"step {row.get('step', '?')}"
-            for name, value in found.items():
+            for name, value in row["validation"].items():
                 if isinstance(value, int | float):
-                    looks.setdefault(at, {}).setdefault(METRICS.get(str(name), str(name)), {})[seed] = value
-    columns = tuple(name for name in METRICS.values() if any(name in found for found in looks.values()))
-    rows = tuple(
-        (
-            at,
-            tuple(
-                entry(
-                    found.get(name, {}),
-                    times=100.0 if name in TIMES_100 else 1.0,
-                    paper=study.printed("table-1", "metrics", at.removeprefix("epoch "), name),
-                )
-                for name in columns
-            ),
-        )
-        for at, found in looks.items()
+                    looks.setdefault(at, {}).setdefault(METRICS.get(name, name), {})[seed] = value
+    columns = tuple(
+        name for name in METRICS.values() if name in reasons or any(name in found for found in looks.values())
     )
+
+    def cell(at: str, name: str) -> Entry:
+        printed = study.printed("table-1", "metrics", at.removeprefix("epoch "), name)
+        times = 100.0 if name in TIMES_100 else 1.0
+        return entry(looks[at].get(name, {}), times=times, paper=printed, reason=_short(reasons.get(name, "not measured")))  # fmt: skip
+
+    rows = tuple((at, tuple(cell(at, name) for name in columns)) for at in looks)
     return Table("table-1", "Scene captions of validation images during fine-tuning", "after", columns, rows)
+
+
+def training_reasons(study: Study) -> dict[str, str]:
+    """Why metrics of validation captions could not run, by metric."""
+    return {
+        name: str(why)
+        for seed in study.seeds
+        for row in _looks(study, seed)
+        for name, why in row.get("reasons", {}).items()
+    }
+
+
+def _short(reason: str) -> str:
+    """A reason as a cell holds it; the whole one stands above the table."""
+    return f"unscored: {reason.partition(':')[0]} could not run" if ":" in reason else reason
+
+
+def _looks(study: Study, seed: int) -> list[dict[str, Any]]:
+    """What was measured of validation images during training, all metrics where the study scored them."""
+    place = study.directory / f"seed-{seed}" / "captioners" / SCENE
+    found: dict[int | str, dict[str, Any]] = {}
+    for name in ("metrics.jsonl", EPOCHS):
+        for row in read_jsonl(place / name) if (place / name).exists() else ():
+            if isinstance(row.get("validation"), Mapping):
+                key = row.get("step", f"epoch {row.get('epoch')}")
+                before = found.get(key, {}).get("validation", {})
+                found[key] = row | {"validation": {**before, **row["validation"]}}
+    return list(found.values())
 
 
 def attention_ways(study: Study) -> tuple[str, ...]:

@@ -18,17 +18,20 @@ from typing import Any, final
 import alignscope
 from alignscope.errors import BadRecipe
 from alignscope.evaluation.trials import effects
-from alignscope.files import read_parquet, write_json, write_parquet
+from alignscope.files import read_parquet, write_json, write_jsonl, write_parquet
 from alignscope.models.captioners.seen import open_seen
 from alignscope.probing.scene_probes import ProbeSettings
 from alignscope.records import Effect, Measurement, Trial
+from alignscope.reporting.run import PICTURES
 from alignscope.reporting.scenes import scenes_page
+from alignscope.reporting.scenes_examples import shown_images
 from alignscope.studies.ablated_images import Cuts
 from alignscope.studies.ablation import AblationSettings, ablation
 from alignscope.studies.attention import AttentionSettings, attention
 from alignscope.studies.diagnosticity import DiagnosticitySettings, diagnosticity
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.output import RUN, claimed
+from alignscope.studies.scene_epochs import write_epochs
 from alignscope.studies.scene_images import (
     HighLevelImages,
     SceneImages,
@@ -36,6 +39,7 @@ from alignscope.studies.scene_images import (
     named_objects,
     scene_images,
 )
+from alignscope.studies.scene_pictures import scene_pictures
 from alignscope.studies.scene_probing import SceneSettings, scene_probes
 from alignscope.studies.workers import workers
 from alignscope.training import captioning
@@ -189,6 +193,8 @@ def captioners_of_scenes(
         found = effects(trials, baseline=OBJECT, signature=signature)
         write_parquet(out / "trials.parquet", trials, Trial)
         write_parquet(out / "effects.parquet", found, Effect)
+        first, plan = next(iter(study.images.items()))
+        write_jsonl(out / PICTURES, scene_pictures(scene_images(plan), shown_images(out, first)))
         write_json(out / RUN, {**identity, "identity": identity, "finished": True, "command": command})
         return Found(out, scenes_page(out), tuple(found))
 
@@ -221,6 +227,8 @@ def _train(study: SceneStudy, name: str, seed: int, place: Path, device: str) ->
     if name == SCENE:
         recipe = replace(recipe, captioner=SavedCaptioner("saved", os.fspath(place / OBJECT / "model")))
     captioning.train(recipe, place / name, device=device, resume=True)
+    if name == SCENE:
+        write_epochs(place / name)
 
 
 def _attention(study: SceneStudy, models: Any, sets: Mapping[str, SceneImages], out: Path, seed: int) -> None:
