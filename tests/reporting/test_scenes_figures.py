@@ -19,6 +19,7 @@ from alignscope.reporting.scenes_figures import (
     confidence_figure,
     confusion,
     heat_map,
+    joined,
     segments,
 )
 from alignscope.reporting.scenes_numbers import Probe, read_study
@@ -40,8 +41,9 @@ def test_contours_are_level():
     for one, other in lines:
         for x, y in (one, other):
             assert math.hypot(x, y - 1) == pytest.approx(1.03, abs=0.01)
-    ends = [tuple(round(v, 9) for v in end) for line in lines for end in line]
-    assert all(ends.count(end) == 2 for end in ends)  # a closed line
+    (whole,) = joined(lines)
+    assert whole[0] == whole[-1]
+    assert len(whole) == len(lines) + 1
     ramp = np.repeat(xs[:, None], 31, axis=1)
     assert {round(x, 9) for line in segments(xs, ys, ramp, 0.25) for x, _ in line} == {0.25}
 

@@ -229,9 +229,10 @@ def _level(heights: Heights, within: float) -> float:
     return float(flat[int(np.searchsorted(total, within * total[-1]))]) if total[-1] > 0 else 0.0
 
 
-def segments(
-    xs: Across, ys: Upwards, heights: Heights, level: float
-) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+Place = tuple[float, float]
+
+
+def segments(xs: Across, ys: Upwards, heights: Heights, level: float) -> list[tuple[Place, Place]]:
     """Pieces of the line along which a surface has a height, square by square of its grid (marching squares)."""
     found = []
     above = (heights >= level).astype(int)
@@ -240,7 +241,7 @@ def segments(
         corners = [(i, j), (i + 1, j), (i + 1, j + 1), (i, j + 1)]
         crossed = [
             _crossing((xs[a[0]], ys[a[1]], heights[a]), (xs[b[0]], ys[b[1]], heights[b]), level)
-            for a, b in pairwise([*corners, corners[0]])
+            for a, b in (sorted(edge) for edge in pairwise([*corners, corners[0]]))  # as its neighbour has it
             if above[a] != above[b]
         ]
         found += [(crossed[k], crossed[k + 1]) for k in range(0, len(crossed), 2)]
@@ -254,11 +255,32 @@ def _crossing(
     return float(one[0] + share * (other[0] - one[0])), float(one[1] + share * (other[1] - one[1]))
 
 
+def joined(pieces: Sequence[tuple[Place, Place]]) -> list[list[Place]]:
+    """Pieces that share an end as lines, open ones from their ends.
+
+    >>> joined([((0, 0), (1, 0)), ((2, 0), (1, 0)), ((5, 5), (6, 6))])
+    [[(0, 0), (1, 0), (2, 0)], [(5, 5), (6, 6)]]
+    """
+    left: dict[Place, list[Place]] = {}
+    for one, other in pieces:
+        left.setdefault(one, []).append(other)
+        left.setdefault(other, []).append(one)
+    lines = []
+    for start in sorted(left, key=lambda place: len(left[place]) != 1):
+        while left[start]:
+            line = [start]
+            while left[line[-1]]:
+                following = left[line[-1]].pop()
+                left[following].remove(line[-1])
+                line.append(following)
+            lines.append(line)
+    return lines
+
+
 def _contour(xs: Across, ys: Upwards, heights: Heights, level: float, plane: Plane, name: str) -> Markup:
-    lines = segments(xs, ys, heights, level)
     path = "".join(
-        f"M{plane.across(a[0]):.1f} {plane.down(a[1]):.1f}L{plane.across(b[0]):.1f} {plane.down(b[1]):.1f}"
-        for a, b in lines
+        "M" + "L".join(f"{plane.across(x):.1f} {plane.down(y):.1f}" for x, y in line)
+        for line in joined(segments(xs, ys, heights, level))
     )
     style = name if name in CAPTIONERS else "unknown"
     return Markup('<path class="curve s-{}" d="{}"/>').format(style, path)

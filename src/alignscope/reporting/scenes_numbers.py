@@ -23,7 +23,9 @@ VERBS = ("attention", "diagnosticity", "ablation", "scenes")
 FIRST = "layer 0 | max"
 """The paper's reading of attention: the first layer, the highest of all heads."""
 SEED_PARTS = ("items", "images", "model", "weights", "seed")
-INPUT = re.compile(r"(?P<model>\w+?)(?: (?P<images>.*?))?(?: without (?P<count>\d+) \((?P<reading>\w+)\))?")
+INPUT = re.compile(
+    r"(?P<model>\w+?)(?: (?P<images>.*?))?(?: without (?P<count>\d+) \((?P<reading>\w+)\))?", re.DOTALL
+)
 
 Values = Mapping[int, float]
 """A number by seed."""
