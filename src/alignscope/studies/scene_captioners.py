@@ -63,6 +63,7 @@ class Told:
     classifiers: tuple[str, ...] = ("forest", "mlp")
     splits: tuple[int, ...] = (90, 70, 50)
     probe_seeds: int = 10
+    transfers: bool = False  # probes of intact states are tested on ablated ones, too
     ceiling: int = 0  # images of a scene that are probed at most; 0 takes all
     beams: int = 1
     draws: int = 2000
@@ -263,7 +264,7 @@ def _scenes(study: SceneStudy, models: Any, sets: Mapping[str, SceneImages], out
         ceiling=told.ceiling or None,
     )
     cuts = Cuts(counts=(1,), readings=told.readings, seed=seed)  # type: ignore[arg-type]
-    settings = SceneSettings(probes, cuts, seed=seed)
+    settings = SceneSettings(probes, cuts, is_transferred=told.transfers, seed=seed)
     scene_probes(models, sets, named_objects(study.reference), out, settings=settings, resume=True)
 
 
