@@ -14,7 +14,7 @@ from looked_into import Drawn, Pixels, labelled, scenes
 from PIL import Image
 
 from alignscope.data.world.world import World
-from alignscope.errors import BadInput
+from alignscope.errors import BadData, BadInput
 from alignscope.records import Labelled
 from alignscope.studies.scene_images import (
     HighLevelImages,
@@ -151,6 +151,43 @@ def test_hl_with_regions_and_labels_and_pictures(files):
     assert list(both.sights) == list(both.pictures) == names[:2]
     assert objects_of(images).objects == {name: ("car", "man") for name in names[:2]}
     assert scene_images(plan).sha == images.sha != both.sha
+
+
+@pytest.mark.parametrize("changed", ["features.tsv", "labels.tsv", "a picture"])
+def test_other_content_of_the_same_names_is_another_set(files, changed):
+    """A stopped run goes on only where everything that captioners see is what it was."""
+    plan = HighLevelImages(
+        files / "hl.jsonl", files / "features.tsv", files / "labels.tsv", files / "images", sizes=Path("unit")
+    )
+    before = scene_images(plan)
+    if changed == "a picture":
+        Image.new("RGB", (8, 8), (9, 9, 9)).save(files / "images" / "COCO_train2014_000000000007.jpg")
+    else:
+        path = files / changed
+        first, *others = path.read_text().splitlines()
+        name, content = first.split("\t")
+        row = json.loads(content)
+        if changed == "features.tsv":
+            row["features"] = base64.b64encode(
+                np.array([[2, *REGION[1:]], REGION], np.float32).tobytes()
+            ).decode()
+        else:
+            row[0]["rect"] = [0, 0, 4, 5]
+        path.write_text("\n".join([f"{name}\t{json.dumps(row)}", *others]) + "\n")
+    after = scene_images(plan)
+    assert [*after.sights] == [*before.sights]
+    assert after.sha != before.sha
+
+
+def test_an_unreadable_line_is_told_where_its_image_is_opened(files):
+    path = files / "features.tsv"
+    first, second, *others = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([first, second.replace('"num_boxes": 2', '"num_boxes": 3'), *others]))
+    images = scene_images(HighLevelImages(files / "hl.jsonl", files / "features.tsv", sizes=Path("unit")))
+    whole, broken, *_ = images.sights
+    assert len(images.labelled(whole).regions) == 2
+    with pytest.raises(BadData, match=r"features.tsv:2"):
+        images.labelled(broken)
 
 
 def test_objects_of_labels_alone(files):

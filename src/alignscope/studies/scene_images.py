@@ -12,11 +12,11 @@ from PIL.Image import Image, fromarray
 from alignscope.data.hl import HighLevelSet, present, read_hl
 from alignscope.data.images import ImageFolder
 from alignscope.data.labels import LabelFile, labelled
-from alignscope.data.regionfiles import open_regions
+from alignscope.data.regionfiles import RegionFile, digest, open_regions
 from alignscope.data.world.labelled import labelled as labelled_of_world
 from alignscope.data.world.render import render
 from alignscope.data.world.world import World
-from alignscope.errors import BadInput, Unsupported
+from alignscope.errors import BadData, BadInput, Unsupported
 from alignscope.files import sha_of
 from alignscope.language.scene_labels import Recipe, scene_labels, scene_nouns, scene_set
 from alignscope.models.captioners.inside import SeenInside
@@ -209,17 +209,21 @@ def _of_hl(plan: HighLevelImages) -> SceneImages:
     notes: Callable[[], tuple[str, ...]] = tuple
     problems: list[Problem] = []
     sights: list[Callable[[str], Any]] = []
+    contents: list[Callable[[str], str]] = []
     if plan.regions is not None:
         regions = open_regions(plan.regions, sizes=plan.sizes, tags=plan.labels is None)
-        named = labelled(regions, None if plan.labels is None else LabelFile(plan.labels))
+        labels = None if plan.labels is None else LabelFile(plan.labels)
+        named = labelled(regions, labels)
         found = present(found, named)
         problems += named.problems
         sights.append(named.__getitem__)
+        contents.append(lambda image: _content(image, regions, labels))
         notes = lambda: named.notes  # noqa: E731  # filled as images are opened
     if plan.images is not None:
         folder = ImageFolder(plan.images)
         found = present(found, folder)
         sights.append(folder.image)
+        contents.append(folder.digest)
     names = [one.image for one in found.images]
     if not names:
         first = next(iter(found.problems), None)
@@ -232,7 +236,7 @@ def _of_hl(plan: HighLevelImages) -> SceneImages:
     held = frozenset(names) if plan.is_held_out else frozenset[str]()
     return SceneImages(
         plan.captions.stem,
-        sha_of([told.sha, names, list(scenes.values())]),
+        sha_of([told.sha, names, list(scenes.values()), [[of(image) for image in names] for of in contents]]),
         _Opened(names, sights[0]),
         scenes,
         held,
@@ -240,6 +244,15 @@ def _of_hl(plan: HighLevelImages) -> SceneImages:
         notes,
         _Opened(names, sights[1]) if len(sights) > 1 else {},
     )
+
+
+def _content(image: str, regions: RegionFile, labels: LabelFile | None) -> str:
+    """What identifies the regions and labels of an image; a line that cannot be read is told where it is opened."""
+    try:
+        seen = digest(regions[image]).hex()
+        return seen if labels is None else sha_of([seen, labels[image], labels.size(image)])
+    except BadData:
+        return "unread"
 
 
 def _scenes(plan: HighLevelImages, told: HighLevelSet, found: HighLevelSet) -> list[SceneLabel]:
