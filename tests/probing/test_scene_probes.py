@@ -284,7 +284,10 @@ def test_the_corrected_test_widens_the_plain_one():
     wide = corrected_resampled(gaps, test_over_train=1 / 9)
     assert wide.t == pytest.approx(plain.statistic * math.sqrt((1 / 5) / (1 / 5 + 1 / 9)))
     assert wide.p == pytest.approx(2 * stats.t.sf(wide.t, 4), abs=1e-9)
-    assert corrected_resampled([0.1, 0.1], test_over_train=0.1).reason.startswith("the same difference")
+    for same in ([0.1, 0.1], [28 / 66 - 3 / 66, 38 / 66 - 13 / 66]):  # the same 25 of 66, but for rounding
+        found = corrected_resampled(same, test_over_train=0.1)
+        assert (found.t, found.p, found.low) == (None, None, None)
+        assert found.reason.startswith("the same difference")
     assert corrected_resampled([0.1], test_over_train=0.1).reason == "one seed: no test"
 
 
