@@ -54,6 +54,9 @@ def test_scenes_are_probed_with_train_images_beside(tmp_path):
     }  # fmt: skip
     images = [row["image"].split("-")[0] for row in read_jsonl(out / "states" / "images.jsonl")]
     assert {*images} == {"test", "train"}
+    assert list(json.loads((out / "run.json").read_text())["data"]) == ["world-test+world-train"]
+    told = [row["what"] for row in read_jsonl(out / "problems.jsonl")]
+    assert "PMI is of 200 images of which 60 are ablated: give --reference of others" in told
 
 
 @pytest.mark.parametrize(

@@ -296,6 +296,17 @@ def test_scenes_that_nothing_tells_of_are_told(tmp_path):
         run(tmp_path / "none", {"A": Fake("car")}, told=NamedObjects("none", "n", {}, {}))
 
 
+def test_images_that_are_also_of_reference_are_told(tmp_path):
+    both = {
+        **REFERENCE,
+        "i00": ROWS["i00"],
+        "i05": ("road", ["car"]),
+    }  # the second has no scene where it is ablated
+    for told, wanted in ((both, "PMI is of 10 images of which 1 are ablated"), (REFERENCE, "")):
+        study = run(tmp_path / f"run{len(told)}", {"A": Fake("car")}, told=reference(told))
+        assert [wanted in one.what for one in study.problems if "PMI is" in one.what] == [True] * bool(wanted)
+
+
 def test_records_are_there_to_draw(tmp_path):
     run(tmp_path / "run", {"A": Fake("word", counts=False)})
     out = tmp_path / "run"

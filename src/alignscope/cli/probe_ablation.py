@@ -228,8 +228,8 @@ def scenes(
     more = _also(plan, also, also_regions, also_labels, also_train)
     sets = _sets(plan, None, both)
     if more is not None:
-        others = _sets(more, None, both).values()
-        sets = {name: joined(one, other) for (name, one), other in zip(sets.items(), others, strict=True)}
+        pairs = zip(sets.items(), _sets(more, None, both).items(), strict=True)
+        sets = {f"{name}+{beside}": joined(one, other) for (name, one), (beside, other) in pairs}
     named = None
     if not intact:
         named = _named_objects(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import final
@@ -76,6 +76,13 @@ def reference_associations(reference: NamedObjects, cuts: Cuts) -> tuple[list[As
         for scene, many in sorted(Counter(reference.scenes.values()).items())
         if scene not in telling
     ]
+
+
+def in_both(reference: NamedObjects, sets: Iterable[SceneImages]) -> list[Problem]:
+    """That what objects tell of scenes was learned, in part, of the images they are taken away of."""
+    both = len({*reference.scenes} & {image for images in sets for image in images.of_scenes()})
+    what = f"PMI is of {len(reference.scenes)} images of which {both} are ablated: give --reference of others"
+    return [Problem("", reference.name, what, "handled")] if both else []
 
 
 def cut_images(

@@ -37,6 +37,7 @@ from alignscope.studies.ablated_images import (
     check_captioners,
     cut_images,
     cut_off,
+    in_both,
     reference_associations,
 )
 from alignscope.studies.ablation_numbers import AblatedSet, ablation_numbers, ablation_points, ablation_tests
@@ -113,7 +114,7 @@ def ablation(
         problems += [
             replace(p, subject=f"{name} | {p.subject}") for name in sets for p in found[name].problems
         ]
-        problems += [*dict.fromkeys(reference.problems)]
+        problems += [*dict.fromkeys(reference.problems), *in_both(reference, sets.values())]
         notes = dict.fromkeys(note for images in sets.values() for note in images.notes())
         problems += [Problem("", "images", note, "handled") for note in notes]
         write_parquet(out / "measurements.parquet", numbers, Measurement)

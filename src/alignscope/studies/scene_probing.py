@@ -33,7 +33,7 @@ from alignscope.records import (
     SceneProbeScore,
     Signature,
 )
-from alignscope.studies.ablated_images import Cuts, check_boxes, reference_associations
+from alignscope.studies.ablated_images import Cuts, check_boxes, in_both, reference_associations
 from alignscope.studies.clock import Clock
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.output import RUN, claimed
@@ -118,7 +118,7 @@ def scene_probes(
             *_uncut(models, routes, settings),
             *found.problems,
             *unfit,
-            *(reference.problems if reference else ()),
+            *((*reference.problems, *in_both(reference, sets.values())) if reference else ()),
         ]
         scores, differences = scene_scores(runs, cells), scene_differences(runs)
         signature = _signature(sets, models, settings)
