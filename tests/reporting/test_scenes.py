@@ -81,8 +81,8 @@ def test_of_one_seed_intervals_over_images_are_taken_where_there_are_some(study)
     write_parquet(path, [*read_parquet(path, Measurement), gap], Measurement)
     found = verdicts(directory)
     assert found["frequent"][0] == found["survive"][0] == "supported"
-    assert "at 3 +0.10 ± 0.05, one seed: interval over images" in found["frequent"][1]
-    assert "(−50.0 ± 10.0 points, one seed: interval over images)" in found["survive"][1]
+    assert "at 3 +0.10, one seed: 0.05 to 0.15 over images" in found["frequent"][1]
+    assert "(−50.0 points, one seed: −60.0 to −40.0 over images)" in found["survive"][1]
     assert found["mass"][0] == "cannot tell"
 
 

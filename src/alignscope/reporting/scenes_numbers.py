@@ -35,7 +35,7 @@ Values = Mapping[int, float]
 class OverSeeds:
     """A mean over seeds with Student's 95 % interval; `above` counts the seeds above zero.
 
-    Of one seed the interval is None, or that over its images where `is_over_images`.
+    Of one seed it is None, or that over its images where the records have one.
     """
 
     value: float
@@ -43,7 +43,6 @@ class OverSeeds:
     high: float | None
     seeds: int
     above: int
-    is_over_images: bool = False
 
     @property
     def side(self) -> int:
@@ -98,7 +97,7 @@ class Study:
         if mean is None or mean.seeds > 1:
             return mean
         only = self.measured[verb, measure, group][next(iter(values))]
-        return replace(mean, low=only.low, high=only.high, is_over_images=True)
+        return replace(mean, low=only.low, high=only.high)
 
     def groups(self, verb: str, measure: str) -> tuple[str, ...]:
         """All groups of a measure, in the order of the records."""

@@ -37,10 +37,13 @@ def told(mean: OverSeeds | None, *, times: float = 1.0, unit: str = "") -> str:
     """
     if mean is None:
         return "not measured"
+    if mean.seeds == 1:
+        ends = "no interval"
+        if mean.low is not None and mean.high is not None:
+            ends = f"{plain(times * mean.low)} to {plain(times * mean.high)} over images"
+        return f"{gap(times * mean.value, None, None)}{unit}, one seed: {ends}"
     scaled = [None if one is None else times * one for one in (mean.low, mean.high)]
     text = f"{gap(times * mean.value, *scaled)}{unit}"
-    if mean.seeds == 1:
-        return f"{text}, one seed: {'interval over images' if mean.is_over_images else 'no interval'}"
     below = mean.value < 0
     agree = mean.seeds - mean.above if below else mean.above
     return f"{text}, {'below' if below else 'above'} zero in {agree} of {mean.seeds} seeds"
