@@ -120,8 +120,8 @@ def test_inbound_attention_is_the_mean_over_rows_then_over_images(tmp_path):
         Inbound("a", 0, "max", 0, 0, "label", 0, None),
         Inbound("b", 0, "max", 0, 0, "label", 2, 0.5),
     ]
-    (one,) = inbound_numbers(unlabelled, signature=_signature(), draws=10)
-    assert (one.value, one.missing) == (0.5, 1)
+    (one,) = inbound_numbers(unlabelled, images=3, signature=_signature(), draws=10)
+    assert (one.value, one.items, one.missing) == (0.5, 1, 2)
 
 
 def _signature():
@@ -179,6 +179,8 @@ def test_what_cannot_be_looked_at_is_counted(tmp_path):
         2,
     )
     assert numbers["m | label-vision | layer 0 | max"].missing == 3
+    ends = [one for one in found.measurements if one.measure == "inbound attention"]
+    assert {(one.items, one.missing) for one in ends} == {(3, 3)}  # without labels there is no end of them
     assert len(list(read_jsonl(tmp_path / "problems.jsonl"))) == len(found.problems)
 
 

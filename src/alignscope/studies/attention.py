@@ -235,7 +235,8 @@ def _looked(
     )
     lost = len(names) - len({row.image for row in widths})
     how: dict[str, Any] = {"signature": signature, "draws": settings.draws, "seed": settings.seed}
-    numbers = [*summarised(widths, **how), *inbound_numbers(inward, **how)]
+    seen = len(names) - lost
+    numbers = [*summarised(widths, **how), *inbound_numbers(inward, images=seen, **how)]
     numbers = [
         replace(number, group=f"{one.name} | {number.group}", missing=number.missing + lost)
         for number in numbers
@@ -245,11 +246,12 @@ def _looked(
 
 
 def inbound_numbers(
-    rows: Sequence[Inbound], *, signature: Signature, draws: int = 2000, seed: int = 0
+    rows: Sequence[Inbound], *, images: int, signature: Signature, draws: int = 2000, seed: int = 0
 ) -> list[Measurement]:
     """Mean attention that each special token gets from each kind of row, layer by layer, images resampled.
 
-    Kinds that no image has rows of, such as captions where none is read, have no number.
+    Of `images` those without the token or without such rows are missing. Kinds that no image has rows of, such as
+    captions where none is read, have no number.
     """
     groups: defaultdict[tuple[int, str, int, str], list[Inbound]] = defaultdict(list)
     for row in rows:
@@ -267,10 +269,10 @@ def inbound_numbers(
             group=f"special {special} from {of} | layer {layer} | {heads}",
             signature=signature,
             unit="attention",
-            missing=sum(row.value is None for row in mine),
+            missing=images - len(sample.values),
         )
-        for ((special, of, layer, heads), mine), sample, interval in zip(
-            groups.items(), samples, clustered_means(samples, draws=draws, seed=seed), strict=True
+        for (special, of, layer, heads), sample, interval in zip(
+            groups, samples, clustered_means(samples, draws=draws, seed=seed), strict=True
         )
     ]
 
