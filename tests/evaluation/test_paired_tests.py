@@ -94,8 +94,8 @@ def test_what_cannot_be_tested_says_why() -> None:
         (wilcoxon(none, none), "none of 0 pairs differs"),
         (mann_whitney(same, same), "all values are equal: no test"),
         (mann_whitney(none, same), "0 and 4 values: no test"),
-        (two_sample_z(same, np.zeros(3)), "neither group varies: no test"),
-        (two_sample_z(same, np.ones(1)), "4 and 1 values: wanted two of each"),
+        (two_sample_z(np.ones(40), np.zeros(30)), "neither group varies: no test"),
+        (two_sample_z(np.arange(40.0), np.arange(29.0)), "40 and 29 values: wanted 30 of each"),
         (pearson(same, np.arange(4.0)), "4 pairs, one of them all equal: no correlation"),
         (pearson(np.arange(2.0), np.arange(2.0)), "2 pairs, too few: no correlation"),
     ]

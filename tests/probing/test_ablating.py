@@ -213,14 +213,15 @@ def test_numbers_per_reading_and_count_and_pooled(signature: Signature) -> None:
 
 
 def test_shifts_of_two_sets_of_images_are_tested_by_ranks_and_means() -> None:
-    first = [_row(f"{k}", 1, "a", "a", shift) for k, shift in enumerate([0.1, 0.2, 0.3])]
-    second = [_row(f"{k}", 1, "a", "a", shift) for k, shift in enumerate([-0.1, -0.2, -0.3, -0.4])]
+    first = [_row(f"{k}", 1, "a", "a", shift) for k, shift in enumerate([0.1, 0.2, 0.3] * 10)]
+    second = [_row(f"{k}", 1, "a", "a", shift) for k, shift in enumerate([-0.1, -0.2, -0.3, -0.4] * 8)]
     ranks, means = shifts_compared(first, second, group="test, train")
-    assert (ranks.test, ranks.effect, ranks.first_items, ranks.second_items) == ("Mann-Whitney", 1.0, 3, 4)
+    assert (ranks.test, ranks.effect, ranks.first_items, ranks.second_items) == ("Mann-Whitney", 1.0, 30, 32)
     assert means.test == "two-sample z"
     assert means.z is not None
     assert means.z > 0
     assert {ranks.group, means.group} == {"test, train"}
+    assert [one.p is None for one in shifts_compared(first[:3], second)] == [False, True]
 
 
 def test_changes_of_two_captioners_are_compared_on_the_images_of_both() -> None:

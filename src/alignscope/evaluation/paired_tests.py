@@ -19,6 +19,8 @@ from alignscope.records import GroupTest
 
 EXACT = 50
 """Pairs up to which Wilcoxon's p is counted out."""
+MANY = 30
+"""Values of either group from which on z of two means is taken to be normal."""
 
 Values = Float[np.ndarray, " value"]
 Others = Float[np.ndarray, " other"]
@@ -70,12 +72,15 @@ def mann_whitney(first: Values, second: Others, *, measure: str = "", group: str
 
 
 def two_sample_z(first: Values, second: Others, *, measure: str = "", group: str = "") -> GroupTest:
-    """z of the difference of two means with their own variances; the effect is Cohen's d (pooled deviation)."""
+    """z of the difference of two means with their own variances; the effect is Cohen's d (pooled deviation).
+
+    A normal law holds variances for known: of fewer than `MANY` values there is no test.
+    """
     _check(first, second)
     facts = _untested("two-sample z", measure, group, first, second, "Cohen's d")
     n, m = len(first), len(second)
-    if n < 2 or m < 2:
-        return replace(facts, reason=f"{n} and {m} values: wanted two of each")
+    if min(n, m) < MANY:
+        return replace(facts, reason=f"{n} and {m} values: wanted {MANY} of each")
     one, other = float(first.var(ddof=1)), float(second.var(ddof=1))
     if np.ptp(first) == 0 and np.ptp(second) == 0:
         return replace(facts, reason="neither group varies: no test")
