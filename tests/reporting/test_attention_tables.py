@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from alignscope.records import GroupTest, Measurement, RankedObject
-from alignscope.reporting.attention_tables import attention_text, diagnosticity_text, verdict
+from alignscope.reporting.attention_tables import attention_text, diagnosticity_text, verdict, verdicts_text
 
 AT = Path("run/measurements.parquet")
 
@@ -32,7 +32,7 @@ def test_the_first_and_the_last_layer_are_shown_and_the_others_counted():
     text = attention_text(rows, tests, AT)
     assert text.count("mean std: pooled | layer") == 2
     assert "layer 1" not in text
-    assert "median" not in text
+    assert "median std" not in text
     assert "6 more, of other numbers and layers, in run/measurements.parquet" in text
     assert text.count("Wilcoxon p 0.02, rank-biserial 0.50, 9 pairs, 2 ties") == 2
     assert text.endswith("p is of each test alone, of 6: correct it where several are read together")
@@ -81,3 +81,12 @@ def test_objects_by_scene_then_overlaps_by_measure():
         assert absent not in text
     assert "m: regions with a label 60.0 % (50.0 to 70.0 %)" in lines
     assert "1 more, scene by scene, in run/measurements.parquet" in lines
+
+
+def test_tests_without_a_pair_share_a_line():
+    none = GroupTest(
+        "Wilcoxon", "std", "a and b | label-label", None, None, 0, 0, 0, *[None] * 4, "r", "none"
+    )
+    lines = verdicts_text([verdict_on("a and b | pooled"), none, none], of=3)
+    assert len(lines) == 3
+    assert lines[1] == "no images to compare in 2 tests: label-label"

@@ -44,3 +44,21 @@ def test_words_and_patterns_of_each_captioner_move_no_cursor():
     assert "50.0 %  NP+ REL NP+" in text
     assert "none: most frequent words: none" in text
     assert "\x1b" not in text
+
+
+def test_columns_that_do_not_fit_a_terminal_make_tables_of_their_own():
+    names = [f"a long name of captioner {place}" for place in range(5)]
+    rows = [number("score", f"{name} | captions", 0.123) for name in names]
+    text = columns_text([*rows, number("calibration AUC", names[4], None, reason="none")])
+    assert max(map(len, text.splitlines())) <= 100
+    first, second = text.split("\n\n")
+    assert (first.count("12.3 %"), second.count("12.3 %")) == (3, 2)
+    assert ("calibration" in first, "calibration" in second) == (False, True)
+    assert text.endswith("\n(1) none\neach number is of 5 images")
+
+
+def test_an_interval_beside_its_value_is_told():
+    odd = Measurement("IoU", "m | a", 0.42, 0.43, 0.68, 5, 5, unit="overlap")
+    text = columns_text([odd, number("score", "m | a", 0.5)])
+    assert text.count("beside it (1)") == 1
+    assert "(1) the interval does not hold the value" in text

@@ -25,6 +25,7 @@ from alignscope.probing.tagging import CONTAINMENT, IOU, region_tags
 from alignscope.records import Ablated, Association, GroupTest, Labelled, Measurement, Problem, Signature
 
 Reading = Literal["image", "scene", "random", "least"]
+ALL_CHANGED = "every caption changed: none is left that stayed the same"
 
 
 class Without(NamedTuple):
@@ -239,7 +240,7 @@ def summarised(
                 unit=unit,
                 missing=lacking,
             )
-            numbers.append(number)
+            numbers.append(number if values or not mine else replace(number, reason=ALL_CHANGED))
     return numbers
 
 

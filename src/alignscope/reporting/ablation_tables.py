@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from alignscope.records import GroupTest, Measurement, SceneProbeDifference, SceneProbeScore
 from alignscope.reporting.probes import columns_text
 from alignscope.reporting.wording import counted
 
 SHOWN = ("micro F1", "macro F1", "weighted F1")
-CHANGED = "captions changed"
+CHANGED, ABLATED = "captions changed", "images without objects"
 MANY = 24  # differences: more are not listed
 
 
@@ -19,10 +20,17 @@ def ablation_text(measurements: Sequence[Measurement], tests: Sequence[GroupTest
     >>> print(ablation_text([], []))
     nothing was measured
     """
+    counts = {one.group.rpartition(" | m=")[2] for one in measurements if " | m=" in one.group}
+    if len(counts - {"all"}) == 1:  # all is the same then
+        measurements = [one for one in measurements if not one.group.endswith(" | m=all")]
     own = [one for one in measurements if not one.group.startswith("images | ")]
     compared = [one for one in own if one.measure == f"{CHANGED}, difference"]
     material = [one for one in measurements if one.group.startswith("images | ")]
-    told = [one for one in material if not one.measure.startswith("images left out: ")]
+    told = [
+        replace(one, measure="images captioned without them") if one.measure == ABLATED else one
+        for one in material
+        if not one.measure.startswith("images left out: ")
+    ]
     done = [one for one in tests if one.p is not None]
     shown = [columns_text([one for one in own if one not in compared])]
     shown += [columns_text(compared)] if compared else []
@@ -30,7 +38,11 @@ def ablation_text(measurements: Sequence[Measurement], tests: Sequence[GroupTest
     shown += ["\n".join(map(_tested, done))] if done else []
     more = len(tests) - len(done)
     notes = [f"{counted(more, 'test')} could not be made: see tests.parquet"] if more else []
-    notes += ["why images were left out: measurements.parquet"] if len(told) < len(material) else []
+    notes += (
+        ["why images were left out: measurements.parquet, image by image problems.jsonl"]
+        if len(told) < len(material)
+        else []
+    )
     return "\n\n".join([*shown, *(["\n".join(notes)] if notes else [])])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alignscope.records import GroupTest, Measurement, RankedObject
 from alignscope.reporting.probes import columns_text
-from alignscope.reporting.wording import interval_in_words, number, value_in_words
+from alignscope.reporting.wording import counted, interval_in_words, number, value_in_words
 
 SPREAD = ("mean std", "mean mass")
 ENDS = (" | mean over scenes", " | above even attention")
@@ -76,10 +76,13 @@ def diagnosticity_text(
 
 
 def verdicts_text(tests: Sequence[GroupTest], *, of: int) -> list[str]:
-    """A line per test, and how many there are in all, for p is of each alone."""
+    """A line per test, those without a pair in one, and how many there are in all, for p is of each alone."""
     if not tests:
         return []
-    lines = [verdict(one) for one in tests]
+    lines = [verdict(one) for one in tests if one.first_items]
+    lacking = [one.group.partition(" | ")[2] for one in tests if not one.first_items]
+    named = "; ".join(dict.fromkeys(lacking))
+    lines += [f"no images to compare in {counted(len(lacking), 'test')}: {named}"] if lacking else []
     return [*lines, f"p is of each test alone, of {of}: correct it where several are read together"]
 
 
@@ -87,12 +90,12 @@ def verdict(one: GroupTest) -> str:
     """One test.
 
     >>> verdict(GroupTest("Wilcoxon", "std", "a and b | pooled", 0.1, 0.2, 9, 9, 1, 3.0, -2.1, 0.03, -0.8, "rank-biserial"))
-    'a and b | pooled: std 0.100 and 0.200, Wilcoxon p 0.03, rank-biserial -0.80, 9 pairs, 1 ties'
+    'a and b | pooled: std, medians 0.100 and 0.200, Wilcoxon p 0.03, rank-biserial -0.80, 9 pairs, 1 ties'
     """
     ties = f", {one.ties} ties" if one.ties else ""
     count = f"{one.first_items} pairs{ties}"
     middle = (
-        f" {number(one.first, 'score')} and {number(one.second, 'score')}"
+        f", medians {number(one.first, 'score')} and {number(one.second, 'score')}"
         if one.test != "Pearson" and one.first is not None and one.second is not None
         else ""
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich import box
@@ -15,12 +15,17 @@ from alignscope.records import GramCount, Measurement, MinedPattern
 from alignscope.reporting.wording import interval_in_words, is_number, value_in_words
 
 LABEL, CELL = 44, 26  # characters of a row's name, and of a column
+BESIDE = (
+    "the interval does not hold the value: drawing images again biases this number, the less the more images"
+)
+WIDTH, MOST = 100, 3  # characters of a terminal, and the columns of a table that fit there
 
 
 def columns_text(measurements: Sequence[Measurement], *, first: Sequence[str] = ()) -> str:
     """A row per measure and part, a column per first part of the groups; unscored cells tell why below.
 
-    `first` are the columns that come first, in their order. The unit of a column's scores stands in its head.
+    `first` are the columns that come first, in their order. The unit of a column's scores stands in its head; columns
+    that do not fit a terminal make tables of their own, one below the other.
 
     >>> print(columns_text([]))
     nothing was measured
@@ -33,18 +38,44 @@ def columns_text(measurements: Sequence[Measurement], *, first: Sequence[str] = 
         column, _, part = one.group.partition(" | ")
         units.setdefault(column, {}).update({one.unit: None} if _is_told(one.unit) else {})
         rows.setdefault((one.measure, part), {})[column] = one
+    reasons: dict[str, int] = {}
+    names = list(units)
+    tables = [
+        _columns({name: units[name] for name in names[start : start + MOST]}, rows, reasons)
+        for start in range(0, len(names), MOST)
+    ]
+    notes = [f"({number}) {_plain(reason)}" for reason, number in reasons.items()]
+    return "\n".join(["\n\n".join(tables), *notes, *_images(measurements)])
+
+
+def _images(measurements: Sequence[Measurement]) -> list[str]:
+    """Of how many images the numbers are, in a line.
+
+    >>> _images([Measurement("a", "m", .5, .4, .6, 9, 7), Measurement("b", "m", .5, .4, .6, 9, 8)])
+    ['each number is of 7 to 8 images']
+    """
+    counts = {one.images for one in measurements if is_number(one.value)} - {0}
+    ends = " to ".join(map(str, sorted({min(counts), max(counts)}))) if counts else ""
+    return [f"each number is of {ends} images"] if counts else []
+
+
+def _columns(
+    units: Mapping[str, Iterable[str]],
+    rows: Mapping[tuple[str, str], Mapping[str, Measurement]],
+    reasons: dict[str, int],
+) -> str:
+    """One table; rows that none of its columns has are left out."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("measure", overflow="fold", width=LABEL)
     for column, own in units.items():
         head = Text(_plain(column) + "".join(f"\n{unit}" for unit in own))
         table.add_column(head, justify="right", overflow="fold", min_width=8)
-    reasons: dict[str, int] = {}
     for (measure, part), row in rows.items():
-        label = measure if part in ("", "all") else f"{measure}: {part}"
-        cells = [_cell(row.get(column), reasons) for column in units]
-        table.add_row(Text(_plain(label)), *map(Text, cells))
-    notes = [f"({number}) {_plain(reason)}" for reason, number in reasons.items()]
-    return "\n".join([_drawn(table, LABEL + CELL * len(units)), *notes])
+        if any(column in row for column in units):
+            label = measure if part in ("", "all") else f"{measure}: {part}"
+            cells = [_cell(row.get(column), reasons) for column in units]
+            table.add_row(Text(_plain(label)), *map(Text, cells))
+    return _drawn(table, min(WIDTH, LABEL + CELL * len(units)))
 
 
 def captions_text(measurements: Sequence[Measurement], path: Path) -> str:
@@ -88,8 +119,18 @@ def _cell(one: Measurement | None, reasons: dict[str, int]) -> str:
         lines = [f"unscored ({reasons.setdefault(one.reason, len(reasons) + 1)})", missing]
     else:
         ties = f"{one.ties} ties" if one.ties else ""
-        lines = [value_in_words(one), interval_in_words(one), ties, missing]
+        beside = f"beside it ({reasons.setdefault(BESIDE, len(reasons) + 1)})" if _is_beside(one) else ""
+        lines = [value_in_words(one), interval_in_words(one), beside, ties, missing]
     return "\n".join(filter(None, lines))
+
+
+def _is_beside(one: Measurement) -> bool:
+    return (
+        one.value is not None
+        and one.low is not None
+        and one.high is not None
+        and not one.low <= one.value <= one.high
+    )
 
 
 def _plain(text: str) -> str:

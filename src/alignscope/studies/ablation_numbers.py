@@ -93,7 +93,7 @@ def _before(rows: Sequence[Ablated], like: Measurement, signature: Signature, ho
     reading, _, count = like.group.partition(" | m=")
     mine = _of(rows, reading, None if count == "all" else int(count))
     sample = sample_of([(row.confidence_before, row.image) for row in mine if not row.is_changed])
-    return measured(
+    number = measured(
         clustered_bootstrap(sample.values, sample.clusters, **how),
         [sample],
         measure="confidence before, unchanged",
@@ -102,6 +102,7 @@ def _before(rows: Sequence[Ablated], like: Measurement, signature: Signature, ho
         unit=like.unit,
         missing=like.missing,
     )
+    return number if len(sample.values) else replace(number, reason=like.reason)
 
 
 def _difference(
