@@ -8,10 +8,12 @@ from PIL import Image
 from alignscope.data.world.grammar import WEB
 from alignscope.data.world.world import World
 from alignscope.errors import BadData, BadInput
+from alignscope.probing.captions import read_caption_file
 from alignscope.studies.captioned import (
     Names,
     Worlds,
     are_scenes,
+    caption_files,
     check_names,
     read_many,
     references_of,
@@ -106,3 +108,18 @@ def test_a_name_that_makes_no_folder_is_refused(name):
     with pytest.raises(BadInput, match="NAME=FILE"):
         check_names([name])
     check_names(["LXMERT, guided"])
+
+
+def test_files_that_name_the_same_images_otherwise_go_together(tmp_path):
+    long = "val2014/COCO_val2014_000000000042.jpg"
+    (tmp_path / "a.jsonl").write_text(f'{{"image": "{long}", "caption": "a cat"}}\n')
+    (tmp_path / "b.json").write_text(
+        '[{"image_id": 42, "caption": "a dog"}, {"image_id": 7, "caption": "a cow"}]'
+    )
+    (tmp_path / "c.jsonl").write_text(
+        '{"image": "042", "caption": "a pig"}\n{"image": "42", "caption": "a hen"}\n'
+    )
+    files = caption_files({name: tmp_path / f"{name}.json{'l' * (name != 'b')}" for name in "abc"})
+    images = {name: [one.image for one in file.captions] for name, file in files.items()}
+    assert images == {"a": [long], "b": [long, "7"], "c": ["042", "42"]}  # two of c would be one
+    assert files["b"].sha != read_caption_file(tmp_path / "b.json").sha

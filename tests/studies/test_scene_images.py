@@ -214,3 +214,20 @@ def test_scenes_of_the_real_annotations(tmp_path):
     named = named_objects(plan)
     assert len(named.problems) >= 1498
     assert len(named.scenes) <= 1
+
+
+def test_an_image_that_cannot_be_opened_tells_nothing_of_scenes(files):
+    path = files / "features.tsv"
+    first, second, *others = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([first, second.replace('"num_boxes": 2', '"num_boxes": 3'), *others]))
+    plan = HighLevelImages(
+        files / "hl.jsonl", files / "features.tsv", files / "labels.tsv", sizes=Path("unit")
+    )
+    images = scene_images(plan)
+    named = objects_of(images)
+    lost = "COCO_train2014_000000000008.jpg"
+    assert lost in images.of_scenes()
+    assert list(named.scenes) == list(named.objects) == [name for name in images.of_scenes() if name != lost]
+    [problem] = [one for one in named.problems if one not in images.problems]
+    assert (problem.item, problem.action) == (lost, "unscored")
+    assert "features.tsv:2" in problem.what

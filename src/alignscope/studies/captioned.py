@@ -1,12 +1,13 @@
 """Captions to be probed and what is known of their images: references, pictures or regions, the world's own.
 
 The same image may be called 391895, 391895.jpg or val2014/COCO_val2014_000000391895.jpg in files that belong
-together; the name in the file of captions is the one that records keep.
+together; the name in the file of captions, of several the first, is the one that records keep.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -73,9 +74,30 @@ def _forms(name: str) -> Iterator[str | int]:
 
 
 def caption_files(paths: Mapping[str, Path]) -> dict[str, CaptionFile]:
-    """Files of captions by the names they are given."""
+    """Files of captions by the names they are given; images by the names of the first file that has them."""
     check_names(paths)
-    return {name: replace(read_caption_file(path), name=name) for name, path in paths.items()}
+    files: dict[str, CaptionFile] = {}
+    images: dict[str, None] = {}
+    for name, path in paths.items():
+        files[name] = _as_named(replace(read_caption_file(path), name=name), images)
+        images |= dict.fromkeys(one.image for one in files[name].captions)
+    return files
+
+
+def _as_named(file: CaptionFile, images: Collection[str]) -> CaptionFile:
+    """A file whose images bear the names that these have in another one; no two of them the same."""
+    names, own = Names(images), {one.image for one in file.captions}
+    found = {image: names.find(image) or image for image in own}
+    claims = Counter(found.values())
+    found = {
+        image: other
+        for image, other in found.items()
+        if other != image and other not in own and claims[other] == 1
+    }
+    if not found:
+        return file
+    captions = tuple(replace(one, image=found.get(one.image, one.image)) for one in file.captions)
+    return replace(file, captions=captions, sha=sha_of(captions))
 
 
 def check_names(names: Collection[str]) -> None:

@@ -172,10 +172,15 @@ def named_objects(plan: WorldImages | HighLevelImages) -> NamedObjects:
 
 
 def objects_of(images: SceneImages) -> NamedObjects:
-    """The labels of images whose scene is told."""
-    scenes = images.of_scenes()
-    objects = {image: tuple(label.name for label in images.labelled(image).labels) for image in scenes}
-    return NamedObjects(images.name, sha_of([images.sha, objects]), scenes, objects, images.problems)
+    """The labels of images whose scene is told; an image that cannot be opened is a problem."""
+    scenes, objects, problems = images.of_scenes(), {}, list(images.problems)
+    for image in scenes:
+        try:
+            objects[image] = tuple(label.name for label in images.labelled(image).labels)
+        except BadData as error:
+            problems.append(Problem(image, image, f"labels for what tells of scenes: {error}", "unscored"))
+    scenes = {image: scene for image, scene in scenes.items() if image in objects}
+    return NamedObjects(images.name, sha_of([images.sha, objects]), scenes, objects, tuple(problems))
 
 
 def _of_world(plan: WorldImages) -> SceneImages:
