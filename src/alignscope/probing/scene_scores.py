@@ -1,4 +1,7 @@
-"""F1 of scene probes, their means over seeds, selectivity, and differences on the same splits."""
+"""F1 of scene probes, their means over seeds, selectivity, and differences on the same splits.
+
+All intervals are of the corrected variance of repeated random splits (Nadeau and Bengio 2003).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from alignscope.evaluation.paired import holm
-from alignscope.evaluation.trials import student_mean, student_quantile, student_share
+from alignscope.evaluation.trials import student_quantile, student_share
 from alignscope.records import (
     SceneProbe,
     SceneProbeCell,
@@ -174,14 +177,15 @@ def _score(
     arm: Arm, name: tuple[str, str], values: Mapping[int, tuple[float, int]], runs: Sequence[SceneProbe]
 ) -> SceneProbeScore:
     found = [value for value, _ in values.values()]
-    mean = student_mean(found)
+    whole = corrected_resampled(found, test_over_train=runs[0].test_images / runs[0].train_images)
+    is_same = whole.deviation is not None and whole.low is None  # with every seed
     return SceneProbeScore(
         *arm,
         *name,
-        mean=mean.value,
-        deviation=stdev(found) if len(found) > 1 else None,
-        low=mean.low,
-        high=mean.high,
+        mean=whole.mean,
+        deviation=whole.deviation,
+        low=whole.mean if is_same else whole.low,
+        high=whole.mean if is_same else whole.high,
         runs=len(found),
         images_per_run=fmean(many for _, many in values.values()),
         not_converged=sum(run.is_converged is False for run in runs),
