@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from alignscope.records import GramCount, Measurement, MinedPattern
-from alignscope.reporting.probes import captions_text, columns_text, words_text
+from alignscope.records import GramCount, Measurement, MinedPattern, Problem
+from alignscope.reporting.probes import captions_text, columns_text, problems_text, words_text
 
 
 def number(measure, group, value, *, unit="share", missing=0, ties=0, reason=""):
@@ -62,3 +62,16 @@ def test_an_interval_beside_its_value_is_told():
     text = columns_text([odd, number("score", "m | a", 0.5)])
     assert text.count("beside it (1)") == 1
     assert "(1) the interval does not hold the value" in text
+
+
+def test_problems_that_differ_in_numbers_alone_are_one_kind():
+    problems = [Problem("", "", f"no room for {n} of 7 labels", "unscored") for n in (2, 3)]
+    problems += [Problem("", "", "no scene" * 20, "unscored")] * 3
+    problems += [Problem("", "", f"kind {letter}", "handled") for letter in "abc"]
+    lines = problems_text(problems, Path("run/problems.jsonl")).splitlines()
+    assert lines[0] == "8 problems, listed in run/problems.jsonl"
+    assert lines[1].startswith("      3  no sceneno scene")
+    assert lines[1].endswith("…")
+    assert lines[2] == "      2  e.g. no room for 2 of 7 labels"
+    assert lines[-1] == "      1  of 1 other kind"
+    assert max(map(len, lines)) <= 100

@@ -53,7 +53,11 @@ probe.command()(attention)
 probe.command()(diagnosticity)
 probe.command()(ablation)
 probe.command()(scenes)
-app.add_typer(probe, name="probe", help="What captions are like, and what in them a model loves.")
+app.add_typer(
+    probe,
+    name="probe",
+    help="What captions are like, what in them a model loves, and where and how captioners see objects and scenes.",
+)
 app.add_typer(reproduce, name="reproduce", help="The studies of the papers, each one command.")
 app.add_typer(listing, name="list", help="What there is to choose from.")
 app.add_typer(data, name="data", help="Benchmarks and their files.")

@@ -6,11 +6,14 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from alignscope.cli import options as shared
+
+if TYPE_CHECKING:
+    from alignscope.records import Problem
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -125,7 +128,7 @@ def texts(
         )
     typer.echo(captions_text(found.measurements, out / "measurements.parquet"))
     typer.echo(words_text(found.words, found.mined))
-    _end(out, len(found.problems))
+    _end(out, found.problems)
 
 
 @app.command()
@@ -315,13 +318,13 @@ def _run(
             **how,
         )
     typer.echo(columns_text(found.measurements, first=list(named)))
-    _end(out, len(found.problems))
+    _end(out, found.problems)
 
 
-def _end(out: Path, problems: int) -> None:
-    from alignscope.reporting.wording import counted
+def _end(out: Path, problems: Sequence[Problem]) -> None:
+    from alignscope.reporting.probes import problems_text
 
-    typer.echo(f"{counted(problems, 'problem')}, listed in {out / 'problems.jsonl'}")
+    typer.echo(problems_text(problems, out / "problems.jsonl"))
     typer.echo(f"records: {out.resolve()}")
 
 

@@ -65,7 +65,12 @@ AlsoTrain = Annotated[
     int, typer.Option(help="as --also, of the world: so many scenes of its train split", min=0)
 ]
 Counts = Annotated[
-    list[int] | None, typer.Option("--count", help="how many objects are taken away; several times", min=1)
+    list[int] | None,
+    typer.Option(
+        "--count",
+        help="how many objects are taken away, several times; 1, 2 and 3 without it, of probe scenes 1 alone",
+        min=1,
+    ),
 ]
 Readings = Annotated[
     list[str] | None,
@@ -159,7 +164,7 @@ def ablation(
             progress=progress,
         )
     typer.echo(ablation_text(found.measurements, found.tests))
-    _end(out, len(found.problems))
+    _end(out, found.problems)
 
 
 def scenes(
@@ -258,7 +263,7 @@ def scenes(
         )
     typer.echo(scenes_text(found.scores, found.differences))
     typer.echo(f"{found.held_out} of {found.images} images are held out: captioners were not trained on them")
-    _end(out, len(found.problems))
+    _end(out, found.problems)
 
 
 def _also(

@@ -21,7 +21,7 @@ Captioners = Annotated[
     list[str],
     typer.Argument(
         help="captioners, NAME=MODEL or MODEL: a name (tiny-vinvl), a local directory, or a hub id",
-        metavar="MODELS...",
+        metavar="MODELS",
     ),
 ]
 Scenes = Annotated[int, typer.Option(help="of the world's test split, where --hl is not given", min=1)]
@@ -143,7 +143,7 @@ def attention(
             progress=progress,
         )
     typer.echo(attention_text(found.measurements, found.tests, out / "measurements.parquet"))
-    _end(out, len(found.problems))
+    _end(out, found.problems)
 
 
 def diagnosticity(
@@ -264,7 +264,7 @@ def diagnosticity(
     typer.echo(
         diagnosticity_text(found.measurements, found.ranked, found.tests, out / "measurements.parquet")
     )
-    _end(out, len(found.problems))
+    _end(out, found.problems)
 
 
 def _opened(models: Sequence[str], device: str) -> dict[str, SeenInside]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,13 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from alignscope.records import GramCount, Measurement, MinedPattern
-from alignscope.reporting.wording import interval_in_words, is_number, value_in_words
+from alignscope.records import GramCount, Measurement, MinedPattern, Problem
+from alignscope.reporting.wording import counted, interval_in_words, is_number, value_in_words
 
 LABEL, CELL = 44, 26  # characters of a row's name, and of a column
 BESIDE = (
     "the interval does not hold the value: drawing images again biases this number, the less the more images"
 )
+KINDS, WHAT = 4, 90  # of problems that are told, and characters of one
 WIDTH, MOST = 100, 3  # characters of a terminal, and the columns of a table that fit there
 
 
@@ -103,6 +105,25 @@ def words_text(words: Mapping[str, Sequence[GramCount]], mined: Mapping[str, Seq
             f"  {100 * one.share:5.1f} %  {f'{one.prefix} {one.body}'.strip()}   e.g. {_plain(one.example)}"
             for one in mined.get(name, ())
         ]
+    return "\n".join(lines)
+
+
+def problems_text(problems: Sequence[Problem], path: Path) -> str:
+    """How many problems there are and where, and the most frequent kinds: those that differ in their numbers alone are one.
+
+    >>> print(problems_text([], Path("run/problems.jsonl")))
+    0 problems, listed in run/problems.jsonl
+    """
+    kinds: dict[str, list[str]] = {}
+    for one in problems:
+        kinds.setdefault(re.sub(r"[\d.]+", "#", one.what), []).append(one.what)
+    most = sorted(kinds.values(), key=len, reverse=True)
+    lines = [f"{counted(len(problems), 'problem')}, listed in {path}"]
+    for same in most[:KINDS]:
+        text = ("e.g. " if len({*same}) > 1 else "") + _plain(same[0])
+        lines.append(f"  {len(same):5}  " + (text if len(text) <= WHAT else f"{text[: WHAT - 1]}…"))
+    if len(most) > KINDS:
+        lines.append(f"  {sum(map(len, most[KINDS:])):5}  of {counted(len(most) - KINDS, 'other kind')}")
     return "\n".join(lines)
 
 
