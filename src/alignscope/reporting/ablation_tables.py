@@ -47,7 +47,7 @@ def ablation_text(measurements: Sequence[Measurement], tests: Sequence[GroupTest
 
 
 def scenes_text(scores: Sequence[SceneProbeScore], differences: Sequence[SceneProbeDifference]) -> str:
-    """Mean F1 over seeds with Student's interval: rows are probes, columns measures; then inputs compared by macro F1.
+    """Mean F1 over seeds with its interval: rows are probes, columns measures; then inputs compared by macro F1.
 
     Per-scene F1, control task and what probes learnt by heart are in the files.
 
