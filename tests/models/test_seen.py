@@ -88,3 +88,8 @@ def test_models_that_write_no_captions_are_refused(twin, tmp_path):
     transformers.ViTConfig(**VISION).save_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match="is a vit, wanted a captioner"):
         open_seen(tmp_path)
+
+
+def test_a_named_model_that_writes_nothing_is_told():
+    with pytest.raises(UnknownName, match=r"tiny-clip writes no captions, wanted .* one of .*tiny-vinvl"):
+        open_seen("tiny-clip")

@@ -23,6 +23,10 @@ def open_seen(
     regions; one of which nothing inside is read is refused."""
     name = str(name_or_path)
     twins = named_captioners()
+    if name not in twins and name in {each.parent.name for each in PRETRAINED.glob("*/config.json")}:
+        raise UnknownName(
+            f"{name} writes no captions, wanted a captioner: one of {', '.join(twins)}, or a directory"
+        )
     if name not in twins and not Path(name).exists() and not looks_like_hub_id(name):
         raise UnknownName(
             f"no captioner named '{name}', and no directory is: {did_you_mean(name, twins)}; a hub id reads "
