@@ -284,6 +284,11 @@ def test_a_stopped_run_goes_on_with_the_states_and_probes_it_has(tmp_path, monke
 def test_without_scikit_learn_or_reference_nothing_begins(tmp_path, monkeypatch):
     with pytest.raises(BadInput, match="--intact"):
         scene_probes({"A": Fake()}, {"test": images_of()}, None, tmp_path / "run")
+    with pytest.raises(BadInput, match=r"got classifiers \['forrest'\]"):
+        scene_probes(
+            *({"A": Fake()}, {"test": images_of()}, None, tmp_path / "run"),
+            settings=SceneSettings(ProbeSettings(classifiers=("forrest",))),
+        )
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match="probes"):
         run(tmp_path / "run")

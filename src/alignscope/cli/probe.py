@@ -346,7 +346,7 @@ def _named(given: Sequence[str], *, what: str) -> dict[str, str]:
                 f"got {one!r} as {what}, wanted NAME=VALUE with a name without '|', or VALUE alone"
             )
         if name in found:
-            raise BadInput(f"got two {what} named {name!r}, wanted names of their own: NAME={value}")
+            raise BadInput(f"got the name {name!r} twice as {what}, wanted names of their own: NAME={value}")
         found[name] = value
     return found
 

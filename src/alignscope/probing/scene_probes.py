@@ -210,7 +210,8 @@ def _iterations(fitted: Any) -> tuple[int | None, int]:
     return int(np.max(last.n_iter_)), last.max_iter
 
 
-def _check_settings(states: SceneStates, settings: ProbeSettings) -> None:
+def check_probes(settings: ProbeSettings) -> None:
+    """Refuse what no states could be probed with, before any are made."""
     if settings.seeds < 1 or not settings.splits or not all(0 < split < 100 for split in settings.splits):
         raise BadInput(
             f"got {settings.seeds} seeds and splits {settings.splits}, wanted one seed or more and percentages of "
@@ -219,6 +220,10 @@ def _check_settings(states: SceneStates, settings: ProbeSettings) -> None:
     unknown = set(settings.classifiers) - set(CLASSIFIERS)
     if unknown:
         raise BadInput(f"got classifiers {sorted(unknown)}, wanted some of {', '.join(CLASSIFIERS)}")
+
+
+def _check_settings(states: SceneStates, settings: ProbeSettings) -> None:
+    check_probes(settings)
     for route in settings.transfers:
         missing = set(route) - set(states.inputs)
         if missing:

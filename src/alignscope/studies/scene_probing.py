@@ -19,7 +19,7 @@ import alignscope
 from alignscope.errors import BadInput, MissingExtra
 from alignscope.files import read_parquet, sha_of, write_json, write_jsonl, write_parquet
 from alignscope.models.captioners.inside import SeenInside
-from alignscope.probing.scene_probes import ProbeSettings, jobs_of, probe
+from alignscope.probing.scene_probes import ProbeSettings, check_probes, jobs_of, probe
 from alignscope.probing.scene_samples import SceneStates, sampled
 from alignscope.probing.scene_scores import scene_differences, scene_scores
 from alignscope.records import (
@@ -122,13 +122,17 @@ def scene_probes(
         ]
         scores, differences = scene_scores(runs, cells), scene_differences(runs)
         signature = _signature(sets, models, settings)
-        write_parquet(out / "runs.parquet", runs, SceneProbe)
-        write_parquet(out / "cells.parquet", cells, SceneProbeCell)
-        write_parquet(out / "counts.parquet", counts, SceneCount)
-        write_parquet(out / "scores.parquet", scores, SceneProbeScore)
-        write_parquet(out / "differences.parquet", differences, SceneProbeDifference)
         numbers = _numbers(scores, signature, missing=len(found.left_out))
-        write_parquet(out / "measurements.parquet", numbers, Measurement)
+        records: dict[str, tuple[Sequence[Any], type]] = {
+            "runs": (runs, SceneProbe),
+            "cells": (cells, SceneProbeCell),
+            "counts": (counts, SceneCount),
+            "scores": (scores, SceneProbeScore),
+            "differences": (differences, SceneProbeDifference),
+            "measurements": (numbers, Measurement),
+        }
+        for name, (rows, kind) in records.items():
+            write_parquet(out / f"{name}.parquet", rows, kind)
         write_jsonl(out / "problems.jsonl", problems)
         run: dict[str, Any] = {**identity, "identity": identity, "finished": True, "command": command}
         run |= {"inputs": found.files, "images": len(found.states.images), "held out": len(held)}
@@ -240,6 +244,7 @@ def _checked(
             f"got {len(models)} captioners, {len(sets)} sets of images and cuts {settings.cuts}, wanted one or more "
             "of each, and 1 object or more to take away"
         )
+    check_probes(settings.probes)
     first, *others = sets.values()
     for other in others:
         if {*other.sights} != {*first.sights}:
