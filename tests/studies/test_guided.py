@@ -34,7 +34,7 @@ STUDIES = Path(__file__).parents[2] / "recipes" / "studies"
 
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guided, "workers", here)
+    monkeypatch.setattr("alignscope.studies.workers.workers", here)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
     """The study of two seeds, done without a stop."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(guided, "workers", here)
+        patch.setattr("alignscope.studies.workers.workers", here)
         return guide(read_guided(file), tmp_path_factory.mktemp("whole") / "out")
 
 

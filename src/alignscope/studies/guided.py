@@ -6,10 +6,9 @@ so that differences are paired. References and the corpus of the language model 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import final
 
@@ -24,11 +23,11 @@ from alignscope.reporting.run import PICTURES
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.guided_pictures import shown_pictures
 from alignscope.studies.guided_plan import PEOPLE, START, GuidedStudy, missing_of
-from alignscope.studies.output import RUN, claimed
+from alignscope.studies.output import RUN, claimed, is_finished
 from alignscope.studies.probed_texts import Settings, Verb
 from alignscope.studies.probes import probe
 from alignscope.studies.texts import TextSettings, texts
-from alignscope.studies.workers import workers
+from alignscope.studies.workers import in_stages
 from alignscope.training import captioning
 from alignscope.training.captioning_material import Part, material
 from alignscope.training.recipe import KarpathyCaptions, SavedCaptioner
@@ -95,12 +94,8 @@ def guide(
                 ),
             ],
         }
-        with workers(processes) as pool:
-            for stage, jobs in stages.items():
-                running = [pool.submit(done, study, job, out, device) for job in jobs]
-                for number, job in enumerate(as_completed(running), start=1):
-                    job.result()
-                    progress(stage, number, len(jobs))
+        work = partial(done, study, out=out, device=device)
+        in_stages(stages, work, processes=processes, progress=progress)
         found = summed_up(study, out, sha)
         run = {**identity, "identity": identity, "finished": True, "command": command, "data": sha}
         write_json(out / RUN, run)
@@ -150,7 +145,7 @@ def done(study: GuidedStudy, job: Job, out: Path, device: str) -> None:
     torch.set_num_threads(1)
     if job.kind == "train":
         _train(study, job, out, device)
-    elif not _is_finished(place_of(job, out)):
+    elif not is_finished(place_of(job, out)):
         _analyse(study, job, out, device)
 
 
@@ -231,13 +226,6 @@ def _analyse(study: GuidedStudy, job: Job, out: Path, device: str) -> None:
         resume=True,
         **({reads: Path(folder)} if folder else {}),  # type: ignore[arg-type]
     )
-
-
-def _is_finished(place: Path) -> bool:
-    try:
-        return bool(json.loads((place / RUN).read_text(encoding="utf-8"))["finished"])
-    except (OSError, ValueError, KeyError):
-        return False
 
 
 def _trials(study: GuidedStudy, out: Path, seed: int) -> Iterator[Trial]:

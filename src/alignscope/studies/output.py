@@ -130,3 +130,11 @@ def _clear(directory: Path, found: dict[str, Any] | None) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
+
+
+def is_finished(directory: Path) -> bool:
+    """Whether a run lies here that came to its end."""
+    try:
+        return bool(json.loads((directory / RUN).read_text(encoding="utf-8"))["finished"])
+    except (OSError, ValueError, KeyError):
+        return False

@@ -10,8 +10,8 @@ import json
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -30,7 +30,7 @@ from alignscope.studies.ablation import AblationSettings, ablation
 from alignscope.studies.attention import AttentionSettings, attention
 from alignscope.studies.diagnosticity import DiagnosticitySettings, diagnosticity
 from alignscope.studies.embeddings import Progress
-from alignscope.studies.output import RUN, claimed
+from alignscope.studies.output import RUN, claimed, is_finished
 from alignscope.studies.scene_epochs import write_epochs
 from alignscope.studies.scene_images import (
     HighLevelImages,
@@ -41,7 +41,7 @@ from alignscope.studies.scene_images import (
 )
 from alignscope.studies.scene_pictures import scene_pictures
 from alignscope.studies.scene_probing import SceneSettings, scene_probes
-from alignscope.studies.workers import workers
+from alignscope.studies.workers import in_stages
 from alignscope.training import captioning
 from alignscope.training.reading import find, read, section
 from alignscope.training.recipe import Captioning, SavedCaptioner
@@ -183,12 +183,8 @@ def captioners_of_scenes(
         (verb, seed) for seed in study.seeds for verb in reversed(VERBS)
     ]  # the longest first
     with claimed(out, identity, resume=resume, overwrite=overwrite):
-        with workers(processes) as pool:
-            for stage, jobs in stages.items():
-                running = [pool.submit(done, study, kind, seed, out, device) for kind, seed in jobs]
-                for number, job in enumerate(as_completed(running), start=1):
-                    job.result()
-                    progress(stage, number, len(jobs))
+        work = partial(done, study, out=out, device=device)
+        in_stages(stages, work, processes=processes, progress=progress)
         trials = [trial for seed in study.seeds for trial in _trials(out, seed)]
         signature = f"data:{study.name}|v:{alignscope.__version__}"
         found = effects(trials, baseline=OBJECT, signature=signature)
@@ -200,15 +196,16 @@ def captioners_of_scenes(
         return Found(out, scenes_page(out), tuple(found))
 
 
-def done(study: SceneStudy, kind: str, seed: int, out: Path, device: str) -> None:
+def done(study: SceneStudy, job: tuple[str, int], out: Path, device: str) -> None:
     """One training or one analysis of a seed, unless it is finished."""
     import torch
 
+    kind, seed = job
     torch.set_num_threads(1)
     place = out / f"seed-{seed}"
     if kind not in VERBS:
         _train(study, kind, seed, place / "captioners", device)
-    elif not _is_finished(place / kind):
+    elif not is_finished(place / kind):
         models = {
             name: open_seen(
                 one if isinstance(one, str) else str(place / "captioners" / name / "model"), device=device
@@ -274,13 +271,6 @@ _ANALYSES: dict[str, Callable[..., None]] = {
     "ablation": _ablation,
     "scenes": _scenes,
 }
-
-
-def _is_finished(place: Path) -> bool:
-    try:
-        return bool(json.loads((place / RUN).read_text(encoding="utf-8"))["finished"])
-    except (OSError, ValueError, KeyError):
-        return False
 
 
 def _trials(out: Path, seed: int) -> Iterator[Trial]:

@@ -42,6 +42,14 @@ from alignscope.studies.scene_states import RAW, Route, routes_of, states_of
 from alignscope.studies.store import batches
 
 JOBS = 20  # probes kept at a time
+FILES: dict[type, str] = {
+    SceneProbe: "runs",
+    SceneProbeCell: "cells",
+    SceneCount: "counts",
+    SceneProbeScore: "scores",
+    SceneProbeDifference: "differences",
+    Measurement: "measurements",
+}
 
 
 @final
@@ -123,15 +131,8 @@ def scene_probes(
         scores, differences = scene_scores(runs, cells), scene_differences(runs)
         signature = _signature(sets, models, settings)
         numbers = _numbers(scores, signature, missing=len(found.left_out))
-        records: dict[str, tuple[Sequence[Any], type]] = {
-            "runs": (runs, SceneProbe),
-            "cells": (cells, SceneProbeCell),
-            "counts": (counts, SceneCount),
-            "scores": (scores, SceneProbeScore),
-            "differences": (differences, SceneProbeDifference),
-            "measurements": (numbers, Measurement),
-        }
-        for name, (rows, kind) in records.items():
+        of: tuple[Sequence[Any], ...] = (runs, cells, counts, scores, differences, numbers)
+        for (kind, name), rows in zip(FILES.items(), of, strict=True):
             write_parquet(out / f"{name}.parquet", rows, kind)
         write_jsonl(out / "problems.jsonl", problems)
         run: dict[str, Any] = {**identity, "identity": identity, "finished": True, "command": command}

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,8 @@ from alignscope.studies.audit import Settings, audit
 from alignscope.studies.benchmarks import evaluate
 from alignscope.studies.checks import Plan
 from alignscope.studies.embeddings import Progress
-from alignscope.studies.output import RUN, claimed
-from alignscope.studies.workers import workers
+from alignscope.studies.output import RUN, claimed, is_finished
+from alignscope.studies.workers import in_stages
 from alignscope.training.finetune import finetune
 from alignscope.training.reading import section
 from alignscope.training.settings import FineTuning
@@ -116,15 +116,12 @@ def compare_variants(
         export(World("test", size=min(study.scenes, PARAPHRASED)), out / WORLD, overwrite=True)
         names = [START, *(variant.name for variant in study.variants)]
         jobs = [(name, seed) for seed in study.seeds for name in names]
-        waves = [[job for job in jobs if job[0] == START], [job for job in jobs if job[0] != START]]
-        done = 0
-        with workers(processes) as pool:
-            for wave in waves:  # every variant begins with what the first wave made
-                running = [pool.submit(trained_and_audited, study, name, seed, out) for name, seed in wave]
-                for job in as_completed(running):
-                    job.result()
-                    done += 1
-                    progress("models", done, len(jobs))
+        stages = {  # every variant begins with what the first stage made
+            "beginnings": [job for job in jobs if job[0] == START],
+            "variants": [job for job in jobs if job[0] != START],
+        }
+        work = partial(trained_and_audited, study, out=out)
+        in_stages(stages, work, processes=processes, progress=progress)
         trials = [trial for name in names for seed in study.seeds for trial in _trials(out, name, seed)]
         signature = f"data:world-test|scenes:{study.scenes}|v:{alignscope.__version__}"
         found = effects(trials, baseline=study.baseline, signature=signature)
@@ -135,14 +132,15 @@ def compare_variants(
         return Compared(out, variants_page(out), tuple(found))
 
 
-def trained_and_audited(study: Study, name: str, seed: int, out: Path) -> None:
+def trained_and_audited(study: Study, job: tuple[str, int], out: Path) -> None:
     """One model, trained unless it is there, and its audit."""
     import torch
 
+    name, seed = job
     torch.set_num_threads(1)
     place = out / name / f"seed-{seed}"
     parts = [place / "audit", place / SIMILARITY, place / PARAPHRASES]
-    if all(map(_is_finished, parts)):
+    if all(map(is_finished, parts)):
         return
     model, world = open_model(_model(study, name, seed, out, place)), out / WORLD
     settings = Settings(plan=Plan(METHODS, checked=study.checked))
@@ -161,13 +159,6 @@ def _model(study: Study, name: str, seed: int, out: Path, place: Path) -> str | 
     if recipe is None:
         return study.variants[0].recipe.model
     return finetune(replace(recipe, seed=seed), place / "training", resume=True)
-
-
-def _is_finished(directory: Path) -> bool:
-    try:
-        return bool(json.loads((directory / RUN).read_text(encoding="utf-8"))["finished"])
-    except (OSError, ValueError, KeyError):
-        return False
 
 
 def _trials(out: Path, name: str, seed: int) -> Iterator[Trial]:

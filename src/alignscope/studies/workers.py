@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing import get_context
+from typing import Any
+
+from alignscope.studies.embeddings import Progress
 
 ONE_THREAD = {
     name: "1"
@@ -36,3 +39,15 @@ def workers(processes: int) -> Iterator[ProcessPoolExecutor]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def in_stages(
+    stages: Mapping[str, Sequence[Any]], work: Callable[[Any], None], *, processes: int, progress: Progress
+) -> None:
+    """Do the jobs of one stage side by side, then those of the next; `work` and jobs go to other processes."""
+    with workers(processes) as pool:
+        for stage, jobs in stages.items():
+            running = [pool.submit(work, job) for job in jobs]
+            for number, job in enumerate(as_completed(running), start=1):
+                job.result()
+                progress(stage, number, len(jobs))
