@@ -108,3 +108,11 @@ def test_two_processes_claim_once_and_make_one_model(recipe: str, tmp_path: Path
     assert done.stdout.count("model: ") == 1
     assert json.loads((out / "run.json").read_text())["finished"] is True
     open_model(out / "model")
+
+
+def test_data_that_are_missing_leave_the_directory_free(tmp_path: Path) -> None:
+    recipe = Path(__file__).parents[2] / "recipes" / "paper-c" / "vinvl-hl-scenes.toml"
+    for _ in range(2):  # the second try is refused for the same reason, not for what the first left
+        with pytest.raises(BadInput, match="got nothing there"):
+            train_recipe(str(recipe), tmp_path / "run")
+        assert not any((tmp_path / "run").iterdir())

@@ -179,13 +179,16 @@ def _score(
     found = [value for value, _ in values.values()]
     whole = corrected_resampled(found, test_over_train=runs[0].test_images / runs[0].train_images)
     is_same = whole.deviation is not None and whole.low is None  # with every seed
+    low, high = (whole.mean, whole.mean) if is_same else (whole.low, whole.high)
+    if arm[4] != "selectivity" and low is not None and high is not None:
+        low, high = max(low, 0.0), min(high, 1.0)  # where F1 can lie
     return SceneProbeScore(
         *arm,
         *name,
         mean=whole.mean,
         deviation=whole.deviation,
-        low=whole.mean if is_same else whole.low,
-        high=whole.mean if is_same else whole.high,
+        low=low,
+        high=high,
         runs=len(found),
         images_per_run=fmean(many for _, many in values.values()),
         not_converged=sum(run.is_converged is False for run in runs),

@@ -68,9 +68,9 @@ class SceneProbeScore:
     """A mean over seeds with its standard deviation and 95 % interval.
 
     Splits of the same images overlap, so values of different seeds hang together: the interval has the variance
-    that Nadeau and Bengio (2003) correct for that. Task "selectivity" is F1 of the scenes minus F1 of the control,
-    seed by seed. `images_per_run` are the test images that the number rests on: of one scene where the measure
-    is of one.
+    that Nadeau and Bengio (2003) correct for that, and ends where F1 can lie. Task "selectivity" is F1 of the
+    scenes minus F1 of the control, seed by seed. `images_per_run` are the test images that the number rests on:
+    of one scene where the measure is of one.
     """
 
     images: str

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from alignscope.errors import BadInput
+from alignscope.errors import AlignscopeError, BadInput
 from alignscope.files import write_json
 from alignscope.processes import PATIENCE, Processes, processes
-from alignscope.studies.output import RUN, alone, claim
+from alignscope.studies.output import RUN, alone, claim, release
 from alignscope.training import captioning, contrastive, matching
 from alignscope.training.finetune import finetune
 from alignscope.training.metrics import Seen, Watch, nobody
@@ -64,15 +64,20 @@ def train_recipe(
 
         group.first(claim_it)
 
-        directory = _trained(
-            recipe,
-            out,
-            device=device,
-            workers=workers,
-            tensorboard=tensorboard,
-            resume=resume,
-            watch=watch,
-        )
+        try:
+            directory = _trained(
+                recipe,
+                out,
+                device=device,
+                workers=workers,
+                tensorboard=tensorboard,
+                resume=resume,
+                watch=watch,
+            )
+        except AlignscopeError:
+            if group.rank == 0:  # where data are missing nothing stands in the way of another try
+                release(out)
+            raise
         run = {**identity, "identity": identity, "finished": True, "command": command}
         group.first(lambda: write_json(out / RUN, run))
     return directory
