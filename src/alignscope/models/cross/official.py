@@ -89,9 +89,7 @@ LAYOUTS = (
         UNCASED,
         also="classifier.weight",
     ),
-    Layout(
-        "Oscar/VinVL", OSCAR, "OscarForPretraining", "oscar", UNCASED, also="cls.seq_relationship.weight"
-    ),
+    Layout("Oscar/VinVL", OSCAR, "OscarForPretraining", "oscar", UNCASED, also="cls.seq_relationship.weight"),
 )
 STRANGERS = {
     "lxmert.": "LXMERT's weights under the names of transformers: give its directory, with config.json",
