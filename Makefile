@@ -23,7 +23,7 @@ PYTHON ?= $(shell for candidate in python3.11 /usr/bin/python3.11 python3 python
 export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test install format docs clean
+.PHONY: help demo test install format docs bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -46,6 +46,9 @@ format: $(STAMP) ## write the format and the lint fixes that are safe
 
 docs: $(STAMP) ## write docs/cli.md again from the program's own help
 	$(VENV)/bin/python tools/cli_help.py
+
+bench: $(STAMP) ## run all speed comparisons and write docs/speed.md (ARGS=--quick: a few minutes)
+	$(VENV)/bin/python benchmarks/bench.py $(ARGS)
 
 $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with the venv module was found." \

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from figures import Figure, add_option, figure, tell
 from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
@@ -211,6 +212,31 @@ def interleaved(calls: Mapping[str, Callable[[], None]], repetitions: int) -> di
     return times
 
 
+def ratios_of(
+    target: Target, times: Mapping[str, Sequence[float]], scale: Mapping[str, float]
+) -> list[float]:
+    """Of every round, sorted; none where one of the two calls was not timed."""
+    if target.over not in times or target.under not in times:
+        return []
+    factor = scale.get(target.over, 1.0) / scale.get(target.under, 1.0)
+    pairs = zip(times[target.over], times[target.under], strict=True)
+    return sorted(factor * over / under for over, under in pairs)
+
+
+def figures_of(times: Mapping[str, Sequence[float]], scale: Mapping[str, float]) -> list[Figure]:
+    """The targets that were timed."""
+    return [
+        figure(
+            target.name,
+            ratios,
+            at_least=target.bound if target.at_least else None,
+            at_most=None if target.at_least else target.bound,
+        )
+        for target in TARGETS
+        if (ratios := ratios_of(target, times, scale))
+    ]
+
+
 def table(times: Mapping[str, Sequence[float]], scale: Mapping[str, float]) -> list[str]:
     """Medians of the calls, then the ratios with their range over rounds and whether they hold."""
     lines = [f"{'call':<24}{'median s':>10}{'min':>9}{'max':>9}"]
@@ -219,11 +245,9 @@ def table(times: Mapping[str, Sequence[float]], scale: Mapping[str, float]) -> l
         lines.append(f"{name:<24}{statistics.median(taken):>10.2f}{min(taken):>9.2f}{max(taken):>9.2f}")
     lines += ["", f"{'ratio':<48}{'median':>8}{'range':>16}{'target':>10}"]
     for target in TARGETS:
-        if target.over not in times or target.under not in times:
+        ratios = ratios_of(target, times, scale)
+        if not ratios:
             continue
-        factor = scale.get(target.over, 1.0) / scale.get(target.under, 1.0)
-        pairs = zip(times[target.over], times[target.under], strict=True)
-        ratios = sorted(factor * over / under for over, under in pairs)
         middle = statistics.median(ratios)
         verdict = ""
         if target.bound is not None:
@@ -244,6 +268,7 @@ def main() -> None:
     parser.add_argument("--notebook", type=int, default=8, help="captions done the notebook way, then scaled")
     parser.add_argument("--perturbed", type=int, default=24, help="captions that perturbation is timed on")
     parser.add_argument("--only", nargs="*", help="calls to time, of all")
+    add_option(parser)
     options = parser.parse_args()
     chosen, corpus = read_captions(options.captions, options.count)
     model = vit_b_32(corpus)
@@ -284,6 +309,7 @@ def main() -> None:
         *table(times, {"notebook": len(captions) / options.notebook}),
     ]
     sys.stdout.write("\n".join(report) + "\n")
+    tell(figures_of(times, {"notebook": len(captions) / options.notebook}), options.json)
 
 
 if __name__ == "__main__":

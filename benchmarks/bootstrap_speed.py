@@ -14,25 +14,28 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from figures import add_option, figure, tell
 from scipy import stats
 
 from alignscope.evaluation.intervals import clustered_bootstrap
 
 
-def seconds(run: Callable[[], object], *, repeats: int) -> float:
-    """The best of several runs."""
+def seconds(run: Callable[[], object], *, repeats: int) -> list[float]:
+    """Of each of several runs."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
         run()
         times.append(time.perf_counter() - start)
-    return min(times)
+    return times
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
-    repeats = parser.parse_args().repeats
+    add_option(parser)
+    options = parser.parse_args()
+    found = []
     generator = np.random.default_rng(0)
     sys.stdout.write("clusters  values  ours ms  scipy ms  scipy/ours\n")
     for clusters, per_cluster in ((500, 1), (5000, 1), (5000, 5), (25000, 1)):
@@ -47,15 +50,20 @@ def main() -> None:
         def theirs(
             sums: np.ndarray = sums, counts: np.ndarray = counts, single: bool = per_cluster == 1
         ) -> object:
-            options = {"n_resamples": 2000, "method": "percentile", "batch": 100, "rng": 0}
+            how = {"n_resamples": 2000, "method": "percentile", "batch": 100, "rng": 0}
             if single:
-                return stats.bootstrap((sums,), np.mean, **options)
-            return stats.bootstrap((sums, counts), ratio, paired=True, **options)
+                return stats.bootstrap((sums,), np.mean, **how)
+            return stats.bootstrap((sums, counts), ratio, paired=True, **how)
 
-        mine, other = seconds(ours, repeats=repeats), seconds(theirs, repeats=repeats)
+        runs = [seconds(run, repeats=options.repeats) for run in (ours, theirs)]
+        mine, other = map(min, runs)
+        ratios = [slow / fast for fast, slow in zip(*runs, strict=True)]
+        name = f"scipy / ours, {len(values):,} values in {clusters:,} clusters"
+        found.append(figure(name, ratios))
         sys.stdout.write(
             f"{clusters:8d}{len(values):8d}{1e3 * mine:9.1f}{1e3 * other:10.1f}{other / mine:12.2f}\n"
         )
+    tell(found, options.json)
 
 
 def ratio(sums: np.ndarray, counts: np.ndarray, axis: int = -1) -> np.ndarray:

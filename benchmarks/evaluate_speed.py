@@ -26,6 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from figures import Figure, add_option, figure, tell
 from PIL import Image
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
@@ -141,8 +142,8 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def speed(place: Path, images: int, sample: int, repeats: int) -> None:
-    """Print ours beside the official way and the encoding alone, each the middle of several runs."""
+def speed(place: Path, images: int, sample: int, repeats: int) -> list[Figure]:
+    """Print and return ours beside the official way and the encoding alone, each the middle of several runs."""
     items = sugarcrepe_shaped(place, images)
     rows = list(read_jsonl(place / "pairs.jsonl"))
     model = vit_b_32([text for row in rows for text in (row["caption"], row["foils"][0]["caption"])])
@@ -165,11 +166,18 @@ def speed(place: Path, images: int, sample: int, repeats: int) -> None:
     write(f" (from {len(some)} items)\n")
     write(f"  official way / ours: {official / ours:.1f} (wanted >= 8)\n")
     write(f"  ours / encoding alone: {ours / alone:.3f} (wanted <= 1.1)\n")
+    note = f"{items} items on {images} images"
+    slower = [a / b for a, b in zip(took["official"], took["ours"], strict=True)]
+    added = [a / b for a, b in zip(took["ours"], took["alone"], strict=True)]
+    return [
+        figure("per-item script's way / evaluate", slower, at_least=8, note=f"{note}, script on {len(some)}"),
+        figure("evaluate / each image and caption encoded once", added, at_most=1.1, note=note),
+    ]
 
 
-def growth(place: Path, images: int) -> None:
-    """Print time and peak memory of tenfold items beside those of the items."""
-    found = []
+def growth(place: Path, images: int) -> list[Figure]:
+    """Print and return time and peak memory of tenfold items beside those of the items."""
+    found, items = [], 0
     for factor in (1, 10):
         own = place / f"x{factor}"
         items = of_the_world(own, factor * images)
@@ -184,6 +192,11 @@ def growth(place: Path, images: int) -> None:
     sys.stdout.write(
         f"  time x{ten / one:.2f} (wanted <= 10.5), memory x{large / small:.3f} (wanted <= 1.1)\n"
     )
+    note = f"tiny-clip, {items:,} items beside a tenth"
+    return [
+        figure("time of tenfold items", [ten / one], at_most=10.5, note=note),
+        figure("peak memory of tenfold items", [large / small], at_most=1.1, note=note),
+    ]
 
 
 def main() -> None:
@@ -194,12 +207,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--growth-images", type=int, default=300)
     parser.add_argument("--only", choices=["speed", "growth"])
+    add_option(parser)
     options = parser.parse_args()
+    found: list[Figure] = []
     with tempfile.TemporaryDirectory() as name:
         if options.only != "speed":  # first: a process starts with the peak of the one that made it
-            growth(Path(name) / "growth", options.growth_images)
+            found += growth(Path(name) / "growth", options.growth_images)
         if options.only != "growth":
-            speed(Path(name) / "speed", options.images, options.sample, options.repeats)
+            found += speed(Path(name) / "speed", options.images, options.sample, options.repeats)
+    tell(found, options.json)
 
 
 if __name__ == "__main__":

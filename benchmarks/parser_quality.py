@@ -15,6 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from figures import Figure, add_option, figure, tell
+
 from alignscope.language.classes import WORD, word_classes
 from alignscope.language.pipeline import model_name, parser_name
 from alignscope.records import Caption, Word, WordClass
@@ -122,8 +124,8 @@ def _located(text: str, graph: dict[str, Any]) -> Caption:
     return Caption(text, tuple(Word(text[a:b], a, b, kinds.get((a, b), "other")) for _, (a, b) in words))
 
 
-def report(title: str, truth: Sequence[Caption], tagger: Tagger, *, errors: bool = False) -> None:
-    """Print one table: a line per class, then speed."""
+def report(title: str, truth: Sequence[Caption], tagger: Tagger, *, errors: bool = False) -> dict[str, float]:
+    """Print one table, a line per class, then speed; returns F1 by class."""
     texts = [caption.text for caption in truth]
     tagger(texts[:8])  # loading is not timed
     began = time.process_time()
@@ -141,6 +143,21 @@ def report(title: str, truth: Sequence[Caption], tagger: Tagger, *, errors: bool
     print(f"{len(texts) / seconds:.0f} captions per CPU-second")
     if errors:
         _print_errors(truth, guess)
+    return {kind: quality(counts, kind)[2] for kind in CLASSES}
+
+
+def compared(captions: Sequence[Caption], name: str, *, errors: bool) -> list[Figure]:
+    """Ours beside SceneGraphParser on the same captions."""
+    ours = report(f"{name}, ours", captions, word_classes, errors=errors)
+    theirs = report(f"{name}, SceneGraphParser", captions, scene_graph_parser())
+    return [
+        figure(
+            f"F1 of {kind}, ours / SceneGraphParser, {name}",
+            [ours[kind] / theirs[kind]],
+            note=f"{ours[kind]:.3f} and {theirs[kind]:.3f}; {len(captions)} captions; exact, no rounds",
+        )
+        for kind in CLASSES
+    ]
 
 
 def _print_errors(truth: Sequence[Caption], guess: Sequence[Caption]) -> None:
@@ -161,14 +178,11 @@ def main() -> None:
     parser.add_argument("--coco", type=Path, default=COCO)
     parser.add_argument("--world", type=int, default=500, help="scenes of the world's test split")
     parser.add_argument("--errors", action="store_true", help="print the words that ours got wrong")
+    add_option(parser)
     options = parser.parse_args()
     print(parser_name())
-    hand = labelled_captions(options.coco)
-    report("hand labels, ours", hand, word_classes, errors=options.errors)
-    report("hand labels, SceneGraphParser", hand, scene_graph_parser())
-    fresh = labelled_captions(options.coco, FRESH)
-    report("fresh hand labels, ours", fresh, word_classes, errors=options.errors)
-    report("fresh hand labels, SceneGraphParser", fresh, scene_graph_parser())
+    found = compared(labelled_captions(options.coco), "hand labels", errors=options.errors)
+    found += compared(labelled_captions(options.coco, FRESH), "fresh hand labels", errors=options.errors)
     if options.world:
         from alignscope.data.world.world import World
 
@@ -176,6 +190,7 @@ def main() -> None:
         report("world, ours", world, word_classes)
         framed = [Caption(caption.text, without_framing(caption.words)) for caption in world]
         report("world without framing words, ours", framed, word_classes, errors=options.errors)
+    tell(found, options.json)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from figures import add_option, figure, tell
+
 from alignscope.data.coco import read_captions
 from alignscope.language.pipeline import parser_name
 from alignscope.probing.captions import tagged_captions
@@ -26,6 +28,7 @@ from alignscope.probing.patterns import pattern_fits, pattern_ratios
 from alignscope.records import ImageCaption, Signature
 
 COCO = Path(__file__).parents[2] / "shared" / "data" / "coco_karpathy" / "coco_test_1.json"
+ISSUE_CAPTIONS, ISSUE_SECONDS = 5000, 30.0
 Result = TypeVar("Result")
 
 
@@ -41,6 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--captions", type=Path, default=COCO)
     parser.add_argument("--number", type=int, default=5000)
+    add_option(parser)
     asked = parser.parse_args()
     images = read_captions(asked.captions).images
     turns = range(max(len(one.captions) for one in images))
@@ -80,6 +84,17 @@ def main() -> None:
         sys.stdout.write(f"{one.value:6.1%} {one.measure:26}{one.group}\n")
     for pattern in mined:
         sys.stdout.write(f"{pattern.share:6.1%}  {pattern.prefix} {pattern.body}  ({pattern.example})\n")
+    bound = 1.0 if len(captions) == ISSUE_CAPTIONS else None
+    found = [
+        figure(
+            f"{name} / {ISSUE_SECONDS:.0f} s", [taken / ISSUE_SECONDS], at_most=bound, note=f"{taken:.1f} s"
+        )
+        for name, taken in (
+            (f"patterns of {len(captions):,} captions, tagging and all", end - start),
+            (f"patterns of {len(captions):,} captions, tagged before", end - analysed),
+        )
+    ]
+    tell(found, asked.json)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 from attribution_speed import COCO, read_captions
+from figures import Figure, add_option, shortly, tell
 from PIL import Image
 from scorer_models import MODELS, Built
 from torch import nn
@@ -239,6 +240,19 @@ def measured(name: str, built: Built, captions: Sequence[str], rounds: int) -> S
     )
 
 
+def figures_of(speed: Speed) -> list[Figure]:
+    """By wall clock beside the issue's bound; by processor time beside it too, which a busy machine leaves alone."""
+    kept, again = speed.kept, speed.again
+    note = f"{shortly(speed.score)} pairs/s; {speed.kept_by_processor.median:.3f} by processor time"
+    name = f"{speed.name}: score / the model's own forward"
+    note = f"{note}; {speed.note}" if speed.note else note
+    more = f"{speed.name}: the same texts, several to a picture / one"
+    return [
+        Figure(name, kept.median, kept.low, kept.high, f"at least {TARGET:g}", kept.median >= TARGET, note),
+        Figure(more, again.median, again.low, again.high),
+    ]
+
+
 HEAD = (
     f"{'model':<18}{'M par.':>7}{'batch':>6}{'forward/s':>10}{'score/s':>9}{'score/forward':>20}"
     f"{'by cpu time':>12}{'inputs':>8}{'ms/pair':>8}{'again':>7}"
@@ -265,6 +279,7 @@ def main() -> None:
     parser.add_argument("--captions", type=Path, default=COCO, help="Karpathy-style JSON")
     parser.add_argument("--only", nargs="*", choices=list(MODELS), help="models, of all")
     parser.add_argument("--out", type=Path, help="write every number as JSON")
+    add_option(parser)
     options = parser.parse_args()
     rounds = 3 if options.quick else options.rounds
     captions, corpus = read_captions(options.captions, 64)
@@ -284,6 +299,7 @@ def main() -> None:
             rows = {"about": about, "models": [asdict(speed) for speed in found]}
             options.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
         del built
+    tell([one for speed in found for one in figures_of(speed)], options.json)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from figures import add_option, figure, tell
+
 from alignscope.data.world.world import World
 
 IMAGES = 50
@@ -48,7 +50,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10000])
     parser.add_argument("--method", nargs="+", default=["gradcam"])
+    add_option(parser)
     options = parser.parse_args()
+    peaks = []
     methods = [word for method in options.method for word in ("--method", method)]
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
@@ -63,8 +67,13 @@ def main() -> None:
                 check=True,
             )
             peak = int(done.stderr.split("peak ")[-1]) / 1024
+            peaks.append(peak)
             seconds = time.perf_counter() - start
             sys.stdout.write(f"{size} captions: peak {peak:.0f} MiB, {seconds:.0f} s\n")
+    first, last = options.sizes[0], options.sizes[-1]
+    name = f"peak memory of {last:,} captions / of {first:,}"
+    note = f"{peaks[-1]:.0f} and {peaks[0]:.0f} MiB; {', '.join(options.method)}"
+    tell([figure(name, [peaks[-1] / peaks[0]], note=note)], options.json)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from typing import NamedTuple
 
 import torch
 from attribution_speed import COCO, read_captions, vit_b_32
+from figures import Figure, add_option, figure, tell
 from torch import Tensor
 
 from alignscope.attribution.options import Options
@@ -188,6 +189,29 @@ def table(times: Mapping[str, Sequence[Spent]], peaks: Mapping[str, int]) -> lis
     return lines
 
 
+def figures_of(times: Mapping[str, Sequence[Spent]], peaks: Mapping[str, int], place: str) -> list[Figure]:
+    """Steps on the wall's clock and peaks, beside the plain step's."""
+    found = []
+    for name in times:
+        if name == PLAIN:
+            continue
+        pairs = list(zip(times[name], times[PLAIN], strict=True))
+        busy = statistics.median(one.processor / plain.processor for one, plain in pairs)
+        found.append(
+            figure(
+                f"step with {name} / plain step, {place}",
+                [one.wall / plain.wall for one, plain in pairs],
+                at_most=KINDS[name].limit,
+                note=f"{busy:.3f} by processor time",
+            )
+        )
+        if peaks:
+            found.append(
+                figure(f"peak memory with {name} / plain step, {place}", [peaks[name] / peaks[PLAIN]])
+            )
+    return found
+
+
 def quartiles(ratios: Sequence[float]) -> str:
     low, _, high = statistics.quantiles(ratios, n=4)
     return f"{low:>8.3f}-{high:<7.3f}"
@@ -206,6 +230,7 @@ def main() -> None:
         "--memory-batch", type=int, default=0, help="measure peak memory too, at this batch size"
     )
     parser.add_argument("--peak-of", help="print the peak memory of this kind and nothing else")
+    add_option(parser)
     options = parser.parse_args()
     device = torch.device(options.device)
     given = bench(path=options.captions, count=options.count, batch_size=options.batch_size, device=device)
@@ -232,6 +257,8 @@ def main() -> None:
         *table(times, peaks),
     ]
     sys.stdout.write("\n".join(report) + "\n")
+    place = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    tell(figures_of(times, peaks, place), options.json)
 
 
 if __name__ == "__main__":
