@@ -50,7 +50,7 @@ def test_a_line_is_imported_on_first_use(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_misspelt_name_gets_a_suggestion(name: str):
     with pytest.raises(UnknownName, match=f"^no thing named '{name}': did you mean 'ordered'\\?$") as caught:
         THINGS[name]
-    assert isinstance(caught.value, BadInput)  # exit code 2 on the command line
+    assert isinstance(caught.value, BadInput)  # one message and exit code 1 on the command line
 
 
 def test_a_strange_name_gets_the_whole_list():
@@ -90,3 +90,13 @@ def test_a_line_that_cannot_be_imported_says_which():
 
 def test_other_packages_are_gone_when_they_are_gone():
     assert "borrowed" not in THINGS
+
+
+@pytest.mark.usefixtures("other_package")
+def test_a_line_says_which_package_it_is_from():
+    assert [THINGS.source(name) for name in THINGS] == [
+        *["other-package 1.0"] * 2,
+        "alignscope",
+        "other-package 1.0",
+        "alignscope",  # theirs of this name is not used
+    ]

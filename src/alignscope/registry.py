@@ -48,6 +48,12 @@ class Registry:
         plugins = {e.name: e.value for e in entry_points(group=f"alignscope.{self.kind}")}
         return {**plugins, **self._lines}
 
+    def source(self, name: str) -> str:
+        """The package that a line is from, with its version where it is another's."""
+        theirs = () if name in self._lines else entry_points(group=f"alignscope.{self.kind}", name=name)
+        told = [f"{each.dist.name} {each.dist.version}" for each in theirs if each.dist is not None]
+        return told[-1] if told else "alignscope"
+
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._all()))
 

@@ -24,6 +24,7 @@ from jaxtyping import Float
 from alignscope.errors import BadData, UnknownName
 from alignscope.evaluation.intervals import Interval, Sample, clustered_statistic, measured
 from alignscope.evaluation.java import jars, run_java
+from alignscope.evaluation.measures import MEASURES, values_of
 from alignscope.evaluation.tokenisation import Tokens, default_tokens, tokenised
 from alignscope.records import CaptionScore, ImageCaption, Measurement, Signature
 
@@ -83,20 +84,22 @@ def caption_metrics(
     A caption without a word, or of an image without references, is unscored under every metric and
     counted as missing. `tokens` is the Java tokeniser where there is Java; the signature says which.
     """
-    unknown = [metric for metric in metrics if metric not in METRICS]
+    known = (*METRICS, *(name for name in MEASURES if name not in METRICS))
+    unknown = [metric for metric in metrics if metric not in known]
     if unknown:
-        raise UnknownName(f"no caption metric {unknown[0]!r}: choose among {', '.join(METRICS)}")
+        raise UnknownName(f"no caption metric {unknown[0]!r}: choose among {', '.join(known)}")
     image, count = Counter(caption.image for caption in captions).most_common(1)[0] if captions else ("", 0)
     if count > 1:
         raise BadData(f"image {image!r} has {count} captions, wanted one an image: keep one")
     jars()  # or say which extra is missing
     tokens = tokens or default_tokens()
     ready, failed = _ready(captions, references, tokens)
-    method = f"tokens={tokens},pycocoevalcap={version('pycocoevalcap')}"
-    signature = replace(signature, method=method, dtype="float64", ties="none", seed=seed)
-    how: dict[str, Any] = {"signature": signature, "draws": draws, "seed": seed, "level": level}
+    coco = f"pycocoevalcap={version('pycocoevalcap')}"
+    how: dict[str, Any] = {"draws": draws, "seed": seed, "level": level}
     scores, numbers = [], []
     for metric, scored in _scored(ready, metrics, failed).items():
+        method = f"tokens={tokens},{coco if metric in METRICS else 'by=' + MEASURES.source(metric)}"
+        how["signature"] = replace(signature, method=method, dtype="float64", ties="none", seed=seed)
         values, reasons = _values(metric, scored, ready, len(captions))
         scores += [
             CaptionScore(caption.image, metric, value, reason)
@@ -132,7 +135,7 @@ def _number(
         measure=metric,
         group="all",
         signature=signature,
-        unit="score" if metric == "CIDEr" else "share",
+        unit="share" if metric in METRICS and metric != "CIDEr" else "score",
         items=len(known),
         missing=len(values) - len(known),
         level=level,
@@ -177,14 +180,20 @@ def _scored(ready: _Ready, metrics: Sequence[str], failed: str) -> dict[str, _Sc
     if failed or not ready.places:
         return {metric: _Scored(None, reason=failed) for metric in metrics}
     families = {"BLEU": _bleu, "METEOR": _meteor, "ROUGE": _rouge, "CIDEr": _cider, "SPICE": _spice}
-    wanted = dict.fromkeys(metric.split("-")[0] for metric in metrics)
-    found = {family: families[family](ready) for family in wanted}
+    ours = [metric for metric in metrics if metric in METRICS]
+    found = {family: families[family](ready) for family in dict.fromkeys(_family(each) for each in ours)}
     return {
-        metric: replace(found["BLEU"], value=partial(_bleu_of, order=int(metric[-1])))
+        metric: _meaned(values_of(metric, ready.candidates, ready.references))
+        if metric not in METRICS
+        else replace(found["BLEU"], value=partial(_bleu_of, order=int(metric[-1])))
         if metric.startswith("BLEU")
-        else found[metric.split("-")[0]]
+        else found[_family(metric)]
         for metric in metrics
     }
+
+
+def _family(metric: str) -> str:
+    return metric.split("-")[0]
 
 
 def _values(metric: str, scored: _Scored, ready: _Ready, count: int) -> tuple[list[float | None], list[str]]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from alignscope.errors import BadData
 from alignscope.evaluation.cider import Cider
+from alignscope.evaluation.measures import MEASURES, values_of
 from alignscope.models.captioners.vocabulary import words_of
 from alignscope.models.protocols import PairScorer
 from alignscope.models.zoo import open_model
 from alignscope.training.captioning_material import Material, Part
 from alignscope.training.metrics import Seen, Watch
-from alignscope.training.recipe import Captioning, CiderPlan, ScorerPlan, SelfCritical
+from alignscope.training.recipe import Captioning, CiderPlan, MeasurePlan, ScorerPlan, SelfCritical
 from alignscope.training.rewards import Measured, Mixed, Reward, ScorerReward
 
 ENDED = "</s>"
@@ -45,6 +49,8 @@ def payment(
             if isinstance(plan, CiderPlan):
                 assert cider is not None
                 parts.append((plan.weight, Measured("CIDEr-D", _cider_of(cider, part, longest))))
+            elif isinstance(plan, MeasurePlan):
+                parts.append((plan.weight, Measured(plan.name, _measure_of(plan.name, part))))
             else:
                 model = scorers[plan.model]
                 reward = ScorerReward(
@@ -71,6 +77,22 @@ def _cider_of(
         said = [words_of(text) for text in texts]
         rows = [words if len(words) >= longest else [*words, ENDED] for words in said]
         return cider.scores(rows, [references[image] for image in images]).tolist()
+
+    return measure
+
+
+def _measure_of(name: str, part: Part) -> Callable[[Sequence[int], Sequence[str]], list[float]]:
+    """Another package's measure against the image's own captions; a caption it has no number for is refused."""
+
+    def measure(images: Sequence[int], texts: Sequence[str]) -> list[float]:
+        values = values_of(name, texts, [part.captions[image] for image in images])
+        if not np.isfinite(values).all():
+            said = texts[int(np.flatnonzero(~np.isfinite(values))[0])]
+            raise BadData(
+                f"the measure '{name}' of {MEASURES.source(name)} has no number for the caption {said!r}: "
+                "a reward needs one for every caption, also for an empty one"
+            )
+        return [float(value) for value in values]
 
     return measure
 

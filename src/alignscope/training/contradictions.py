@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from alignscope.evaluation.measures import MEASURES
 from alignscope.records import FOIL_KINDS
 from alignscope.training import recipe, settings
 
@@ -316,6 +317,10 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
     recipe.SavedCaptioner: _filled("path"),
     recipe.ScorerPlan: (*_filled("model"), *_above_zero("scale weight")),
     recipe.CiderPlan: _above_zero("weight"),
+    recipe.MeasurePlan: (
+        _rule("name", lambda name: name in MEASURES, "a measure of an installed package (entry points `alignscope.measure`)"),
+        *_above_zero("weight"),
+    ),
     recipe.MaskedCaption: (
         *CAPTION_STAGE,
         *_at_least(1, "most_masked"),

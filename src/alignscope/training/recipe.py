@@ -278,6 +278,15 @@ class CiderPlan:
 
 
 @dataclass(frozen=True)
+class MeasurePlan:
+    """A reward: a measure that another package brings (`alignscope.evaluation.measures`)."""
+
+    kind: Literal["measure"]
+    name: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class CrossEntropy:
     """A stretch of cross-entropy training; the defaults are paper A's (sheet A.3).
 
@@ -310,7 +319,7 @@ class SelfCritical:
     """
 
     kind: Literal["self-critical"]
-    reward: tuple[ScorerPlan | CiderPlan, ...]
+    reward: tuple[ScorerPlan | CiderPlan | MeasurePlan, ...]
     epochs: int = 0
     steps: int = 0
     images: int = 10

@@ -1,0 +1,1 @@
+"""Three things added to alignscope from outside, one per file."""
