@@ -86,7 +86,7 @@ class Reader(HTMLParser):
             self.text.append(" ")
 
     def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] != "style":
+        if not self.open or self.open[-1] not in ("style", "script"):
             self.text.append(data)
 
     @property
@@ -387,6 +387,7 @@ def pair_writer() -> Callable[..., Path]:
 
 
 made = runpy.run_path(str(Path(__file__).with_name("benchmark_runs.py")))
+browse = runpy.run_path(str(Path(__file__).with_name("chromium.py")))["browse"]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The audit's page: one HTML file made from records alone, without scripts, network or fonts."""
+"""The audit's page: one HTML file made from records alone, without network or fonts, and one script for its list."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from alignscope.records import Choice, EditedScore, Example, Measurement
+from alignscope.records import Choice, EditedScore, Example, Measurement, Problem
 from alignscope.reporting.attributed import Attributed, attributed, is_attribution
 from alignscope.reporting.captions import Part, differences
 from alignscope.reporting.charts import SHARES
 from alignscope.reporting.headline import answer, drop_sentence, unscored_sentence, verdict
+from alignscope.reporting.items import Browser, browser
 from alignscope.reporting.page import (
     Embedded,
     Row,
@@ -23,7 +24,7 @@ from alignscope.reporting.page import (
     write_page,
 )
 from alignscope.reporting.ranks import Direction, directions_of
-from alignscope.reporting.run import Run, read_run
+from alignscope.reporting.run import PROBLEMS, Run, read_rows, read_run
 from alignscope.reporting.wording import (
     SUMMARY_GROUPS,
     is_number,
@@ -71,14 +72,17 @@ class Page:
     examples: list[Shown]
     ties: list[Choice]
     ties_by_kind: list[tuple[str, int, int]]
+    items: Browser
 
 
 def audit_page(directory: Path) -> Path:
     """Write directory/report.html from the records beside it, whole or not at all; returns its path."""
-    return write_page(directory / "report.html", render("audit.html", page_of(read_run(directory))))
+    run = read_run(directory)
+    problems = read_rows(directory / PROBLEMS, Problem)
+    return write_page(directory / "report.html", render("audit.html", page_of(run, problems)))
 
 
-def page_of(run: Run) -> Page:
+def page_of(run: Run, problems: Sequence[Problem]) -> Page:
     """Sort the records into the page's sections."""
     model = str(run.setting("model", "name") or "the model")
     sections: dict[str, list[Measurement]] = {
@@ -112,6 +116,7 @@ def page_of(run: Run) -> Page:
         examples=_examples(run.examples),
         ties=ties[:LISTED_TIES],
         ties_by_kind=[(kind_in_words(k), tied[k], offered[k]) for k in sorted(tied, key=kind_order)],
+        items=browser(run.choices, problems, run.examples, run.pictures),
     )
 
 
