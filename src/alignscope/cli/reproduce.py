@@ -10,6 +10,21 @@ import typer
 from alignscope.cli.options import Device, Overwrite, Resume
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+Processes = Annotated[int, typer.Option(help="jobs side by side, of one thread each", min=1)]
+Quick = Annotated[bool, typer.Option("--quick", help="minutes instead of hours: few seeds, so no claims")]
+Out = Annotated[Path | None, typer.Option(help="directory of the study; runs/NAME without it")]
+
+
+def _chosen(name: str, study: Path | None, out: Path | None, is_quick: bool) -> tuple[Path, Path, str]:
+    """The study's TOML, where it goes, and the command that says so."""
+    from alignscope.errors import BadInput
+    from alignscope.studies.everything import toml_of
+
+    if study is not None and is_quick:
+        raise BadInput(f"got --study {study} and --quick, which is a study of its own: give one of them")
+    told = "--quick" if is_quick else f"--study {study or toml_of(name)}"
+    place = out or Path("runs") / (f"{name}-quick" if is_quick else name)
+    return study or toml_of(name, quick=is_quick), place, f"alignscope reproduce {name} {told}"
 
 
 @app.callback()
@@ -19,38 +34,50 @@ def studies() -> None:
 
 @app.command()
 def composition(
-    study: Annotated[Path, typer.Option(help="TOML of the variants and what they share")] = Path(
-        "recipes/studies/composition.toml"
-    ),
-    out: Annotated[Path, typer.Option(help="directory of the study")] = Path("runs/composition"),
-    processes: Annotated[int, typer.Option(help="trainings side by side, of one thread each", min=1)] = 2,
+    study: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML of the variants and what they share; recipes/studies/composition.toml without it"
+        ),
+    ] = None,
+    quick: Quick = False,
+    out: Out = None,
+    processes: Processes = 2,
     resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Paper B: fine-tune with and without its losses, over seeds, and audit each model before and after."""
     from alignscope.cli.progress import bars
+    from alignscope.reporting.variants import findings_of
     from alignscope.studies.variants import compare_variants, read_study
 
+    toml, place, command = _chosen("composition", study, out, quick)
     with bars() as progress:
         found = compare_variants(
-            read_study(study),
-            out,
+            read_study(toml),
+            place,
             processes=processes,
             resume=resume,
             overwrite=overwrite,
-            command=f"alignscope reproduce composition --study {study}",
+            command=command,
             progress=progress,
         )
+    for sentence in findings_of(found.directory):
+        typer.echo(sentence)
     typer.echo(f"report: {found.report.resolve()}")
 
 
 @app.command()
 def captions(
-    study: Annotated[Path, typer.Option(help="TOML of captioners, scorers and rewards")] = Path(
-        "recipes/studies/captions.toml"
-    ),
-    out: Annotated[Path, typer.Option(help="directory of the study")] = Path("runs/captions"),
-    processes: Annotated[int, typer.Option(help="jobs side by side, of one thread each", min=1)] = 2,
+    study: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML of captioners, scorers and rewards; recipes/studies/captions.toml without it"
+        ),
+    ] = None,
+    quick: Quick = False,
+    out: Out = None,
+    processes: Processes = 2,
     device: Device = "cpu",
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -61,15 +88,16 @@ def captions(
     from alignscope.studies.guided import guide
     from alignscope.studies.guided_plan import read_guided
 
+    toml, place, command = _chosen("captions", study, out, quick)
     with bars() as progress:
         found = guide(
-            read_guided(study),
-            out,
+            read_guided(toml),
+            place,
             processes=processes,
             device=device,
             resume=resume,
             overwrite=overwrite,
-            command=f"alignscope reproduce captions --study {study}",
+            command=command,
             progress=progress,
         )
     for sentence in findings_of(found.directory):
@@ -79,11 +107,13 @@ def captions(
 
 @app.command()
 def scenes(
-    study: Annotated[Path, typer.Option(help="TOML of captioners, images and analyses")] = Path(
-        "recipes/studies/scenes.toml"
-    ),
-    out: Annotated[Path, typer.Option(help="directory of the study")] = Path("runs/scenes"),
-    processes: Annotated[int, typer.Option(help="jobs side by side, of one thread each", min=1)] = 2,
+    study: Annotated[
+        Path | None,
+        typer.Option(help="TOML of captioners, images and analyses; recipes/studies/scenes.toml without it"),
+    ] = None,
+    quick: Quick = False,
+    out: Out = None,
+    processes: Processes = 2,
     device: Device = "cpu",
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -93,17 +123,57 @@ def scenes(
     from alignscope.reporting.scenes import findings_of
     from alignscope.studies.scene_captioners import captioners_of_scenes, read_scenes
 
+    toml, place, command = _chosen("scenes", study, out, quick)
     with bars() as progress:
         found = captioners_of_scenes(
-            read_scenes(study),
-            out,
+            read_scenes(toml),
+            place,
             processes=processes,
             device=device,
             resume=resume,
             overwrite=overwrite,
-            command=f"alignscope reproduce scenes --study {study}",
+            command=command,
             progress=progress,
         )
     for sentence in findings_of(found.directory):
         typer.echo(sentence)
     typer.echo(f"report: {found.report.resolve()}")
+
+
+@app.command(name="all")
+def everything(
+    quick: Annotated[
+        bool, typer.Option("--quick/--full", help="minutes and no claims, or all seeds, which takes hours")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="directory; runs/papers or runs/papers-quick")] = None,
+    processes: Processes = 2,
+    device: Device = "cpu",
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Papers A, B and C one after another, and one page of what was found; one that fails does not stop the rest."""
+    from alignscope.cli.progress import bars
+    from alignscope.reporting.everything import summary_of
+    from alignscope.studies.everything import VERBS, plans_of, reproduce, toml_of
+
+    place = out or Path("runs/papers-quick" if quick else "runs/papers")
+    plans = plans_of({name: toml_of(name, quick=quick) for name in VERBS})
+    for line in (f"{plan.name} cannot run, it wants {line}" for plan in plans for line in plan.missing):
+        typer.echo(line, err=True)
+    with bars() as progress:
+        told = reproduce(
+            plans,
+            place,
+            processes=processes,
+            device=device,
+            resume=resume,
+            overwrite=overwrite,
+            command=f"alignscope reproduce all {'--quick' if quick else '--full'}",
+            progress=progress,
+        )
+    for line in summary_of(place):
+        typer.echo(line)
+    typer.echo(f"report: {(place / 'index.html').resolve()}")
+    if failed := [one.name for one in told if one.problem]:
+        typer.echo(f"failed: {', '.join(failed)}; why is on the page, --resume goes on with them", err=True)
+        raise typer.Exit(1)

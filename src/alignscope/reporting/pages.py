@@ -9,6 +9,7 @@ from alignscope.errors import BadData
 from alignscope.reporting.attribution import attribution_page
 from alignscope.reporting.audit import audit_page
 from alignscope.reporting.evaluation import evaluation_page, suite_page
+from alignscope.reporting.everything import everything_page
 from alignscope.reporting.guided import guided_page
 from alignscope.reporting.pair import pair_page
 from alignscope.reporting.run import read_settings
@@ -24,6 +25,7 @@ PAGES: Mapping[str, Callable[[Path], Path]] = {
     "variants": variants_page,
     "guided captioners": guided_page,
     "scene captioners": scenes_page,
+    "papers": everything_page,
 }
 
 

@@ -56,6 +56,12 @@ def variants_page(directory: Path) -> Path:
     return write_page(directory / "report.html", render("variants.html", page_of(directory)))
 
 
+def findings_of(directory: Path) -> tuple[str, ...]:
+    """What a finished study found, as sentences with numbers."""
+    page = page_of(directory)
+    return (f"{page.headline}.", *page.findings)
+
+
 def page_of(directory: Path) -> Page:
     """Sort the effects into the page's tables."""
     run, found = read_run(directory, ()), read_rows(directory / EFFECTS, Effect)

@@ -203,7 +203,7 @@ def missing_of(study: GuidedStudy) -> list[str]:
         for part in plan.stage.reward:
             if isinstance(part, ScorerPlan):
                 models.setdefault(part.model, f"[guided.{plan.name}] reward")
-    found += [f"{place}: {fault}" for model, place in models.items() if (fault := _fault_of_model(model))]
+    found += [f"{place}: {fault}" for model, place in models.items() if (fault := fault_of_model(model))]
     if isinstance(recipe.captioner, SavedCaptioner):
         path, words = recipe.captioner.path, recipe.captioner.vocabulary
         if not Path(path).exists() and not looks_like_hub_id(path):
@@ -223,7 +223,7 @@ def missing_of(study: GuidedStudy) -> list[str]:
     return found or [*_lacking(study, recipe.data, models)]
 
 
-def _fault_of_model(name: str) -> str:
+def fault_of_model(name: str) -> str:
     """Why there is no such model; names of hubs are asked for there."""
     if name not in MODELS and not Path(name).exists() and not looks_like_hub_id(name):
         return f"nothing at {name}, and no model is called so"

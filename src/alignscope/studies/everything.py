@@ -1,0 +1,184 @@
+"""The studies of papers A, B and C one after another, and one page of what they found (issue 9)."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+import alignscope
+from alignscope.errors import AlignscopeError, BadInput
+from alignscope.files import write_json
+from alignscope.models.captioners.seen import named_captioners
+from alignscope.models.zoo import looks_like_hub_id
+from alignscope.reporting.everything import Told, everything_page, told_in
+from alignscope.studies.embeddings import Progress
+from alignscope.studies.guided import guide
+from alignscope.studies.guided_plan import GuidedStudy, fault_of_model, missing_of, read_guided
+from alignscope.studies.output import RUN, claimed, is_finished
+from alignscope.studies.scene_captioners import SceneStudy, captioners_of_scenes, read_scenes
+from alignscope.studies.variants import Study, compare_variants, read_study
+
+RECIPES = Path("recipes/studies")
+FILES = (
+    "captions",
+    "images",
+    "regions",
+    "labels",
+    "features",
+    "table",
+    "train",
+    "test",
+    "validation",
+    "path",
+)
+"""Entries of data and captioners that name a file or a folder, where they are texts."""
+
+
+@final
+@dataclass(frozen=True)
+class Verb:
+    """How one paper's study is read, what of it is not there, and how it runs."""
+
+    read: Callable[[Path], Any]
+    missing: Callable[[Any], list[str]]
+    run: Callable[..., object]
+
+
+@final
+@dataclass(frozen=True)
+class Plan:
+    """One study that is to run; one of which something is `missing` does not."""
+
+    name: str  # of its verb
+    study: Any
+    missing: tuple[str, ...] = ()
+
+
+def missing_of_variants(study: Study) -> list[str]:
+    """Models and files that a study of variants names and that are not there."""
+    recipes = {"start": study.start} | {one.name: one.recipe for one in study.variants}
+    models = {recipe.model: f"[{name}] model" for name, recipe in recipes.items() if recipe is not None}
+    found = [f"{place}: {fault}" for model, place in models.items() if (fault := fault_of_model(model))]
+    return [*found, *_absent_files(asdict(study))]
+
+
+def missing_of_scenes(study: SceneStudy) -> list[str]:
+    """Captioners and files that a study of scene captioners names and that are not there."""
+    named = {name: one for name, one in study.captioners.items() if isinstance(one, str)}
+    found = [f"[captioners] {name}: nothing at {one}" for name, one in named.items() if not _is_there(one)]
+    return [*found, *_absent_files(asdict(study))]
+
+
+def _is_there(captioner: str) -> bool:
+    return captioner in named_captioners() or Path(captioner).exists() or looks_like_hub_id(captioner)
+
+
+def _absent_files(entries: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    for name, value in entries.items():
+        place = f"{where}.{name}" if where else name
+        if isinstance(value, Mapping):
+            yield from _absent_files(value, place)
+        for part in value if isinstance(value, list | tuple) else ():
+            if isinstance(part, Mapping):
+                yield from _absent_files(part, f"{place}.{part.get('name', '')}".removesuffix("."))
+        if isinstance(value, str | Path) and name in FILES and str(value):
+            is_there = _is_there(str(value)) if name == "path" else Path(value).exists()
+            if not is_there:
+                yield f"{place}: nothing at {value}"
+
+
+def _guide(study: GuidedStudy, out: Path, **how: Any) -> object:
+    return guide(study, out, **how)
+
+
+def _compare(study: Study, out: Path, *, device: str, **how: Any) -> object:
+    return compare_variants(study, out, **how)
+
+
+def _scenes(study: SceneStudy, out: Path, **how: Any) -> object:
+    return captioners_of_scenes(study, out, **how)
+
+
+VERBS: Mapping[str, Verb] = {
+    "captions": Verb(read_guided, missing_of, _guide),
+    "composition": Verb(read_study, missing_of_variants, _compare),
+    "scenes": Verb(read_scenes, missing_of_scenes, _scenes),
+}
+"""The papers' studies in the order of the papers."""
+
+
+def toml_of(name: str, *, quick: bool = False) -> Path:
+    """The TOML of a paper's study in the built-in world: of minutes, or of all its seeds."""
+    return RECIPES / ("quick" if quick else "") / f"{name}.toml"
+
+
+def plans_of(tomls: Mapping[str, Path], verbs: Mapping[str, Verb] = VERBS) -> tuple[Plan, ...]:
+    """Every study read, and what of it is not there."""
+    studies = {name: verbs[name].read(path) for name, path in tomls.items()}
+    return tuple(Plan(name, study, tuple(verbs[name].missing(study))) for name, study in studies.items())
+
+
+def reproduce(
+    plans: Sequence[Plan],
+    out: Path,
+    *,
+    processes: int = 1,
+    device: str = "cpu",
+    resume: bool = False,
+    overwrite: bool = False,
+    command: str = "",
+    progress: Progress = lambda stage, done, total: None,
+    verbs: Mapping[str, Verb] = VERBS,
+) -> tuple[Told, ...]:
+    """Run the studies that can run one after another under `out`, and write index.html there.
+
+    One that fails does not stop the others: why is in its record, and how in NAME-error.txt. With `resume`
+    those that are finished are not done again, and the others go on.
+    """
+    if all(plan.missing for plan in plans):
+        lacking = [f"{plan.name}: {line}" for plan in plans for line in plan.missing]
+        raise BadInput("\n  ".join(["no study can run, they want:", *lacking]))
+    read = {"kind": "papers", "version": alignscope.__version__}
+    identity = {**read, "studies": {plan.name: asdict(plan.study) for plan in plans}}
+    identity = json.loads(json.dumps(identity, default=str))
+    with claimed(out, identity, resume=resume, overwrite=overwrite):
+        before = {one.name: one for one in told_in(out)}
+        told = list[Told]()
+        for plan in plans:
+            earlier = before.get(plan.name, Told(plan.name))
+            how = {"processes": processes, "device": device, "command": command}
+            told.append(_told(plan, out, verbs[plan.name], earlier, how, progress))
+            rest = [one for name, one in before.items() if name not in {each.name for each in told}]
+            state = {"identity": identity, "finished": len(told) == len(plans), "command": command}
+            write_json(out / RUN, {**state, "studies": [asdict(one) for one in (*told, *rest)]})
+        everything_page(out)
+        return tuple(told)
+
+
+def _told(
+    plan: Plan, out: Path, verb: Verb, earlier: Told, how: Mapping[str, Any], progress: Progress
+) -> Told:
+    """Run one study, unless something is missing or it is finished, and say how that went."""
+    place, error_file = out / plan.name, out / f"{plan.name}-error.txt"
+    if plan.missing:
+        return replace(earlier, missing=plan.missing, problem="")
+    if is_finished(place):
+        return replace(earlier, missing=(), problem="")
+    begun, problem = time.perf_counter(), ""
+
+    def show(stage: str, done: int, total: int) -> None:
+        progress(f"{plan.name}: {stage}", done, total)
+
+    try:
+        verb.run(plan.study, place, resume=True, progress=show, **how)
+    except Exception as error:  # of any kind: the others run all the same, and this is told
+        problem = str(error) if isinstance(error, AlignscopeError) else f"{type(error).__name__}: {error}"
+        error_file.write_text(traceback.format_exc(), encoding="utf-8")
+    else:
+        error_file.unlink(missing_ok=True)
+    return Told(plan.name, problem, (), earlier.seconds + time.perf_counter() - begun)

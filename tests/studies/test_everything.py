@@ -1,0 +1,200 @@
+"""All studies after one another: what fails or is missing is told and stops nothing else, what is done is not redone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from alignscope.cli import app
+from alignscope.errors import BadInput, OutputExists
+from alignscope.files import write_json, write_parquet
+from alignscope.records import Effect
+from alignscope.reporting.everything import Told, summary_of, told_in
+from alignscope.reporting.pages import page
+from alignscope.studies.everything import VERBS, Plan, Verb, plans_of, reproduce, toml_of
+from alignscope.studies.output import is_finished
+from alignscope.studies.scene_captioners import HighLevelImages, WorldImages
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study in name only."""
+
+    name: str
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+
+
+def finish(study: Study, out: Path, **how: object) -> None:
+    """Leave what a study of variants leaves: one above plain fine-tuning, told apart."""
+    out.mkdir(parents=True, exist_ok=True)
+    shared = ("share", 0.6, 0.5, 0.7, 5, 0, "ft")
+    better = Effect("cae", "accuracy", "all kinds (macro)", *shared, 0.05, 0.03, 0.07, 5, 0.95, "s")
+    plain = Effect("ft", "accuracy", "all kinds (macro)", *shared, None, None, None, 0, 0.95, "s")
+    write_parquet(out / "effects.parquet", [plain, better], Effect)
+    variants = [{"name": name, "says": name, "recipe": {}} for name in ("ft", "cae")]
+    told = {"name": study.name, "baseline": "ft", "seeds": study.seeds, "start": None, "variants": variants}
+    identity = {"kind": "variants", "study": told}
+    write_json(out / "run.json", {"identity": identity, "finished": True, "command": how["command"]})
+
+
+class Runner:
+    """Does as it is told for each study by name, and keeps who was asked for."""
+
+    def __init__(self, **faults: BaseException) -> None:
+        self.faults, self.ran = faults, list[str]()
+
+    def __call__(self, study: Study, out: Path, **how: object) -> None:
+        self.ran.append(study.name)
+        how["progress"]("training", 1, 1)  # type: ignore[operator]
+        if study.name in self.faults:
+            raise self.faults[study.name]
+        finish(study, out, **how)
+
+
+def verbs_of(run: Callable[..., object]) -> dict[str, Verb]:
+    return {name: Verb(lambda path: Study(path.stem), lambda study: [], run) for name in VERBS}
+
+
+PLANS = tuple(Plan(name, Study(name)) for name in VERBS)
+
+
+def test_one_that_fails_is_told_and_the_others_run(tmp_path: Path) -> None:
+    out, shown = tmp_path / "out", []
+    run = Runner(composition=ValueError("odd <b>tensor</b>"))
+    told = reproduce(
+        PLANS,
+        out,
+        command="alignscope reproduce all",
+        progress=lambda *at: shown.append(at),
+        verbs=verbs_of(run),
+    )
+    assert run.ran == ["captions", "composition", "scenes"]
+    assert [(one.name, one.problem) for one in told] == [
+        ("captions", ""), ("composition", "ValueError: odd <b>tensor</b>"), ("scenes", ""),
+    ]  # fmt: skip
+    assert shown == [(f"{name}: training", 1, 1) for name in VERBS]
+    assert "raise self.faults" in (out / "composition-error.txt").read_text()
+    html = (out / "index.html").read_text()
+    assert "odd &lt;b&gt;tensor" in html
+    assert "<b>tensor" not in html
+    assert 'href="captions/report.html"' in html
+    assert 'href="composition/report.html"' not in html
+    assert html.count("Cae answer more foils than ft, over all kinds") == 2
+    assert html.count("Cae: above it in mean over kinds (+5.0 ± 2.0).") == 2
+    assert "no claims" not in html  # five seeds each
+    assert summary_of(out)[1] == "composition (paper B, 0 s): ValueError: odd <b>tensor</b>"
+
+    again = Runner()
+    told = reproduce(PLANS, out, resume=True, verbs=verbs_of(again))
+    assert again.ran == ["composition"]
+    assert [one.problem for one in told] == ["", "", ""]
+    assert not (out / "composition-error.txt").exists()
+    assert (out / "index.html").read_text().count("Cae answer more foils") == 3
+
+
+def test_an_interrupted_one_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(PLANS, out, verbs=verbs_of(Runner(scenes=KeyboardInterrupt())))
+    assert [one.name for one in told_in(out)] == ["captions", "composition"]
+    assert not is_finished(out)
+    spent = tuple(replace(one, seconds=100.0) for one in told_in(out))
+    state = json.loads((out / "run.json").read_text())
+    rows = [{"name": o.name, "problem": "", "missing": [], "seconds": o.seconds} for o in spent]
+    write_json(out / "run.json", {**state, "studies": rows})
+    again = Runner()
+    told = reproduce(PLANS, out, resume=True, verbs=verbs_of(again))
+    assert again.ran == ["scenes"]
+    assert told[:2] == spent  # what they took when they ran
+    assert 0 < told[2].seconds < 100
+    assert is_finished(out)
+    assert page(out) == out / "index.html"  # of the records, as `alignscope report` asks for it
+    with pytest.raises(OutputExists, match="is not empty"):
+        reproduce(PLANS, out, verbs=verbs_of(again))
+    other = (Plan("captions", Study("other")), *PLANS[1:])
+    with pytest.raises(OutputExists, match="holds another run"):
+        reproduce(other, out, resume=True, verbs=verbs_of(again))
+
+
+def test_what_is_missing_is_left_out_and_told(tmp_path: Path) -> None:
+    run, out = Runner(), tmp_path / "out"
+    plans = (replace(PLANS[0], missing=("[recipe.data] captions: nothing at coco.json",)), *PLANS[1:])
+    told = reproduce(plans, out, verbs=verbs_of(run))
+    assert run.ran == ["composition", "scenes"]
+    assert told[0] == Told("captions", "", ("[recipe.data] captions: nothing at coco.json",), 0.0)
+    assert "<b>Did not run.</b>" in (out / "index.html").read_text()
+    assert summary_of(out)[0] == "captions (paper A, 0 s): cannot run, 1 missing"
+    nothing = tuple(replace(plan, missing=("a", "b")) for plan in PLANS)
+    with pytest.raises(BadInput, match=r"no study can run, they want:\n  captions: a\n  captions: b\n"):
+        reproduce(nothing, tmp_path / "none", verbs=verbs_of(run))
+    assert not (tmp_path / "none").exists()
+
+
+def test_few_seeds_make_no_claims(tmp_path: Path) -> None:
+    plans = (Plan("captions", Study("captions", (0, 1))), *PLANS[1:])
+    reproduce(plans, tmp_path / "out", verbs=verbs_of(Runner()))
+    assert "A quick run, no claims:</b> two seeds give" in (tmp_path / "out" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("is_quick", [True, False])
+def test_studies_of_the_world_want_nothing(is_quick: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    plans = plans_of({name: toml_of(name, quick=is_quick) for name in VERBS})
+    assert [plan.missing for plan in plans] == [(), (), ()]
+    most = max(len(plan.study.seeds) for plan in plans)
+    assert most < 3 if is_quick else most == 5
+    assert all(plan.study.name == plan.name + "-quick" * is_quick for plan in plans)
+
+
+def test_what_the_studies_of_real_data_want_is_listed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(ROOT)
+    composition, scenes = plans_of({name: toml_of(name) for name in ("composition", "scenes")})
+    towers = replace(composition.study.variants[0].recipe, model="nowhere/coco/clip")
+    first = replace(composition.study.variants[0], recipe=towers)
+    assert VERBS["composition"].missing(replace(composition.study, variants=(first,))) == [
+        "[ft] model: nothing at nowhere/coco/clip, and no model is called so"
+    ]
+    there = tmp_path / "train.jsonl"
+    there.touch()
+    images = HighLevelImages(captions=there, regions=Path("hl/regions.tsv"))
+    study = replace(
+        scenes.study,
+        captioners={"object": "tiny-vinvl", "scene": "runs/of/none"},
+        images={"hl": images},
+        reference=WorldImages(),
+    )
+    assert VERBS["scenes"].missing(study) == [
+        "[captioners] scene: nothing at runs/of/none",
+        "images.hl.regions: nothing at hl/regions.tsv",
+    ]
+
+
+def test_the_command_says_what_failed_and_ends_with_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, verb in verbs_of(Runner(scenes=BadInput("no scene, give one"))).items():
+        monkeypatch.setitem(VERBS, name, verb)  # type: ignore[arg-type]
+    ran = CliRunner().invoke(app, ["reproduce", "all", "--quick"])
+    assert ran.exit_code == 1, ran.output
+    assert "scenes (paper C, 0 s): no scene, give one" in ran.output
+    assert "failed: scenes;" in ran.output
+    out = tmp_path / "runs" / "papers-quick"
+    assert (out / "index.html").exists()
+    made = json.loads((out / "captions" / "run.json").read_text())
+    assert made["command"] == "alignscope reproduce all --quick"
+
+
+def test_a_study_is_given_or_is_the_quick_one() -> None:
+    ran = CliRunner().invoke(app, ["reproduce", "scenes", "--quick", "--study", "own.toml"])
+    assert isinstance(ran.exception, BadInput)
+    assert "give one of them" in str(ran.exception)
