@@ -11,9 +11,12 @@ from markupsafe import Markup
 
 from alignscope.errors import BadData
 from alignscope.records import FOIL_KINDS, Effect
+from alignscope.reporting.entries import Table, grid_of, signatures_in
 from alignscope.reporting.grids import Cell, Grid
 from alignscope.reporting.page import render, write_page
 from alignscope.reporting.run import Run, read_rows, read_run
+from alignscope.reporting.table_files import write_tables
+from alignscope.reporting.variants_paper import printed_in_paper, tables_of
 from alignscope.reporting.wording import METHODS, enumerated, is_number, kind_in_words, kind_order, number
 
 EFFECTS = "effects.parquet"
@@ -36,6 +39,17 @@ COSTS = {"seconds per step": ("seconds per step", "", "all"), "lambda": ("lambda
 
 
 @dataclass(frozen=True)
+class Printed:
+    """A table of the paper with this study's numbers."""
+
+    stem: str
+    place: str
+    grid: Grid
+    notes: tuple[str, ...]
+    signatures: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Page:
     """What the template shows."""
 
@@ -46,14 +60,19 @@ class Page:
     says: tuple[tuple[str, str], ...]  # variants and what they are
     baseline: str
     seeds: tuple[int, ...]
+    paper: Mapping[str, Any]
+    printed: tuple[Printed, ...]  # nothing where the study has none of the paper's variants
     grids: tuple[tuple[str, str, tuple[Grid, ...]], ...]  # heading, remark, tables
     audits: tuple[tuple[str, tuple[Markup, ...]], ...]
     signatures: tuple[str, ...]
 
 
 def variants_page(directory: Path) -> Path:
-    """Write directory/report.html from the records of a finished study; returns its path."""
-    return write_page(directory / "report.html", render("variants.html", page_of(directory)))
+    """Write directory/report.html and tables/ from the records of a finished study; returns the page's path."""
+    page = page_of(directory)
+    if tables := tables_of(_look(directory), page.paper):
+        write_tables(tables.values(), directory, against=page.baseline)
+    return write_page(directory / "report.html", render("variants.html", page))
 
 
 def findings_of(directory: Path) -> tuple[str, ...]:
@@ -70,7 +89,7 @@ def page_of(directory: Path) -> Page:
         raise BadData(f"{directory}: got no study with {EFFECTS}, wanted the --out of a finished one")
     says = {START: "before training"} | {one["name"]: one["says"] for one in study["variants"]}
     names = [name for name in says if any(effect.variant == name for effect in found)]
-    look = {(effect.variant, (effect.measure, effect.method, effect.group)): effect for effect in found}
+    look, paper = _look(directory), printed_in_paper()
     baseline, seeds = study["baseline"], tuple(study["seeds"])
     return Page(
         run=run,
@@ -80,11 +99,25 @@ def page_of(directory: Path) -> Page:
         says=tuple((name, says[name]) for name in names),
         baseline=says[baseline],
         seeds=seeds,
+        paper=paper,
+        printed=tuple(_printed(table, paper) for table in tables_of(look, paper).values()),
         grids=tuple(_sections(names, says, look, found)),
         audits=tuple((says[name], tuple(_links(directory, name, seeds))) for name in names),
         signatures=tuple(
             sorted({effect.signature.partition("|")[2].partition("|variant")[0] for effect in found})
         ),
+    )
+
+
+def _look(directory: Path) -> Look:
+    found = read_rows(directory / EFFECTS, Effect)
+    return {(effect.variant, (effect.measure, effect.method, effect.group)): effect for effect in found}
+
+
+def _printed(table: Table, paper: Mapping[str, Any]) -> Printed:
+    told = paper[table.stem]
+    return Printed(
+        table.stem, told["place"], grid_of(table), tuple(told["notes"]), tuple(signatures_in(table))
     )
 
 
