@@ -4,7 +4,7 @@
 
 Writes runs/bench/bench.json after every benchmark, what each printed as runs/bench/NAME.log, and the page
 docs/speed.md. What has finished is not run again unless `--again`; a benchmark that failed is. `--quick` is
-fewer rounds and smaller loads, and keeps what a whole run has found; a whole run replaces what is quick.
+fewer rounds, smaller loads and fewer models, and keeps what a whole run has found; a whole run replaces what is quick.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import datetime
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -74,7 +75,7 @@ BENCHMARKS = (
         "attribution",
         "Word attribution beside the notebook way and the passes it needs (issue 3)",
         "attribution_speed.py",
-        quick="--count 64 --batch-size 32 --repetitions 3 --notebook 2 --perturbed 8",
+        quick="--count 64 --batch-size 32 --repetitions 2 --notebook 4 --perturbed 8",
     ),
     Benchmark(
         "streams",
@@ -93,7 +94,7 @@ BENCHMARKS = (
         "Steps with an attribution loss beside the plain step (issue 5)",
         "training_speed.py",
         "--device cpu",
-        quick="--count 32 --batch-size 8 --rounds 3",
+        quick="--count 32 --batch-size 8 --rounds 2 --only attention gradcam gradient 'perturbation, 1 draw, 1 unit'",
     ),
     Benchmark(
         "scorers",
@@ -137,7 +138,7 @@ def run_one(
     given: Benchmark, out: Path, *, folder: Path = HERE, is_quick: bool, at_most_seconds: float
 ) -> Entry:
     """One benchmark in a process of its own; what went wrong is told in the entry."""
-    script, *arguments = given.command(is_quick=is_quick).split()
+    script, *arguments = shlex.split(given.command(is_quick=is_quick))
     began, load = time.perf_counter(), os.getloadavg()[0]
     why, figures = "", []
     with (

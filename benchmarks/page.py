@@ -96,7 +96,8 @@ def _head(sections: Sequence[Section]) -> Iterator[str]:
         "A ratio is taken within a round, both sides on the same load in the same process or one after the other;",
         "told are the median and the quartiles over rounds, as *spread*. *Wanted* is there where an issue names a",
         "bound. Every benchmark runs in a fresh process of one thread. Models have published sizes and random",
-        "weights unless a line says otherwise: speed does not depend on what they have learnt.",
+        "weights unless a line says otherwise: speed does not depend on what they have learnt. A load above the number",
+        "of cores says that other jobs ran beside a benchmark: ratios of the wall clock are then less sure than they look.",
         "",
         f"Bounds met: {len(bounded) - len(missed)} of {len(bounded)} measured.",
     )
@@ -108,7 +109,7 @@ def _head(sections: Sequence[Section]) -> Iterator[str]:
     if quick:
         yield from (
             "",
-            f"{quick} of {len(entries)} benchmarks were run with `--quick`: few rounds on smaller loads, of which the",
+            f"{quick} of {len(entries)} benchmarks were run with `--quick`: few rounds, smaller loads, fewer models, of which the",
             "issues' bounds do not speak; they say how it goes, and `make bench` settles it.",
         )
 
@@ -128,7 +129,8 @@ def _section(given: Section) -> Iterator[str]:
         yield "| compared | ratio | spread | wanted | met | note |"
         yield "| --- | ---: | --- | --- | --- | --- |"
         for one in entry.figures:
-            cells = (one.name, shortly(one.ratio), spread(one), one.wanted, verdict(one), one.note)
+            met = f"{verdict(one)} (quick)" if entry.is_quick and one.wanted else verdict(one)
+            cells = (one.name, shortly(one.ratio), spread(one), one.wanted, met, one.note)
             yield f"| {' | '.join(map(_cell, cells))} |"
     how = "quick, " if entry.is_quick else ""
     yield from (
