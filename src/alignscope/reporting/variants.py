@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ class Printed:
 
     stem: str
     place: str
-    grid: Grid
+    grid: Grid  # of columns that this study has something for
+    rest: Grid | None  # as printed, where it has nothing
     notes: tuple[str, ...]
     signatures: tuple[str, ...]
 
@@ -115,10 +116,28 @@ def _look(directory: Path) -> Look:
 
 
 def _printed(table: Table, paper: Mapping[str, Any]) -> Printed:
+    """A table in two: columns with numbers of this study beside the paper's, and the paper's alone."""
     told = paper[table.stem]
-    return Printed(
-        table.stem, told["place"], grid_of(table), tuple(told["notes"]), tuple(signatures_in(table))
+    both = [any(row[n].value is not None for _, row in table.rows) for n in range(len(table.columns))]
+    alone = Grid(
+        "As printed, of what is not in the world",
+        table.first,
+        tuple(column for column, has in zip(table.columns, both, strict=True) if not has),
+        tuple(
+            (name, tuple(Cell(one.paper or "none") for one, has in zip(row, both, strict=True) if not has))
+            for name, row in table.rows
+        ),
     )
+    kept = replace(
+        table,
+        columns=tuple(column for column, has in zip(table.columns, both, strict=True) if has),
+        rows=tuple(
+            (name, tuple(one for one, has in zip(row, both, strict=True) if has)) for name, row in table.rows
+        ),
+    )
+    rest = alone if alone.columns else None
+    signatures = tuple(signatures_in(table))
+    return Printed(table.stem, told["place"], grid_of(kept), rest, tuple(told["notes"]), signatures)
 
 
 def headline(look: Look, says: Mapping[str, str], baseline: str) -> str:
