@@ -13,6 +13,7 @@ from alignscope.cli.calibrate import calibrate
 from alignscope.cli.compare import compare
 from alignscope.cli.data import app as data
 from alignscope.cli.evaluate import evaluate
+from alignscope.cli.explore import explore
 from alignscope.cli.export import export
 from alignscope.cli.inspect import inspect
 from alignscope.cli.leaks import leaks
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.command()(audit)
 app.command()(attribute)
 app.command()(inspect)
+app.command()(explore)
 app.command()(calibrate)
 app.command()(evaluate)
 app.command()(train)
