@@ -16,7 +16,18 @@ OPENING = """# The command line
 
 <!-- Written by tools/cli_help.py from the program's help; `make docs` writes it again. -->
 
-Every command takes `--help`. What you gave and cannot be used ends with exit code 2 and one sentence.
+Every command takes `--help`. Numbers and where files lie are printed on stdout; progress and messages on stderr, where
+bars are drawn on a terminal alone. Commands with `--json` print one JSON object on stdout and nothing else there: records
+by the names of their fields (`measurements`, ...), the `directory` of the rest, how many `problems` are listed in it.
+
+| exit code | what it says |
+| --- | --- |
+| 0 | done |
+| 1 | not done, for a reason said in one message on stderr; or a check (`doctor`, `data check`, `regions check`, `calibrate`) that found something wrong, or a conversion that left something out |
+| 2 | an unknown command or option, or a value that an option does not take |
+| 130 | stopped by Ctrl-C; a line on stderr is the command that goes on from what is kept |
+
+`alignscope --install-completion` teaches your shell (bash, zsh, fish, PowerShell) the commands and options.
 """
 
 

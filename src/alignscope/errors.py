@@ -1,7 +1,9 @@
 """The tree of exceptions; every one says what was got, what was wanted and what to do.
 
+On the command line each is one message on stderr and exit code 1.
+
 AlignscopeError
-  BadInput            what the user gave cannot be used (exit code 2 on the command line)
+  BadInput            what the user gave cannot be used
     UnknownName       a name no registry knows ("did you mean ...")
     BadData           a file or a line of data that cannot be read
       BadImage        an image that is missing, broken or refused

@@ -35,11 +35,11 @@ def typed(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         (["report", "src"], "run.json"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(words, message, tmp_path):
+def test_bad_input_is_one_line_and_exit_code_1(words, message, tmp_path):
     if words[0] != "train" and "--out" not in words and words[0] != "report":
         words = [*words, "--out", str(tmp_path / "run")]
     done = typed(*words)
-    assert done.returncode == 2, done.stderr
+    assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert message in " ".join(done.stderr.split()), done.stderr
 

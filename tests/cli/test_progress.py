@@ -60,3 +60,46 @@ def test_on_a_terminal_the_numbers_stand_below_the_bars(monkeypatch: pytest.Monk
     told = "training: loss 3.25 L[attr] 0.5 " + " ".join(f"{name} 0.125" for name in many)
     assert "1/1" in last
     assert f"{told} validation: recall@1 0.5" in last
+
+
+def test_bars_are_drawn_on_a_terminal_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seen() -> None:
+        with progress.bars() as show:
+            for done in range(4):
+                show("scoring [x]", done, 3)
+
+    seen()
+    assert capsys.readouterr() == ("", "")
+    heard = StringIO()
+    monkeypatch.setattr(heard, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", heard)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    seen()
+    assert "3/3" in heard.getvalue()
+    assert "\x1b[" in heard.getvalue()
+    assert capsys.readouterr().out == ""
+
+
+def test_what_takes_long_says_a_line_every_half_minute(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with progress.bars() as show:
+        for second in range(0, 101, 10):  # a hundred seconds, an item in each
+            now[0] = 100.0 + second
+            show("scoring [x]", second, 100)
+        now[0] = 225.0
+        show("scoring [x]", 0, 100)  # anew, so that nothing is known of its speed
+        now[0] = 255.0
+        show("scoring [x]", 60, 100)
+    assert capsys.readouterr().err.splitlines() == [
+        "scoring [x] 30/100  left 0:01:10",
+        "scoring [x] 60/100  left 0:00:40",
+        "scoring [x] 90/100  left 0:00:10",
+        "scoring [x] 0/100",
+        "scoring [x] 60/100  left 0:00:20",
+    ]

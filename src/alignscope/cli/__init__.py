@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
+from collections.abc import Sequence
 
 import typer
 
@@ -12,6 +14,7 @@ from alignscope.cli.audit import audit
 from alignscope.cli.calibrate import calibrate
 from alignscope.cli.compare import compare
 from alignscope.cli.data import app as data
+from alignscope.cli.doctor import doctor
 from alignscope.cli.evaluate import evaluate
 from alignscope.cli.explore import explore
 from alignscope.cli.export import export
@@ -30,11 +33,11 @@ from alignscope.cli.verify import verify
 from alignscope.cli.world import app as world
 from alignscope.errors import AlignscopeError
 
+INTERRUPTED = 130  # 128 and the number of SIGINT, as shells count
 app = typer.Typer(
     name="alignscope",
     help="Does a vision-language model hear whole meaning, or only nouns?",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -51,6 +54,7 @@ app.command()(leaks)
 app.command()(compare)
 app.command()(verify)
 app.command()(report)
+app.command()(doctor)
 probe.command()(attention)
 probe.command()(diagnosticity)
 probe.command()(ablation)
@@ -68,13 +72,31 @@ app.add_typer(world, name="world", help="The built-in world.")
 
 
 def main() -> None:
-    """Run a command; an error raised on purpose is one line on stderr and exit code 2."""
+    """Run a command: exit code 1 after an error said in one message, 2 for its usage, 130 after Ctrl-C."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads yield: cores are often shared
     try:
         app()
     except AlignscopeError as error:
         typer.echo(f"alignscope: {error}", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("alignscope: interrupted; --resume goes on from what was saved", err=True)
-        sys.exit(130)
+        sys.exit(1)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            typer.echo(f"alignscope: interrupted; {how_to_go_on(sys.argv[1:])}", err=True)
+        raise
+
+
+def how_to_go_on(words: Sequence[str]) -> str:
+    """What to type after Ctrl-C, by whether the command resumes.
+
+    >>> how_to_go_on(["train", "recipe.toml", "--overwrite"])
+    'what is done is kept; go on with: alignscope train recipe.toml --resume'
+    >>> how_to_go_on(["verify", "runs/x"])
+    'run it again'
+    """
+    command = typer.main.get_command(app)
+    for word in words:
+        command = getattr(command, "commands", {}).get(word, command)
+    if not any("--resume" in option.opts for option in command.params):
+        return "run it again"
+    kept = [word for word in words if word not in ("--overwrite", "--resume")]
+    return f"what is done is kept; go on with: {shlex.join(['alignscope', *kept, '--resume'])}"

@@ -53,9 +53,11 @@ def attribute(
     seed: shared.Seed = 0,
     resume: shared.Resume = False,
     overwrite: shared.Overwrite = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Attribute the score of every caption of --pairs to its words, and check the attributions."""
     from alignscope.attribution.options import Options, layers_of
+    from alignscope.cli.machine import say
     from alignscope.cli.progress import bars
     from alignscope.models.zoo import open_model
     from alignscope.reporting.tables import summary_text
@@ -87,6 +89,14 @@ def attribute(
             command=shlex.join(["alignscope", *sys.argv[1:]]),
             progress=progress,
         )
+    if as_json:
+        say(
+            directory=result.directory.resolve(),
+            report=result.report.resolve(),
+            measurements=result.measurements,
+            problems=result.problems,
+        )
+        return
     typer.echo(summary_text(result.measurements, result.directory / "measurements.parquet"))
     typer.echo(f"{counted(result.problems, 'problem')}, listed in {result.directory / 'problems.jsonl'}")
     typer.echo(f"report: {result.report.resolve()}")

@@ -34,10 +34,12 @@ def audit(
     seed: shared.Seed = 0,
     resume: shared.Resume = False,
     overwrite: shared.Overwrite = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Audit MODEL: accuracy by kind of foil, word attribution by class, sensitivity, retrieval."""
     import alignscope
     from alignscope.attribution.options import Options, layers_of
+    from alignscope.cli.machine import say
     from alignscope.cli.progress import bars
     from alignscope.reporting.tables import summary_text
     from alignscope.reporting.wording import counted
@@ -63,6 +65,14 @@ def audit(
             command=shlex.join(["alignscope", *sys.argv[1:]]),
             progress=progress,
         )
+    if as_json:
+        say(
+            directory=result.directory.resolve(),
+            report=result.report.resolve(),
+            measurements=result.measurements,
+            problems=len(result.problems),
+        )
+        return
     typer.echo(summary_text(result.measurements, result.directory / "measurements.parquet"))
     typer.echo(f"{counted(len(result.problems), 'problem')}, listed in {result.directory / 'problems.jsonl'}")
     typer.echo(f"report: {result.report.resolve()}")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from alignscope.cli import options as shared
+
 
 def compare(
     first: Annotated[Path, typer.Argument(help="the --out of an evaluate or audit: A")],
@@ -17,8 +19,11 @@ def compare(
     draws: Annotated[int, typer.Option(help="of images, for the intervals", min=1)] = 2000,
     seed: Annotated[int, typer.Option(help="of these draws")] = 0,
     overwrite: Annotated[bool, typer.Option(help="replace the files in --out")] = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Compare SECOND with FIRST: accuracy differences, intervals, McNemar's test with Holm's correction."""
+    from alignscope.cli.machine import say
     from alignscope.studies.comparison import compare as run
 
-    typer.echo(str(run(first, second, out=out, overwrite=overwrite, draws=draws, seed=seed)))
+    found = run(first, second, out=out, overwrite=overwrite, draws=draws, seed=seed)
+    say(**vars(found)) if as_json else typer.echo(str(found))

@@ -65,6 +65,7 @@ def evaluate(
     seed: shared.Seed = 0,
     resume: shared.Resume = False,
     overwrite: shared.Overwrite = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Evaluate --model, or --scores made elsewhere, on BENCHMARKS by their authors' rules and ours."""
     import alignscope
@@ -99,7 +100,7 @@ def evaluate(
             progress=progress,
         )
     if os.environ.get("RANK", "0") == "0":
-        _tell(found)
+        _tell_machines(found) if as_json else _tell(found)
 
 
 def _tell(found: Evaluation) -> None:
@@ -111,3 +112,17 @@ def _tell(found: Evaluation) -> None:
         typer.echo(f"{name}\n{evaluation_text(result.measurements, result.directory)}")
         typer.echo(f"{counted(result.problems, 'problem')}, listed in {result.directory / 'problems.jsonl'}")
     typer.echo(f"report: {found.report.resolve()}")
+
+
+def _tell_machines(found: Evaluation) -> None:
+    from alignscope.cli.machine import say
+
+    runs = {
+        name: {
+            "directory": result.directory.resolve(),
+            "measurements": result.measurements,
+            "problems": result.problems,
+        }
+        for name, result in found.runs.items()
+    }
+    say(directory=found.directory.resolve(), report=found.report.resolve(), runs=runs)

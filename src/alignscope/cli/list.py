@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+
+from alignscope.cli import options as shared
 
 if TYPE_CHECKING:
     from alignscope.models.catalogue import Known
@@ -23,15 +23,16 @@ def listing() -> None:
 
 @app.command()
 def models(
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object instead of text")] = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Print every model that opens by name, and every family that opens from a directory, file or hub id."""
+    from alignscope.cli.machine import say
     from alignscope.models.catalogue import CATALOGUE, named_models
 
     named = named_models()
     if as_json:
         names = [{"name": one.name, "of": one.known and one.known.name} for one in named]
-        typer.echo(json.dumps({"names": names, "families": [asdict(each) for each in CATALOGUE]}, indent=2))
+        say(names=names, families=CATALOGUE)
         return
     typer.echo("Names (no path is needed):")
     for one in named:

@@ -57,3 +57,6 @@ Seed = Annotated[
 ]
 Resume = Annotated[bool, typer.Option(help="go on with the same run in --out")]
 Overwrite = Annotated[bool, typer.Option(help="delete the run in --out first")]
+Json = Annotated[
+    bool, typer.Option("--json", help="records as one JSON object on stdout, and nothing else there")
+]

@@ -102,6 +102,7 @@ def texts(
     seed: shared.Seed = 0,
     resume: shared.Resume = False,
     overwrite: shared.Overwrite = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Length, nouns, repetition, n-grams, sentence patterns, perplexity and caption metrics of CAPTIONS."""
     from alignscope.cli.progress import bars
@@ -126,6 +127,9 @@ def texts(
             command=shlex.join(["alignscope", *sys.argv[1:]]),
             progress=progress,
         )
+    if as_json:
+        _say(out, found, "measurements", "words", "mined")
+        return
     typer.echo(captions_text(found.measurements, out / "measurements.parquet"))
     typer.echo(words_text(found.words, found.mined))
     _end(out, found.problems)
@@ -153,13 +157,24 @@ def replacements(
     seed: shared.Seed = 0,
     resume: shared.Resume = False,
     overwrite: shared.Overwrite = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Score CAPTIONS, the same with wrong nouns, and with nothing but their nouns (paper A, Fig. 2)."""
     settings: dict[str, Any] = {"replacements": replaced, "more_than": more_than, "tagger": tagger}
     settings |= {"seed": seed, "draws": draws}
     how: dict[str, Any] = {"images": images, "regions": regions, "device": device, "dtype": dtype}
     how |= {"references": references, "corpus": corpus, "calibrate": calibration, "batch_size": batch_size}
-    _run("replacements", captions, model, out, settings, **how, resume=resume, overwrite=overwrite)
+    _run(
+        "replacements",
+        captions,
+        model,
+        out,
+        settings,
+        **how,
+        resume=resume,
+        overwrite=overwrite,
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -181,6 +196,7 @@ def templates(
     seed: shared.Seed = 0,
     resume: shared.Resume = False,
     overwrite: shared.Overwrite = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Score CAPTIONS and their nouns alone in each of the paper's templates (Tables 6 and 7).
 
@@ -190,7 +206,17 @@ def templates(
     settings |= _templates(template)
     how: dict[str, Any] = {"images": images, "regions": regions, "device": device, "dtype": dtype}
     how |= {"references": references, "calibrate": calibration, "batch_size": batch_size}
-    _run("templates", captions, model, out, settings, **how, resume=resume, overwrite=overwrite)
+    _run(
+        "templates",
+        captions,
+        model,
+        out,
+        settings,
+        **how,
+        resume=resume,
+        overwrite=overwrite,
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -233,6 +259,7 @@ def nouns(
     seed: shared.Seed = 0,
     resume: shared.Resume = False,
     overwrite: shared.Overwrite = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Score three to seven nouns of each image's references in each template (paper A, Fig. 3)."""
     settings: dict[str, Any] = {"names": names, "tagger": tagger, "seed": seed, "draws": draws}
@@ -242,7 +269,7 @@ def nouns(
         settings["counts"] = tuple(sorted(set(count)))
     how: dict[str, Any] = {"images": images, "regions": regions, "device": device, "dtype": dtype}
     how |= {"calibrate": calibration, "batch_size": batch_size}
-    _run("nouns", captions, model, out, settings, **how, resume=resume, overwrite=overwrite)
+    _run("nouns", captions, model, out, settings, **how, resume=resume, overwrite=overwrite, as_json=as_json)
 
 
 @app.command()
@@ -261,12 +288,13 @@ def choice(
     seed: shared.Seed = 0,
     resume: shared.Resume = False,
     overwrite: shared.Overwrite = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Say whose caption of an image scores highest, of two or more files of CAPTIONS (paper A, Table 1)."""
     how: dict[str, Any] = {"images": images, "regions": regions, "device": device, "dtype": dtype}
     how |= {"references": references, "calibrate": calibration, "batch_size": batch_size}
     settings = {"seed": seed, "draws": draws}
-    _run("choice", captions, model, out, settings, **how, resume=resume, overwrite=overwrite)
+    _run("choice", captions, model, out, settings, **how, resume=resume, overwrite=overwrite, as_json=as_json)
 
 
 @app.command()
@@ -285,12 +313,13 @@ def matrix(
     seed: shared.Seed = 0,
     resume: shared.Resume = False,
     overwrite: shared.Overwrite = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Score every file of CAPTIONS with every model, and against the first file (paper A, Table 2)."""
     how: dict[str, Any] = {"images": images, "regions": regions, "device": device, "dtype": dtype}
     how |= {"references": references, "calibrate": calibration, "batch_size": batch_size}
     settings = {"seed": seed, "draws": draws}
-    _run("matrix", captions, model, out, settings, **how, resume=resume, overwrite=overwrite)
+    _run("matrix", captions, model, out, settings, **how, resume=resume, overwrite=overwrite, as_json=as_json)
 
 
 def _run(
@@ -303,6 +332,7 @@ def _run(
     from alignscope.studies.probes import Settings
     from alignscope.studies.probes import probe as run
 
+    as_json = how.pop("as_json")
     opening = {"device": how.pop("device"), "dtype": how["dtype"]}
     paths = _paths(captions)
     named = _named(models, what="--model")
@@ -317,6 +347,9 @@ def _run(
             progress=progress,
             **how,
         )
+    if as_json:
+        _say(out, found, "measurements")
+        return
     typer.echo(columns_text(found.measurements, first=list(named)))
     _end(out, found.problems)
 
@@ -326,6 +359,14 @@ def _end(out: Path, problems: Sequence[Problem]) -> None:
 
     typer.echo(problems_text(problems, out / "problems.jsonl"))
     typer.echo(f"records: {out.resolve()}")
+
+
+def _say(out: Path, found: Any, *fields: str) -> None:
+    """For machines: records by the names of their fields, and how many problems."""
+    from alignscope.cli.machine import say
+
+    told = {name: getattr(found, name) for name in fields}
+    say(directory=out.resolve(), **told, problems=len(found.problems))
 
 
 def _paths(given: Sequence[str]) -> dict[str, Path]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alignscope.cli import options as shared
-from alignscope.cli.probe import Draws, Out, _end
+from alignscope.cli.probe import Draws, Out, _end, _say
 from alignscope.cli.probe_attention import (
     Agreement,
     Background,
@@ -133,6 +133,7 @@ def ablation(
     seed: shared.Seed = 0,
     resume: shared.Resume = False,
     overwrite: shared.Overwrite = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Caption images without their informative objects: what changes, and how sure captioners are (paper C, T5, Figs. 5-7)."""
     from alignscope.cli.progress import bars
@@ -163,6 +164,9 @@ def ablation(
             command=shlex.join(["alignscope", *sys.argv[1:]]),
             progress=progress,
         )
+    if as_json:
+        _say(out, found, "measurements", "tests")
+        return
     typer.echo(ablation_text(found.measurements, found.tests))
     _end(out, found.problems)
 
@@ -216,6 +220,7 @@ def scenes(
     seed: shared.Seed = 0,
     resume: shared.Resume = False,
     overwrite: shared.Overwrite = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Read scenes in last-layer states of captioners, with and without informative objects (paper C, T4, T6, T7, Figs. 8, 9, 13)."""
     from alignscope.cli.progress import bars
@@ -261,6 +266,9 @@ def scenes(
             command=shlex.join(["alignscope", *sys.argv[1:]]),
             progress=progress,
         )
+    if as_json:
+        _say(out, found, "scores", "differences", "counts", "images", "held_out")
+        return
     typer.echo(scenes_text(found.scores, found.differences))
     typer.echo(f"{found.held_out} of {found.images} images are held out: captioners were not trained on them")
     _end(out, found.problems)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import typer
 
 from alignscope.cli import options as shared
-from alignscope.cli.probe import Draws, Out, _end, _named
+from alignscope.cli.probe import Draws, Out, _end, _named, _say
 
 if TYPE_CHECKING:
     from alignscope.models.captioners.inside import SeenInside
@@ -108,6 +108,7 @@ def attention(
     seed: shared.Seed = 0,
     resume: shared.Resume = False,
     overwrite: shared.Overwrite = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Spread and mass of attention among labels and vision of captioners, compared on the same images.
 
@@ -142,6 +143,9 @@ def attention(
             command=shlex.join(["alignscope", *sys.argv[1:]]),
             progress=progress,
         )
+    if as_json:
+        _say(out, found, "measurements", "tests")
+        return
     typer.echo(attention_text(found.measurements, found.tests, out / "measurements.parquet"))
     _end(out, found.problems)
 
@@ -216,6 +220,7 @@ def diagnosticity(
     seed: shared.Seed = 0,
     resume: shared.Resume = False,
     overwrite: shared.Overwrite = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Do captioners of labels look at the objects that a scene is usually made of, or that tell of it? (Table 2)
 
@@ -261,6 +266,9 @@ def diagnosticity(
             command=shlex.join(["alignscope", *sys.argv[1:]]),
             progress=progress,
         )
+    if as_json:
+        _say(out, found, "measurements", "tests", "ranked")
+        return
     typer.echo(
         diagnosticity_text(found.measurements, found.ranked, found.tests, out / "measurements.parquet")
     )

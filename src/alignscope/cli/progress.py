@@ -18,13 +18,21 @@ if TYPE_CHECKING:
     from alignscope.training.metrics import Seen
 
 SECONDS_BETWEEN_LINES = 5.0
+SECONDS_OF_SILENCE = 30.0
 
 
 @contextmanager
 def bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Within the `with`, call the function with (stage, done, total); stages appear as they come."""
+    """Within the `with`, call the function with (stage, done, total); stages appear as they come.
+
+    Where stderr is no terminal there are no bars, but a line every half minute with the time that is left.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _now_and_then(console)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), EtaColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
+    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         tasks: dict[str, object] = {}
 
         def show(stage: str, done: int, total: int) -> None:
@@ -33,6 +41,25 @@ def bars() -> Iterator[Callable[[str, int, int], None]]:
             progress.update(tasks[stage], completed=done, total=total)  # type: ignore[arg-type]
 
         yield show
+
+
+def _now_and_then(console: Console) -> Callable[[str, int, int], None]:
+    spoken = time.monotonic()
+    begun: dict[str, tuple[float, int]] = {}  # when a stage was first seen, and how far it was then
+    known: dict[str, int] = {}
+
+    def show(stage: str, done: int, total: int) -> None:
+        nonlocal spoken
+        now = time.monotonic()
+        if stage not in begun or done < known[stage]:  # or begins anew
+            begun[stage] = now, done
+        known[stage] = done
+        if now - spoken >= SECONDS_OF_SILENCE:
+            spoken = now
+            line = f"{stage} {done}/{total}  {_left(done, total, *begun[stage])}"
+            console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
+
+    return show
 
 
 class _Numbered(Progress):
@@ -86,18 +113,18 @@ def _lines(console: Console) -> Callable[[Seen], None]:
         is_end = seen.done >= seen.total and seen.numbers
         if is_end or time.monotonic() - spoken >= SECONDS_BETWEEN_LINES:
             spoken = time.monotonic()
-            left = _left(seen, *begun[seen.stage])
+            left = _left(seen.done, seen.total, *begun[seen.stage])
             line = f"{seen.stage} {seen.done}/{seen.total}  {left}{_told(numbers)}"
             console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
 
     return show
 
 
-def _left(seen: Seen, since: float, done: int) -> str:
+def _left(done: int, total: int, since: float, before: int) -> str:
     """The time a stage still takes at the speed it had so far; nothing where that is not known."""
-    if not done < seen.done < seen.total:
+    if not before < done < total:
         return ""
-    seconds = (time.monotonic() - since) / (seen.done - done) * (seen.total - seen.done)
+    seconds = (time.monotonic() - since) / (done - before) * (total - done)
     return f"left {timedelta(seconds=round(seconds))}  "
 
 

@@ -49,3 +49,20 @@ def run_java(arguments: Sequence[str], *, folder: Path, text: str = "") -> JavaR
         said = done.stderr.decode(errors="replace").strip().splitlines()
         return JavaRun("", f"`java` ended with code {done.returncode}: {said[0] if said else 'no message'}")
     return JavaRun(done.stdout.decode(errors="replace"))
+
+
+def java_version() -> tuple[JavaRun, bool]:
+    """What `java -version` says first, or why it says nothing; and whether there is a `java` at all."""
+    java = shutil.which("java")
+    if java is None:
+        return JavaRun("", NO_JAVA), False
+    try:
+        done = subprocess.run(
+            [java, "-version"], capture_output=True, text=True, errors="replace", check=False
+        )
+    except OSError as error:
+        return JavaRun("", f"`{java}` does not start: {error.strerror}"), True
+    said = next(iter(done.stderr.strip().splitlines()), "no message")  # where all Javas since 1.0 say it
+    return JavaRun("", f"`{java}` ended with code {done.returncode}: {said}") if done.returncode else JavaRun(
+        said
+    ), True
