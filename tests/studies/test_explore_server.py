@@ -284,6 +284,18 @@ def test_a_place_that_is_taken(server):
         ExploreServer(server.explorer, port=server.server_port)
 
 
+def test_a_server_for_other_machines_knows_its_names(server):
+    with ExploreServer(server.explorer, host="0.0.0.0") as wide:
+        port, own = wide.server_port, socket.gethostname()
+        assert wide.address.startswith(f"http://{own}:{port}/?token=")
+        assert wide.token != server.token
+        for name in (own, own.upper(), "192.168.1.2", "localhost", "[fe80::1]"):
+            assert wide.is_own(f"{name}:{port}")
+        for name in ("rebound.example", f"{own}.example", "192.168.1.2.example", ""):
+            assert not wide.is_own(f"{name}:{port}")
+        assert not wide.is_own(own)
+
+
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
 def test_the_page_in_a_browser(server, tmp_path):
     words = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
