@@ -77,7 +77,7 @@ def test_bad_input_says_what_to_do(files, tmp_path):
     )
     assert isinstance(done.exception, BadInput)
     assert "check the path" in str(done.exception)
-    with pytest.raises(BadInput, match="two captions named 'a'"):
+    with pytest.raises(BadInput, match="got the name 'a' twice as captions"):
         _named(["x/a.jsonl", "y/a.jsonl"], what="captions")
     with pytest.raises(BadInput, match="NAME=VALUE"):
         _named(["a="], what="captions")

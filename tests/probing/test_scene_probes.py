@@ -101,7 +101,7 @@ def test_a_forest_is_scikit_learns_own():
         here = (scenes[cut.test] == cell.scene) & (said == cell.predicted)
         assert cell.count == here.sum()
     assert sum(cell.count for cell in cells) == run.test_images == 18
-    assert (run.train_images, run.scenes, run.iterations, run.is_converged) == (42, 3, None, None)
+    assert (run.train_images, run.scenes, run.iterations, run.is_converged) == (42, 3, 0, None)
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
@@ -358,7 +358,7 @@ def test_without_scikit_learn_the_pip_line(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingExtra, match=r"pip install 'alignscope\[probes\]'"):
         probe(states_of((9, 9), signal=1.0), job())
-    assert probe(states_of((9, 9), signal=1.0), job(classifier="drawn"))[0].iterations is None
+    assert probe(states_of((9, 9), signal=1.0), job(classifier="drawn"))[0].iterations == 0
 
 
 def test_the_interval_of_a_mean_f1_stays_where_f1_can_lie() -> None:

@@ -148,7 +148,7 @@ def probe(
         weighted=scores.weighted,
         train_micro=float((remembered == known).mean()),
         iterations=steps,
-        is_converged=None if steps is None else steps < limit,
+        is_converged=steps < limit if steps else None,
     )
     cells = [
         SceneProbeCell(**asdict(job), scene=str(names[i]), predicted=str(names[j]), count=int(confused[i, j]))
@@ -202,11 +202,11 @@ def _fitted(
     return model.set_params(n_jobs=1) if job.classifier == "forest" else model
 
 
-def _iterations(fitted: Any) -> tuple[int | None, int]:
-    """How many iterations a classifier took, None where it has none, and its limit."""
+def _iterations(fitted: Any) -> tuple[int, int]:
+    """How many iterations a classifier took, 0 where it has none, and its limit."""
     last = fitted[-1] if hasattr(fitted, "steps") else fitted
     if not hasattr(last, "n_iter_"):
-        return None, 0
+        return 0, 0
     return int(np.max(last.n_iter_)), last.max_iter
 
 

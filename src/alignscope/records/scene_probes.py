@@ -26,7 +26,7 @@ class ProbeJob:
 class SceneProbe:
     """F1 of one trained probe; `train_micro` is its F1 on what it was trained on: what it could learn by heart.
 
-    `iterations` is None for a classifier without any; `is_converged` is False where the limit stopped it.
+    `iterations` is 0 for a classifier without any; `is_converged` is False where the limit stopped it.
     """
 
     images: str
@@ -43,7 +43,7 @@ class SceneProbe:
     macro: float
     weighted: float
     train_micro: float
-    iterations: int | None = None
+    iterations: int = 0
     is_converged: bool | None = None
 
 

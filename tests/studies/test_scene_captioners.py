@@ -1,0 +1,128 @@
+"""A study of two captioners from its TOML to its numbers, and what is wrong with a TOML."""
+
+import json
+from pathlib import Path
+
+import pytest
+from guided_cases import here
+
+from alignscope.errors import BadRecipe, OutputExists
+from alignscope.files import read_parquet
+from alignscope.records import Ablated, Effect
+from alignscope.studies.scene_captioners import Found, captioners_of_scenes, read_scenes
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+STUDY = """
+name = "small"
+seeds = [0]
+
+[captioners]
+object = "tiny-vinvl"
+scene = "tiny-vinvl-scenes"
+
+[images.world]
+kind = "world"
+size = 40
+
+[images."no background"]
+kind = "world"
+size = 40
+has_background = false
+
+[reference]
+kind = "world"
+split = "train"
+size = 300
+
+[told]
+layers = "first"
+images_read = 10
+counts = [1]
+readings = ["image"]
+classifiers = ["logistic"]
+splits = [50]
+probe_seeds = 2
+draws = 20
+"""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("plan") / "study.toml"
+    path.write_text(STUDY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def found(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("alignscope.studies.workers.workers", here)
+        return captioners_of_scenes(read_scenes(file), tmp_path_factory.mktemp("whole") / "out")
+
+
+def test_both_captioners_are_looked_into_ablated_and_probed(found: Found) -> None:
+    place = found.directory / "seed-0"
+    for verb in ("attention", "diagnosticity", "ablation", "scenes"):
+        assert json.loads((place / verb / "run.json").read_text())["finished"] is True
+    assert found.report.is_file()
+    effects = read_parquet(found.directory / "effects.parquet", Effect)
+    assert {one.variant for one in effects} == {"object", "scene"}
+    assert {one.baseline for one in effects} == {"object"}
+
+
+@pytest.mark.parametrize("images", ["world", "no background"])
+def test_the_share_of_changed_captions_is_that_of_the_captions(found: Found, images: str) -> None:
+    for name in ("object", "scene"):
+        path = found.directory / "seed-0" / "ablation" / "images" / images / "captions" / f"{name}.parquet"
+        rows = read_parquet(path, Ablated)
+        changed = sum(one.before != one.after for one in rows) / len(rows)
+        (effect,) = [
+            one
+            for one in found.effects
+            if (one.variant, one.measure) == (name, "captions changed")
+            and one.group == f"{images} | image | m=1"
+        ]
+        assert effect.value == pytest.approx(changed)
+
+
+def test_what_is_finished_is_not_done_again(
+    found: Found, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alignscope.studies.workers.workers", here)
+    monkeypatch.setattr("alignscope.studies.scene_captioners._ANALYSES", {})  # nothing is asked for
+    again = captioners_of_scenes(read_scenes(file), found.directory, resume=True)
+    assert again.effects == found.effects
+
+
+def test_another_study_in_the_same_directory_is_refused(found: Found, tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text(STUDY.replace("size = 40", "size = 41"))
+    with pytest.raises(OutputExists, match="another run"):
+        captioners_of_scenes(read_scenes(tmp_path / "other.toml"), found.directory, resume=True)
+
+
+def test_the_study_of_the_project_is_read() -> None:
+    study = read_scenes(RECIPES / "studies" / "scenes.toml")
+    assert len(study.seeds) == 5
+    assert list(study.captioners) == ["object", "scene"]
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        ("name = ", "nome = ", "unknown nome, missing name"),
+        ('scene = "tiny-vinvl-scenes"', "", "wanted object and scene"),
+        ('scene = "tiny-vinvl-scenes"', 'scene = "recipes/tiny-vinvl-scenes.toml"', "wanted two recipes"),
+        ("seeds = [0]", "seeds = [0, 1]", "have no seeds"),
+        ('[reference]\nkind = "world"', '[reference]\nkind = "moon"', "wanted 'world' or 'hl'"),
+        ('[reference]\nkind = "world"', '[reference]\nkind = "hl"', "wanted `captions`, HL's file"),
+        ("draws = 20", "draw = 20", "draw"),
+    ],
+)
+def test_what_is_wrong_with_a_study_is_told(
+    was: str, now: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(RECIPES.parent)
+    assert was in STUDY
+    (tmp_path / "wrong.toml").write_text(STUDY.replace(was, now))
+    with pytest.raises(BadRecipe, match=told):
+        read_scenes(tmp_path / "wrong.toml")
