@@ -23,7 +23,7 @@ PYTHON ?= $(shell for candidate in python3.11 /usr/bin/python3.11 python3 python
 export HF_HUB_OFFLINE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test install format docs bench clean
+.PHONY: help demo test install format docs site bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -50,6 +50,10 @@ docs: $(STAMP) ## write docs/cli.md again from the program's own help
 bench: $(STAMP) ## run all speed comparisons and write docs/speed.md (ARGS=--quick: a few minutes)
 	$(VENV)/bin/python benchmarks/bench.py $(ARGS)
 
+site: $(STAMP) ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
 $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with the venv module was found." \
 		"Install one (Debian: apt install python3.11-venv) or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -61,6 +65,6 @@ $(STAMP): pyproject.toml
 	@date > $@
 
 clean: ## remove .venv, caches and runs/demo
-	rm -rf $(VENV) runs/demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) runs/demo site build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find src -name '*.egg-info' -prune -exec rm -rf {} +
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
