@@ -94,13 +94,13 @@ BENCHMARKS = (
         "Steps with an attribution loss beside the plain step (issue 5)",
         "training_speed.py",
         "--device cpu",
-        quick="--count 32 --batch-size 8 --rounds 2 --only attention gradcam gradient 'perturbation, 1 draw, 1 unit'",
+        quick="--count 32 --batch-size 4 --rounds 2 --only attention gradcam gradient 'perturbation, 1 draw, 1 unit'",
     ),
     Benchmark(
         "scorers",
         "Scorers beside their models' own forward pass (issue 6)",
         "scorer_speed.py",
-        quick="--quick",
+        quick="--rounds 2 --only uniter vilt clip git",
     ),
     Benchmark(
         "scst",
