@@ -1,4 +1,4 @@
-"""`alignscope report`: the page of a run, made again from its records."""
+"""`alignscope report`: the page of a run, made again from its records; several audits side by side."""
 
 from __future__ import annotations
 
@@ -9,9 +9,17 @@ import typer
 
 
 def report(
-    directory: Annotated[Path, typer.Argument(help="the --out of an audit, attribute or inspect")],
+    directories: Annotated[
+        list[Path],
+        typer.Argument(
+            help="the --out of an audit, attribute or inspect; of two to five audits, for one page"
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="the page of several audits")] = Path("compared.html"),
 ) -> None:
-    """Rebuild report.html from the records in DIRECTORY; needs no model and no torch."""
+    """Rebuild report.html from the records in a directory, or set audits side by side; needs no model."""
+    from alignscope.reporting.compared import compared_page
     from alignscope.reporting.pages import page
 
-    typer.echo(f"report: {page(directory).resolve()}")
+    made = page(directories[0]) if len(directories) == 1 else compared_page(directories, out)
+    typer.echo(f"report: {made.resolve()}")
