@@ -131,6 +131,10 @@ def test_what_is_missing_is_left_out_and_told(tmp_path: Path) -> None:
     assert told[0] == Told("captions", "", ("[recipe.data] captions: nothing at coco.json",), 0.0)
     assert "<b>Did not run.</b>" in (out / "index.html").read_text()
     assert summary_of(out)[0] == "captions (paper A, 0 s): cannot run, 1 missing"
+    gone = (PLANS[0], replace(PLANS[1], missing=("its files",)), PLANS[2])
+    told = reproduce(gone, out, resume=True, verbs=verbs_of(run))
+    assert run.ran[2:] == ["captions"]  # of which everything is there now; what is finished stays
+    assert [one.missing for one in told] == [(), (), ()]
     nothing = tuple(replace(plan, missing=("a", "b")) for plan in PLANS)
     with pytest.raises(BadInput, match=r"no study can run, they want:\n  captions: a\n  captions: b\n"):
         reproduce(nothing, tmp_path / "none", verbs=verbs_of(run))

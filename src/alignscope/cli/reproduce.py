@@ -12,7 +12,9 @@ from alignscope.cli.options import Device, Overwrite, Resume
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Processes = Annotated[int, typer.Option(help="jobs side by side, of one thread each", min=1)]
 Quick = Annotated[bool, typer.Option("--quick", help="minutes instead of hours: few seeds, so no claims")]
-Out = Annotated[Path | None, typer.Option(help="directory of the study; runs/NAME without it")]
+Out = Annotated[
+    Path | None, typer.Option(help="directory of the study; runs/NAME or runs/NAME-quick without it")
+]
 
 
 def _chosen(name: str, study: Path | None, out: Path | None, is_quick: bool) -> tuple[Path, Path, str]:
@@ -43,6 +45,7 @@ def composition(
     quick: Quick = False,
     out: Out = None,
     processes: Processes = 2,
+    device: Device = "cpu",
     resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -57,6 +60,7 @@ def composition(
             read_study(toml),
             place,
             processes=processes,
+            device=device,
             resume=resume,
             overwrite=overwrite,
             command=command,

@@ -18,7 +18,7 @@ from alignscope.models.zoo import looks_like_hub_id
 from alignscope.reporting.everything import Told, everything_page, told_in
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.guided import guide
-from alignscope.studies.guided_plan import GuidedStudy, fault_of_model, missing_of, read_guided
+from alignscope.studies.guided_plan import fault_of_model, missing_of, read_guided
 from alignscope.studies.output import RUN, claimed, is_finished
 from alignscope.studies.scene_captioners import SceneStudy, captioners_of_scenes, read_scenes
 from alignscope.studies.variants import Study, compare_variants, read_study
@@ -92,22 +92,10 @@ def _absent_files(entries: Mapping[str, Any], where: str = "") -> Iterator[str]:
                 yield f"{place}: nothing at {value}"
 
 
-def _guide(study: GuidedStudy, out: Path, **how: Any) -> object:
-    return guide(study, out, **how)
-
-
-def _compare(study: Study, out: Path, *, device: str, **how: Any) -> object:
-    return compare_variants(study, out, **how)
-
-
-def _scenes(study: SceneStudy, out: Path, **how: Any) -> object:
-    return captioners_of_scenes(study, out, **how)
-
-
 VERBS: Mapping[str, Verb] = {
-    "captions": Verb(read_guided, missing_of, _guide),
-    "composition": Verb(read_study, missing_of_variants, _compare),
-    "scenes": Verb(read_scenes, missing_of_scenes, _scenes),
+    "captions": Verb(read_guided, missing_of, guide),
+    "composition": Verb(read_study, missing_of_variants, compare_variants),
+    "scenes": Verb(read_scenes, missing_of_scenes, captioners_of_scenes),
 }
 """The papers' studies in the order of the papers."""
 
@@ -165,10 +153,8 @@ def _told(
 ) -> Told:
     """Run one study, unless something is missing or it is finished, and say how that went."""
     place, error_file = out / plan.name, out / f"{plan.name}-error.txt"
-    if plan.missing:
-        return replace(earlier, missing=plan.missing, problem="")
-    if is_finished(place):
-        return replace(earlier, missing=(), problem="")
+    if plan.missing or is_finished(place):
+        return replace(earlier, missing=() if is_finished(place) else plan.missing, problem="")
     begun, problem = time.perf_counter(), ""
 
     def show(stage: str, done: int, total: int) -> None:

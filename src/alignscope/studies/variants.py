@@ -102,6 +102,7 @@ def compare_variants(
     out: Path,
     *,
     processes: int = 1,
+    device: str = "cpu",
     resume: bool = False,
     overwrite: bool = False,
     command: str = "",
@@ -120,7 +121,7 @@ def compare_variants(
             "beginnings": [job for job in jobs if job[0] == START],
             "variants": [job for job in jobs if job[0] != START],
         }
-        work = partial(trained_and_audited, study, out=out)
+        work = partial(trained_and_audited, study, out=out, device=device)
         in_stages(stages, work, processes=processes, progress=progress)
         trials = [trial for name in names for seed in study.seeds for trial in _trials(out, name, seed)]
         signature = f"data:world-test|scenes:{study.scenes}|v:{alignscope.__version__}"
@@ -132,7 +133,7 @@ def compare_variants(
         return Compared(out, variants_page(out), tuple(found))
 
 
-def trained_and_audited(study: Study, job: tuple[str, int], out: Path) -> None:
+def trained_and_audited(study: Study, job: tuple[str, int], out: Path, device: str = "cpu") -> None:
     """One model, trained unless it is there, and its audit."""
     import torch
 
@@ -142,14 +143,14 @@ def trained_and_audited(study: Study, job: tuple[str, int], out: Path) -> None:
     parts = [place / "audit", place / SIMILARITY, place / PARAPHRASES]
     if all(map(is_finished, parts)):
         return
-    model, world = open_model(_model(study, name, seed, out, place)), out / WORLD
+    model, world = open_model(_model(study, name, seed, out, place, device), device=device), out / WORLD
     settings = Settings(plan=Plan(METHODS, checked=study.checked))
     audit(model, World("test", size=study.scenes), parts[0], settings=settings, resume=True)
     evaluate(model, SIMILARITY, world, out=parts[1], resume=True)
     evaluate(model, PARAPHRASES, world, world / "images", out=parts[2], resume=True)
 
 
-def _model(study: Study, name: str, seed: int, out: Path, place: Path) -> str | Path:
+def _model(study: Study, name: str, seed: int, out: Path, place: Path, device: str) -> str | Path:
     """The trained model of a variant, or what its seed begins with."""
     recipe: FineTuning | None = study.start
     if name != START:
@@ -158,7 +159,7 @@ def _model(study: Study, name: str, seed: int, out: Path, place: Path) -> str | 
             recipe = replace(recipe, model=str(out / START / f"seed-{seed}" / "training" / "model"))
     if recipe is None:
         return study.variants[0].recipe.model
-    return finetune(replace(recipe, seed=seed), place / "training", resume=True)
+    return finetune(replace(recipe, seed=seed), place / "training", device=device, resume=True)
 
 
 def _trials(out: Path, name: str, seed: int) -> Iterator[Trial]:
