@@ -110,14 +110,14 @@ BENCHMARKS = (
     ),
     Benchmark(
         "scst-published",
-        "The same at published sizes: FC captioner, CLIP ViT-B/32",
+        "Self-critical step at published sizes, FC captioner and CLIP ViT-B/32 (issue 7)",
         "scst_speed.py",
         "--published --rounds 3",
         quick="--rounds 2",
     ),
     Benchmark(
         "training-gpu",
-        "Steps with an attribution loss beside the plain step, with their memory (issue 5)",
+        "Steps with an attribution loss beside the plain step on a GPU, with their memory (issue 5)",
         "training_speed.py",
         "--device cuda --batch-size 64 --count 512 --memory-batch 64",
         quick="--rounds 5",
@@ -169,7 +169,7 @@ def run_one(
     return Entry(
         name=given.name,
         command=given.command(is_quick=is_quick),
-        is_quick=is_quick,
+        is_quick=is_quick and given.quick != "",
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         seconds=round(time.perf_counter() - began, 1),
         load_before=round(load, 2),

@@ -143,7 +143,10 @@ def test_what_has_finished_is_not_run_again_unless_asked(fakes: Fakes):
 
 
 def test_a_whole_run_replaces_a_quick_one_and_not_the_other_way(fakes: Fakes):
-    assert fakes.run(is_quick=True)["good"].command == "good.py --wide --small"
+    found = fakes.run(is_quick=True)
+    assert found["good"].command == "good.py --wide --small"
+    assert found["good"].is_quick
+    assert not found["bad"].is_quick, "it has nothing that could be smaller"
     assert not fakes.run()["good"].is_quick
     assert not fakes.run(is_quick=True)["good"].is_quick
     assert fakes.times_run == 2
