@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,38 +40,22 @@ def listed(directory: Path) -> int:
     return sum(1 for _ in read_jsonl(directory / "problems.jsonl"))
 
 
-@pytest.fixture(scope="module")
-def audits(tiny_clip_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str]]:
-    """Two audits of the same scenes, one in a process of its own, with what they printed."""
-    folder, found = tmp_path_factory.mktemp("audits"), {}
-    for name, model in (("random", str(tiny_clip_dir)), ("trained", "tiny-clip")):
-        words = ["audit", model, "--size", "4", "--checked", "0", "--out", str(folder / name), "--json"]
-        code = "from alignscope.cli import main; main()"
-        if name == "random":
-            alone = [sys.executable, "-c", code, *words]
-            printed = subprocess.run(alone, capture_output=True, text=True, check=True).stdout
-        else:
-            printed = CliRunner().invoke(app, words).stdout
-        found[name] = folder / name, printed
-    return found
-
-
-def test_an_audit(audits: dict[str, tuple[Path, str]]) -> None:
-    for directory, printed in audits.values():
-        found = json.loads(printed)
+def test_audits_and_their_comparison(
+    tiny_clip_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    runs = [tmp_path / "random", tmp_path / "trained"]
+    for directory, model in zip(runs, (tiny_clip_dir, "tiny-clip"), strict=True):
+        found = told("audit", model, "--size", 4, "--checked", 0, "--out", directory)
         assert found["measurements"] == measured(directory)
         assert found["problems"] == listed(directory)
         assert found["directory"] == str(directory)
         assert Path(found["report"]).is_file()
-
-
-def test_a_comparison(audits: dict[str, tuple[Path, str]], tmp_path: Path) -> None:
-    first, second = (str(directory) for directory, _ in audits.values())
-    found = told("compare", first, second, "--draws", 20, "--out", tmp_path / "c")
-    assert (found["first"], found["second"]) == (first, second)
+    found = told("compare", *runs, "--draws", 20, "--out", tmp_path / "c")
+    assert [found["first"], found["second"]] == [*map(str, runs)]
     assert found["measurements"] == measured(tmp_path / "c")
     whole = next(line for line in found["lines"] if line["subset"] == "all")
     assert math.isclose(whole["difference"], whole["second"] - whole["first"])
+    assert capfd.readouterr().out == ""  # nor past Python's own stdout, which the runner has
 
 
 def test_attributions(tiny_clip_dir: Path, tmp_path: Path) -> None:

@@ -163,18 +163,14 @@ def replacements(
     settings: dict[str, Any] = {"replacements": replaced, "more_than": more_than, "tagger": tagger}
     settings |= {"seed": seed, "draws": draws}
     how: dict[str, Any] = {"images": images, "regions": regions, "device": device, "dtype": dtype}
-    how |= {"references": references, "corpus": corpus, "calibrate": calibration, "batch_size": batch_size}
-    _run(
-        "replacements",
-        captions,
-        model,
-        out,
-        settings,
-        **how,
-        resume=resume,
-        overwrite=overwrite,
-        as_json=as_json,
-    )
+    how |= {
+        "references": references,
+        "corpus": corpus,
+        "calibrate": calibration,
+        "batch_size": batch_size,
+        "as_json": as_json,
+    }
+    _run("replacements", captions, model, out, settings, **how, resume=resume, overwrite=overwrite)
 
 
 @app.command()
@@ -205,18 +201,8 @@ def templates(
     settings: dict[str, Any] = {"names": names, "tagger": tagger, "seed": seed, "draws": draws}
     settings |= _templates(template)
     how: dict[str, Any] = {"images": images, "regions": regions, "device": device, "dtype": dtype}
-    how |= {"references": references, "calibrate": calibration, "batch_size": batch_size}
-    _run(
-        "templates",
-        captions,
-        model,
-        out,
-        settings,
-        **how,
-        resume=resume,
-        overwrite=overwrite,
-        as_json=as_json,
-    )
+    how |= {"references": references, "calibrate": calibration, "batch_size": batch_size, "as_json": as_json}
+    _run("templates", captions, model, out, settings, **how, resume=resume, overwrite=overwrite)
 
 
 @app.command()
@@ -268,8 +254,8 @@ def nouns(
     if count:
         settings["counts"] = tuple(sorted(set(count)))
     how: dict[str, Any] = {"images": images, "regions": regions, "device": device, "dtype": dtype}
-    how |= {"calibrate": calibration, "batch_size": batch_size}
-    _run("nouns", captions, model, out, settings, **how, resume=resume, overwrite=overwrite, as_json=as_json)
+    how |= {"calibrate": calibration, "batch_size": batch_size, "as_json": as_json}
+    _run("nouns", captions, model, out, settings, **how, resume=resume, overwrite=overwrite)
 
 
 @app.command()
@@ -292,9 +278,9 @@ def choice(
 ) -> None:
     """Say whose caption of an image scores highest, of two or more files of CAPTIONS (paper A, Table 1)."""
     how: dict[str, Any] = {"images": images, "regions": regions, "device": device, "dtype": dtype}
-    how |= {"references": references, "calibrate": calibration, "batch_size": batch_size}
+    how |= {"references": references, "calibrate": calibration, "batch_size": batch_size, "as_json": as_json}
     settings = {"seed": seed, "draws": draws}
-    _run("choice", captions, model, out, settings, **how, resume=resume, overwrite=overwrite, as_json=as_json)
+    _run("choice", captions, model, out, settings, **how, resume=resume, overwrite=overwrite)
 
 
 @app.command()
@@ -317,9 +303,9 @@ def matrix(
 ) -> None:
     """Score every file of CAPTIONS with every model, and against the first file (paper A, Table 2)."""
     how: dict[str, Any] = {"images": images, "regions": regions, "device": device, "dtype": dtype}
-    how |= {"references": references, "calibrate": calibration, "batch_size": batch_size}
+    how |= {"references": references, "calibrate": calibration, "batch_size": batch_size, "as_json": as_json}
     settings = {"seed": seed, "draws": draws}
-    _run("matrix", captions, model, out, settings, **how, resume=resume, overwrite=overwrite, as_json=as_json)
+    _run("matrix", captions, model, out, settings, **how, resume=resume, overwrite=overwrite)
 
 
 def _run(

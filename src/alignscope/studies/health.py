@@ -58,6 +58,9 @@ EXTRAS = {
     ),
     "diffusion": Extra("training that distils from a diffusion model", {"diffusers": "diffusers"}),
     "lmdb": Extra("region features in LMDB (UNITER, ViLBERT)", {"lmdb": "lmdb", "msgpack": "msgpack"}),
+    "docs": Extra(
+        "the documentation as a site", {"mkdocs-material": "material", "mkdocstrings": "mkdocstrings"}
+    ),
     "lora": Extra("low-rank adapters in training", {"peft": "peft"}),
     "probes": Extra("`probe scenes`", {"scikit-learn": "sklearn"}),
     "tensorboard": Extra("`train --tensorboard`", {"tensorboard": "torch.utils.tensorboard"}),
