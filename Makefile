@@ -52,7 +52,7 @@ bench: $(STAMP) ## run all speed comparisons and write docs/speed.md (ARGS=--qui
 
 site: $(STAMP) ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
-	@echo "open site/index.html"
+	@echo "site/index.html; with search: $(VENV)/bin/python -m http.server --bind 127.0.0.1 --directory site"
 
 $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with the venv module was found." \
