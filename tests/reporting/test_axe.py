@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 import alignscope.reporting
+from alignscope.reporting.compared import compared_page
 from alignscope.reporting.pages import page
 
 HERE = Path(__file__).parent
@@ -97,6 +98,10 @@ def _ready(text: str, axe: str, name: str, scheme: str) -> str:
     return f"{before}<script>{axe}</script><script>{run}</script></body>{after}"
 
 
+def _other(directory: Path) -> Path:
+    return Path(shutil.copytree(directory, directory.with_name("other")))
+
+
 @pytest.mark.parametrize("scheme", RULES)
 def test_pages_have_no_violation(
     four_method_directory: Path,
@@ -121,6 +126,8 @@ def test_pages_have_no_violation(
             kept |= {"identity": {"kind": kind}, "finished": True}
             (directory / "run.json").write_text(json.dumps(kept))
         pages[name] = (page(directory).read_text(encoding="utf-8"), 1200)
+    side = compared_page([four_method_directory, _other(four_method_directory)], tmp_path / "compared.html")
+    pages["compared"] = (side.read_text(encoding="utf-8"), 1200)
     if scheme == "light":
         pages["audit on a phone"] = (pages["audit"][0], 390)
     bad = "<!doctype html><html><body style='background:#fff;color:#ccc'><img src='data:,'><p>faint</p></body></html>"
