@@ -53,8 +53,10 @@ class FeatureFolder(Mapping[str, np.ndarray]):
         path = self._files[name]
         try:
             features = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, MemoryError) as error:  # or a header of more than memory holds
             raise BadData(f"{path}: got no readable array ({error}); replace it by a whole copy") from None
+        if not isinstance(features, np.ndarray):
+            raise BadData(f"{path}: got an archive, wanted one array; replace it by a .npy file")
         if features.ndim not in (1, 2) or not np.issubdtype(features.dtype, np.floating):
             raise BadData(
                 f"{path}: got an array of {features.dtype} {features.shape}, wanted floating numbers (width) or "

@@ -101,7 +101,7 @@ def _array(path: Path) -> Float[np.ndarray, " query"]:
     wanted = "a one-dimensional .npy array of ranks from 0"
     try:
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise BadData(f"{path}: got no array ({error}), wanted {wanted}; check the file") from None
     if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iuf":
         got = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else "an archive"

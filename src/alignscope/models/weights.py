@@ -210,3 +210,13 @@ def _check_tied(source: str, key: str, other: str, given: Mapping[str, Tensor]) 
             f"{source}: {key} and {other} differ, and are one tensor in this model: give a file whose heads "
             "were trained together with the model"
         )
+
+
+def save_tokenizer(tokenizer: Any, directory: Path) -> None:
+    """Write a tokenizer as it was made: a call leaves its truncation and padding in it, so that the file would tell
+    which texts a run had read since it was resumed."""
+    core = getattr(tokenizer, "backend_tokenizer", None)
+    if core is not None:
+        core.no_truncation()
+        core.no_padding()
+    tokenizer.save_pretrained(directory)

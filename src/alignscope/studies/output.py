@@ -15,6 +15,8 @@ from alignscope.errors import AlignscopeError, OutputExists, UnwritableOutput
 from alignscope.files import differences, write_json
 
 RUN = "run.json"
+_PROBE = ".writable"
+_BEGUN = frozenset({_PROBE, f"{RUN}.part"})  # what a process leaves that was killed while it claimed
 
 
 @contextmanager
@@ -58,13 +60,13 @@ def claim(
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / ".writable"
+        probe = directory / _PROBE
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise _unwritable(directory, error) from None
     wanted = json.loads(json.dumps(dict(identity)))
-    if any(directory.iterdir()):
+    if any(entry.name not in _BEGUN for entry in directory.iterdir()):
         found = _identity(directory)
         if overwrite:
             _clear(directory, found)
@@ -125,7 +127,10 @@ def _clear(directory: Path, found: dict[str, Any] | None) -> None:
             f"{directory} is not empty and holds no alignscope run ({RUN}): nothing there is deleted; "
             "give another --out"
         )
-    for entry in directory.iterdir():
+    write_json(
+        directory / RUN, {"identity": found, "finished": False}
+    )  # goes last, and tells no lie till then
+    for entry in sorted(directory.iterdir(), key=lambda entry: entry.name == RUN):
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:

@@ -28,6 +28,7 @@ Thing = TypeVar("Thing")
 
 _KEYS = 500  # looked up at a time; SQLite takes at least 999
 _WAIT = 60.0  # seconds for another process to finish writing
+_NO_PLACE = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY})
 _TABLE = """CREATE TABLE IF NOT EXISTS vector
 (key BLOB PRIMARY KEY, shard TEXT NOT NULL, place INTEGER NOT NULL, notes TEXT NOT NULL) WITHOUT ROWID"""
 
@@ -54,6 +55,10 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
         yield file
         file.commit()
     except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NO_PLACE:  # the rest of the code says how
+            raise UnwritableOutput(
+                f"{path} cannot be written ({error}): make room and give --resume"
+            ) from None
         raise BadData(f"{path}: {error}; delete this file and its folder, they are made anew") from error
     finally:
         file.close()

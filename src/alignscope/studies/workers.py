@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from threading import Thread
 from typing import Any
-
-from alignscope.studies.embeddings import Progress
 
 ONE_THREAD = {
     name: "1"
@@ -27,7 +27,7 @@ def workers(processes: int) -> Iterator[ProcessPoolExecutor]:
     before = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(ONE_THREAD)
     try:
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(processes, get_context("spawn"), _end_with_parent) as pool:
             try:
                 yield pool
             except BaseException:
@@ -41,8 +41,25 @@ def workers(processes: int) -> Iterator[ProcessPoolExecutor]:
                 os.environ[name] = value
 
 
+def _end_with_parent() -> None:
+    """Have this process end when the one that began it does, also by a kill: else it would write into a directory
+    that a resumed run has claimed, or wait for ever."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait_and_end() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    Thread(target=wait_and_end, daemon=True).start()
+
+
 def in_stages(
-    stages: Mapping[str, Sequence[Any]], work: Callable[[Any], None], *, processes: int, progress: Progress
+    stages: Mapping[str, Sequence[Any]],
+    work: Callable[[Any], None],
+    *,
+    processes: int,
+    progress: Callable[[str, int, int], None],
 ) -> None:
     """Do the jobs of one stage side by side, then those of the next; `work` and jobs go to other processes."""
     with workers(processes) as pool:

@@ -113,10 +113,10 @@ def save_captioner(captioner: AutoregressiveCaptioner, directory: Path) -> None:
     with quiet():
         captioner.model.save_pretrained(directory)
         if isinstance(captioner.speller, TransformersSpeller):
-            captioner.speller.decoder.tokenizer.save_pretrained(directory)
+            weights.save_tokenizer(captioner.speller.decoder.tokenizer, directory)
             captioner.speller.decoder.image_processor.save_pretrained(directory)
         elif isinstance(captioner.speller, OscarSpeller):
-            captioner.speller.tokenizer.save_pretrained(directory)
+            weights.save_tokenizer(captioner.speller.tokenizer, directory)
         elif isinstance(captioner.vocabulary, Vocabulary):
             captioner.vocabulary.save(directory / FILE)
 

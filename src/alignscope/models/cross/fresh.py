@@ -14,6 +14,7 @@ from transformers import BertTokenizer
 from alignscope.models.cross.encoder import TransformersCrossEncoder
 from alignscope.models.cross.loading import FAMILIES
 from alignscope.models.dual.loading import quiet
+from alignscope.models.weights import save_tokenizer
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -120,4 +121,4 @@ def save(scorer: TransformersCrossEncoder, directory: Path) -> None:
     """Write a directory that `open_model` takes; weights in float16, half the bytes, are read as float32."""
     with quiet():
         copy.deepcopy(scorer.model).half().save_pretrained(directory)
-        scorer.tokenizer.save_pretrained(directory)
+        save_tokenizer(scorer.tokenizer, directory)

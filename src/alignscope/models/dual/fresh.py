@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer, PreTrainedModel
 
 from alignscope.errors import LengthMismatch
+from alignscope.models.weights import save_tokenizer
 
 SPECIAL = ("<|startoftext|>", "<|endoftext|>")
 END_OF_WORD = "</w>"
@@ -145,5 +146,5 @@ def token_ids(
 def save(model: PreTrainedModel, tokenizer: Any, processor: Any, directory: Path) -> None:
     """Write a directory that the model's own `from_pretrained` and `AutoProcessor` read."""
     model.save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
+    save_tokenizer(tokenizer, directory)
     processor.save_pretrained(directory)
