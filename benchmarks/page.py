@@ -86,8 +86,8 @@ def page(sections: Sequence[Section]) -> Iterator[str]:
 def _head(sections: Sequence[Section]) -> Iterator[str]:
     """What the page is and how many bounds are met; those that are not, by name."""
     entries = [each.entry for each in sections if each.entry is not None]
-    bounded = [one for entry in entries for one in entry.figures if one.is_met is not None]
-    missed = [one for one in bounded if not one.is_met]
+    bounded = [(one, entry) for entry in entries for one in entry.figures if one.is_met is not None]
+    missed = [(one, entry) for one, entry in bounded if not one.is_met]
     absent = [each.title for each in sections if each.entry is None or each.entry.not_run]
     yield from (
         "# Speed book",
@@ -101,8 +101,9 @@ def _head(sections: Sequence[Section]) -> Iterator[str]:
         "",
         f"Bounds met: {len(bounded) - len(missed)} of {len(bounded)} measured.",
     )
-    for one in missed:
-        yield f"- not met: {one.name}, {shortly(one.ratio)} ({spread(one)}), wanted {one.wanted}"
+    for one, entry in missed:
+        how = " (quick)" if entry.is_quick else ""
+        yield f"- not met{how}: {one.name}, {shortly(one.ratio)} ({spread(one)}), wanted {one.wanted}"
     for title in absent:
         yield f"- not run: {title}"
     quick = sum(entry.is_quick for entry in entries)
