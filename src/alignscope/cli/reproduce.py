@@ -68,6 +68,8 @@ def composition(
         )
     for sentence in findings_of(found.directory):
         typer.echo(sentence)
+    if quick:
+        typer.echo("a quick run of few seeds: no claims")
     typer.echo(f"report: {found.report.resolve()}")
 
 
@@ -106,6 +108,8 @@ def captions(
         )
     for sentence in findings_of(found.directory):
         typer.echo(sentence)
+    if quick:
+        typer.echo("a quick run of few seeds: no claims")
     typer.echo(f"report: {found.report.resolve()}")
 
 
@@ -141,6 +145,8 @@ def scenes(
         )
     for sentence in findings_of(found.directory):
         typer.echo(sentence)
+    if quick:
+        typer.echo("a quick run of few seeds: no claims")
     typer.echo(f"report: {found.report.resolve()}")
 
 

@@ -17,6 +17,8 @@ PAPERS = {
     "composition": ("B", "Does training by attribution help composition?"),
     "scenes": ("C", "What changes in a captioner that learns scenes?"),
 }
+FEW = 3
+"""Seeds below which nothing is claimed (macros.html says so on every page)."""
 FINDINGS: Mapping[str, Callable[[Path], tuple[str, ...]]] = {
     "guided captioners": guided.findings_of,
     "variants": variants.findings_of,
@@ -87,6 +89,7 @@ def summary_of(directory: Path) -> tuple[str, ...]:
     """A line per study: its headline, or why there is none."""
     return tuple(
         f"{part.told.name} (paper {part.paper}, {part.minutes}): "
+        + ("quick run, no claim: " if 0 < part.seeds < FEW else "")
         + (part.headline or part.told.problem or f"cannot run, {len(part.told.missing)} missing")
         for part in page_of(directory).parts
     )
