@@ -74,10 +74,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                 row = json.loads(text or "{}")
-            except (
-                ValueError,
-                RecursionError,
-            ) as error:  # of the bytes or of the JSON, which may be nested deeply
+            except (ValueError, RecursionError) as error:  # of the bytes, of the JSON or of its depth
                 raise BadData(f"{path}:{number}: not JSON in UTF-8 ({error}): {line[:60]!r}") from None
             if not isinstance(row, dict):
                 raise BadData(f"{path}:{number}: not an object with named fields: {text[:60]!r}")
