@@ -94,7 +94,7 @@ def test_one_pass_gives_what_two_give(model: TransformersDualEncoder, methods: t
     model = copy.deepcopy(model)
     model.model.double()  # fused attention in one, eager in the other
     images = image_rows(model, len(CAPTIONS)).requires_grad_()
-    objective = Objective(methods, margin=0.3, heats=HEATS)
+    objective = Objective(methods, margin=50.0, heats=HEATS)  # the hinge is open for every caption
     alone = losses(model, images, objective, is_shared=False)
     shared = losses(model, images, objective, is_shared=True)
     for ours, theirs in zip(shared, alone, strict=True):
