@@ -155,6 +155,22 @@ class Layer(nn.Module):
         return self.output(self.intermediate(states), states)
 
 
+def encoder_layers(config: BertSizes) -> nn.ModuleList:
+    """The layers of an encoder of these sizes."""
+    return nn.ModuleList(
+        Layer(
+            config.hidden_size,
+            config.num_attention_heads,
+            config.intermediate_size,
+            act=config.hidden_act,
+            dropout=config.hidden_dropout_prob,
+            attention_dropout=config.attention_probs_dropout_prob,
+            eps=config.layer_norm_eps,
+        )
+        for _ in range(config.num_hidden_layers)
+    )
+
+
 class TextEmbeddings(nn.Module):
     """LN(word + position + type 0)."""
 

@@ -22,9 +22,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from alignscope.models.cross.bert import (
     BertSizes,
-    Layer,
     TextEmbeddings,
     WordHead,
+    encoder_layers,
     heads_of,
     layers_of,
     size_of,
@@ -76,19 +76,7 @@ class Oscar(nn.Module):
             dropout=dropout,
             eps=eps,
         )
-        layers = [
-            Layer(
-                hidden,
-                config.num_attention_heads,
-                config.intermediate_size,
-                act=config.hidden_act,
-                dropout=dropout,
-                attention_dropout=config.attention_probs_dropout_prob,
-                eps=eps,
-            )
-            for _ in range(config.num_hidden_layers)
-        ]
-        self.encoder = nn.ModuleDict({"layer": nn.ModuleList(layers)})
+        self.encoder = nn.ModuleDict({"layer": encoder_layers(config)})
         self.pooler = nn.ModuleDict({"dense": nn.Linear(hidden, hidden)})
         self.img_embedding = nn.Linear(config.visual_feat_dim + POSITION, hidden)
         self.LayerNorm = nn.LayerNorm(hidden, eps=config.image_norm_eps) if config.has_image_norm else None

@@ -18,9 +18,9 @@ from transformers import PreTrainedModel
 
 from alignscope.models.cross.bert import (
     BertSizes,
-    Layer,
     TextEmbeddings,
     WordHead,
+    encoder_layers,
     heads_of,
     layers_of,
     size_of,
@@ -89,19 +89,7 @@ class Uniter(nn.Module):
             eps=eps,
         )
         self.img_embeddings = ImageEmbeddings(config)
-        layers = [
-            Layer(
-                hidden,
-                config.num_attention_heads,
-                config.intermediate_size,
-                act=config.hidden_act,
-                dropout=dropout,
-                attention_dropout=config.attention_probs_dropout_prob,
-                eps=eps,
-            )
-            for _ in range(config.num_hidden_layers)
-        ]
-        self.encoder = nn.ModuleDict({"layer": nn.ModuleList(layers)})
+        self.encoder = nn.ModuleDict({"layer": encoder_layers(config)})
         self.pooler = nn.ModuleDict({"dense": nn.Linear(hidden, hidden)})
 
     def forward(

@@ -10,7 +10,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from alignscope.errors import BadInput
-from alignscope.models.cross.bert import BertSizes, Intermediate, Layer, Output, TextEmbeddings, attend
+from alignscope.models.cross.bert import (
+    BertSizes,
+    Intermediate,
+    Layer,
+    Output,
+    TextEmbeddings,
+    attend,
+    encoder_layers,
+)
 
 LOCATION = 5
 """Width of the vectors that say where a region lies."""
@@ -188,18 +196,7 @@ class Encoder(nn.Module):
     def __init__(self, config: VilbertConfig) -> None:
         super().__init__()
         self.route = route(config)
-        self.layer = nn.ModuleList(
-            Layer(
-                config.hidden_size,
-                config.num_attention_heads,
-                config.intermediate_size,
-                act=config.hidden_act,
-                dropout=config.hidden_dropout_prob,
-                attention_dropout=config.attention_probs_dropout_prob,
-                eps=config.layer_norm_eps,
-            )
-            for _ in range(config.num_hidden_layers)
-        )
+        self.layer = encoder_layers(config)
         self.v_layer = nn.ModuleList(
             Layer(
                 config.v_hidden_size,
