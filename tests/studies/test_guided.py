@@ -22,8 +22,9 @@ from alignscope.files import read_jsonl, read_parquet, write_jsonl
 from alignscope.models.zoo import open_model
 from alignscope.records import Effect, Measurement, TextScore, Trial
 from alignscope.studies import guided
-from alignscope.studies.guided import Found, guide
+from alignscope.studies.guided import guide
 from alignscope.studies.guided_plan import GuidedStudy, missing_of, read_guided
+from alignscope.studies.over_seeds import Compared
 from alignscope.training import captioning
 from alignscope.training.captioning_material import mean_of
 from alignscope.training.metrics import Seen
@@ -45,7 +46,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
+def whole(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Compared:
     """The study of two seeds, done without a stop."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("alignscope.studies.workers.workers", here)
@@ -69,7 +70,7 @@ def made(out: Path) -> dict[str, bytes]:
     }
 
 
-def test_every_captioner_is_trained_read_and_scored_by_every_scorer(whole: Found) -> None:
+def test_every_captioner_is_trained_read_and_scored_by_every_scorer(whole: Compared) -> None:
     out, trials = whole.directory, trials_of(whole.directory)
     trained = {"ce", "clip", "lxmert", "lxmert-odds", "cider"}
     for seed in (0, 1):
@@ -90,7 +91,7 @@ def test_every_captioner_is_trained_read_and_scored_by_every_scorer(whole: Found
     assert read_parquet(out / "effects.parquet", Effect) == list(whole.effects)
 
 
-def test_guided_captioners_begin_with_that_of_their_seed(whole: Found) -> None:
+def test_guided_captioners_begin_with_that_of_their_seed(whole: Compared) -> None:
     for seed in (0, 1):
         place = whole.directory / f"seed-{seed}" / "captioners"
         recipes = {
@@ -113,7 +114,7 @@ def test_guided_captioners_begin_with_that_of_their_seed(whole: Found) -> None:
     assert weights[0] != weights[1]
 
 
-def test_a_number_of_the_matrix_by_hand(whole: Found) -> None:
+def test_a_number_of_the_matrix_by_hand(whole: Compared) -> None:
     """The cosine of a caption and its scene, their mean, and the paired difference over seeds."""
     out, trials, model = whole.directory, trials_of(whole.directory), open_model("tiny-clip")
     world, means = World("test", size=8), dict[tuple[str, int], float]()
@@ -136,7 +137,7 @@ def test_a_number_of_the_matrix_by_hand(whole: Found) -> None:
 
 
 def test_a_killed_study_goes_on_and_ends_in_the_same_bytes(
-    file: Path, whole: Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: Path, whole: Compared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped within a training and within the scoring; what was finished is not touched again."""
     study, out = replace(read_guided(file), seeds=(0,)), tmp_path / "out"
@@ -218,7 +219,7 @@ def stamps(out: Path, name: str) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in out.rglob(name)}
 
 
-def test_it_is_one_command(file: Path, whole: Found) -> None:
+def test_it_is_one_command(file: Path, whole: Compared) -> None:
     """Everything is there: the command goes through it and tells where the report is."""
     done = CliRunner().invoke(
         app, ["reproduce", "captions", "--study", str(file), "--out", str(whole.directory), "--resume"]

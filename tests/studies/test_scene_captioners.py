@@ -9,7 +9,8 @@ from guided_cases import here
 from alignscope.errors import BadRecipe, OutputExists
 from alignscope.files import read_parquet
 from alignscope.records import Ablated, Effect
-from alignscope.studies.scene_captioners import Found, captioners_of_scenes, read_scenes
+from alignscope.studies.over_seeds import Compared
+from alignscope.studies.scene_captioners import captioners_of_scenes, read_scenes
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 STUDY = """
@@ -54,13 +55,13 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
+def found(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Compared:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("alignscope.studies.workers.workers", here)
         return captioners_of_scenes(read_scenes(file), tmp_path_factory.mktemp("whole") / "out")
 
 
-def test_both_captioners_are_looked_into_ablated_and_probed(found: Found) -> None:
+def test_both_captioners_are_looked_into_ablated_and_probed(found: Compared) -> None:
     place = found.directory / "seed-0"
     for verb in ("attention", "diagnosticity", "ablation", "scenes"):
         assert json.loads((place / verb / "run.json").read_text())["finished"] is True
@@ -71,7 +72,7 @@ def test_both_captioners_are_looked_into_ablated_and_probed(found: Found) -> Non
 
 
 @pytest.mark.parametrize("images", ["world", "no background"])
-def test_the_share_of_changed_captions_is_that_of_the_captions(found: Found, images: str) -> None:
+def test_the_share_of_changed_captions_is_that_of_the_captions(found: Compared, images: str) -> None:
     for name in ("object", "scene"):
         path = found.directory / "seed-0" / "ablation" / "images" / images / "captions" / f"{name}.parquet"
         rows = read_parquet(path, Ablated)
@@ -86,7 +87,7 @@ def test_the_share_of_changed_captions_is_that_of_the_captions(found: Found, ima
 
 
 def test_what_is_finished_is_not_done_again(
-    found: Found, file: Path, monkeypatch: pytest.MonkeyPatch
+    found: Compared, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("alignscope.studies.workers.workers", here)
     monkeypatch.setattr("alignscope.studies.scene_captioners._ANALYSES", {})  # nothing is asked for
@@ -94,7 +95,7 @@ def test_what_is_finished_is_not_done_again(
     assert again.effects == found.effects
 
 
-def test_another_study_in_the_same_directory_is_refused(found: Found, tmp_path: Path) -> None:
+def test_another_study_in_the_same_directory_is_refused(found: Compared, tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text(STUDY.replace("size = 40", "size = 41"))
     with pytest.raises(OutputExists, match="another run"):
         captioners_of_scenes(read_scenes(tmp_path / "other.toml"), found.directory, resume=True)

@@ -14,8 +14,7 @@ from typing import final
 
 import alignscope
 from alignscope.errors import BadInput
-from alignscope.evaluation.trials import effects
-from alignscope.files import read_jsonl, read_parquet, write_json, write_jsonl, write_parquet
+from alignscope.files import read_jsonl, read_parquet, write_json, write_jsonl
 from alignscope.models.zoo import open_model
 from alignscope.records import Effect, Measurement, Problem, Trial
 from alignscope.reporting.guided import SHOWN_IMAGES, guided_page
@@ -24,6 +23,7 @@ from alignscope.studies.embeddings import Progress
 from alignscope.studies.guided_pictures import shown_pictures
 from alignscope.studies.guided_plan import PEOPLE, START, GuidedStudy, missing_of
 from alignscope.studies.output import RUN, claimed, is_finished
+from alignscope.studies.over_seeds import Compared, summed_up
 from alignscope.studies.probed_texts import Settings, Verb
 from alignscope.studies.probes import probe
 from alignscope.studies.texts import TextSettings, texts
@@ -47,16 +47,6 @@ class Job:
     seed: int
 
 
-@final
-@dataclass(frozen=True)
-class Found:
-    """A finished study."""
-
-    directory: Path
-    report: Path
-    effects: tuple[Effect, ...]
-
-
 def guide(
     study: GuidedStudy,
     out: Path,
@@ -67,7 +57,7 @@ def guide(
     overwrite: bool = False,
     command: str = "",
     progress: Progress = lambda stage, done, total: None,
-) -> Found:
+) -> Compared:
     """Train every captioner with every seed, read and score its captions; trials and effects under `out`.
 
     What is finished is not done again; `processes` of one thread each work side by side.
@@ -96,20 +86,18 @@ def guide(
         }
         work = partial(done, study, out=out, device=device)
         in_stages(stages, work, processes=processes, progress=progress)
-        found = summed_up(study, out, sha)
+        found = told(study, out, sha)
         run = {**identity, "identity": identity, "finished": True, "command": command, "data": sha}
         write_json(out / RUN, run)
-        return Found(out, guided_page(out), tuple(found))
+        return Compared(out, guided_page(out), tuple(found))
 
 
-def summed_up(study: GuidedStudy, out: Path, sha: str) -> list[Effect]:
+def told(study: GuidedStudy, out: Path, sha: str) -> list[Effect]:
     """Trials of all seeds, and what they say against the captioners that were not guided; both are written,
     and which captioners fell silent."""
     trials = [trial for seed in study.seeds for trial in _trials(study, out, seed)]
     signature = f"data:{study.name}|sha:{sha[:12]}|v:{alignscope.__version__}"
-    found = effects(trials, baseline=START, signature=signature)
-    write_parquet(out / "trials.parquet", trials, Trial)
-    write_parquet(out / "effects.parquet", found, Effect)
+    found = summed_up(out, trials, baseline=START, signature=signature)
     write_jsonl(
         out / "problems.jsonl",
         (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from alignscope.language.pipeline import parser_name
 from alignscope.models.zoo import MODELS, kind_of, looks_like_hub_id, open_model
 from alignscope.probing.templates import NOUN_COUNTS
 from alignscope.studies.captioned import check_names
+from alignscope.studies.over_seeds import toml_entries
 from alignscope.training.reading import section
 from alignscope.training.recipe import (
     Captioning,
@@ -98,10 +98,7 @@ def read_guided(path: Path) -> GuidedStudy:
     `says`, `regions`, `images`; `[guided.NAME]` changes of the stage: `scorer` or `reward`, `says`, `space`,
     and any entry of a stage. Every scorer guides a captioner of its own name in the paper's way.
     """
-    try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadRecipe(f"{path} cannot be read as TOML: {error}") from None
+    entries = toml_entries(path)
     tables = {name: entries.pop(name) for name in (*TABLES, MORE) if name in entries}
     numbers = section(_Numbers, entries, str(path))
     _check(numbers, tables, path)

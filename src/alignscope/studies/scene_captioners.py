@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -17,11 +16,10 @@ from typing import Any, final
 
 import alignscope
 from alignscope.errors import BadRecipe
-from alignscope.evaluation.trials import effects
-from alignscope.files import read_parquet, write_json, write_jsonl, write_parquet
+from alignscope.files import read_parquet, write_json, write_jsonl
 from alignscope.models.captioners.seen import open_seen
 from alignscope.probing.scene_probes import ProbeSettings
-from alignscope.records import Effect, Measurement, Trial
+from alignscope.records import Measurement, Trial
 from alignscope.reporting.run import PICTURES
 from alignscope.reporting.scenes import scenes_page
 from alignscope.reporting.scenes_examples import shown_images
@@ -31,6 +29,7 @@ from alignscope.studies.attention import AttentionSettings, attention
 from alignscope.studies.diagnosticity import DiagnosticitySettings, diagnosticity
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.output import RUN, claimed, is_finished
+from alignscope.studies.over_seeds import Compared, check_names, summed_up, toml_entries
 from alignscope.studies.scene_epochs import write_epochs
 from alignscope.studies.scene_images import (
     HighLevelImages,
@@ -85,32 +84,15 @@ class SceneStudy:
     told: Told = field(default_factory=Told)
 
 
-@final
-@dataclass(frozen=True)
-class Found:
-    """A finished study."""
-
-    directory: Path
-    report: Path
-    effects: tuple[Effect, ...]
-
-
 def read_scenes(path: Path) -> SceneStudy:
     """A study from TOML.
 
     `[captioners]` names a recipe (`object = "recipes/….toml"`) or a directory of each; `[images.NAME]` and
     `[reference]` are of `kind` "world" or "hl"; `[told]` is `Told`.
     """
-    try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadRecipe(f"{path} cannot be read as TOML: {error}") from None
+    entries = toml_entries(path)
     wanted = {"name", "seeds", "captioners", "images", "reference"}
-    odd, absent = sorted(set(entries) - wanted - {"told"}), sorted(wanted - set(entries))
-    if odd or absent:
-        raise BadRecipe(
-            f"{path}: unknown {', '.join(odd) or 'nothing'}, missing {', '.join(absent) or 'nothing'}"
-        )
+    check_names(path, entries, wanted=wanted, optional={"told"})
     named = entries["captioners"]
     if set(named) != {OBJECT, SCENE}:
         raise BadRecipe(f"{path} [captioners]: got {', '.join(named) or 'none'}, wanted {OBJECT} and {SCENE}")
@@ -163,7 +145,7 @@ def captioners_of_scenes(
     overwrite: bool = False,
     command: str = "",
     progress: Progress = lambda stage, done, total: None,
-) -> Found:
+) -> Compared:
     """Train both captioners with every seed, and do all of paper C to them; trials and effects under `out`.
 
     What is finished is not done again; `processes` of one thread each work side by side.
@@ -187,13 +169,11 @@ def captioners_of_scenes(
         in_stages(stages, work, processes=processes, progress=progress)
         trials = [trial for seed in study.seeds for trial in _trials(out, seed)]
         signature = f"data:{study.name}|v:{alignscope.__version__}"
-        found = effects(trials, baseline=OBJECT, signature=signature)
-        write_parquet(out / "trials.parquet", trials, Trial)
-        write_parquet(out / "effects.parquet", found, Effect)
+        found = summed_up(out, trials, baseline=OBJECT, signature=signature)
         first, plan = next(iter(study.images.items()))
         write_jsonl(out / PICTURES, scene_pictures(scene_images(plan), shown_images(out, first)))
         write_json(out / RUN, {**identity, "identity": identity, "finished": True, "command": command})
-        return Found(out, scenes_page(out), tuple(found))
+        return Compared(out, scenes_page(out), tuple(found))
 
 
 def done(study: SceneStudy, job: tuple[str, int], out: Path, device: str) -> None:

@@ -7,7 +7,6 @@ share both, so that differences are paired.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -19,16 +18,16 @@ from alignscope.attribution.options import METHODS
 from alignscope.data.world.export import export
 from alignscope.data.world.world import World
 from alignscope.errors import BadRecipe
-from alignscope.evaluation.trials import effects
-from alignscope.files import read_parquet, write_json, write_parquet
+from alignscope.files import read_parquet, write_json
 from alignscope.models.zoo import open_model
-from alignscope.records import Effect, Measurement, Trial
+from alignscope.records import Measurement, Trial
 from alignscope.reporting.variants import variants_page
 from alignscope.studies.audit import Settings, audit
 from alignscope.studies.benchmarks import evaluate
 from alignscope.studies.checks import Plan
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.output import RUN, claimed, is_finished
+from alignscope.studies.over_seeds import Compared, check_names, summed_up, toml_entries
 from alignscope.studies.workers import in_stages
 from alignscope.training.finetune import finetune
 from alignscope.training.reading import section
@@ -64,27 +63,11 @@ class Study:
     variants: tuple[Variant, ...]
 
 
-@dataclass(frozen=True)
-class Compared:
-    """A finished study: where it lies and what each variant does."""
-
-    directory: Path
-    report: Path
-    effects: tuple[Effect, ...]
-
-
 def read_study(path: Path) -> Study:
     """A study from TOML: `[recipe]` is what all variants share, `[variants.NAME]` what is different."""
-    try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadRecipe(f"{path} cannot be read as TOML: {error}") from None
-    wanted = {"name", "baseline", "seeds", "scenes", "checked", "start", "recipe", "variants"}
-    odd, absent = sorted(set(entries) - wanted), sorted(wanted - {"start"} - set(entries))
-    if odd or absent:
-        raise BadRecipe(
-            f"{path}: unknown {', '.join(odd) or 'nothing'}, missing {', '.join(absent) or 'nothing'}"
-        )
+    entries = toml_entries(path)
+    wanted = {"name", "baseline", "seeds", "scenes", "checked", "recipe", "variants"}
+    check_names(path, entries, wanted=wanted, optional={"start"})
     start = section(FineTuning, entries["start"], f"{path} [start]") if "start" in entries else None
     variants = []
     for name, own in entries["variants"].items():
@@ -125,9 +108,7 @@ def compare_variants(
         in_stages(stages, work, processes=processes, progress=progress)
         trials = [trial for name in names for seed in study.seeds for trial in _trials(out, name, seed)]
         signature = f"data:world-test|scenes:{study.scenes}|v:{alignscope.__version__}"
-        found = effects(trials, baseline=study.baseline, signature=signature)
-        write_parquet(out / "trials.parquet", trials, Trial)
-        write_parquet(out / "effects.parquet", found, Effect)
+        found = summed_up(out, trials, baseline=study.baseline, signature=signature)
         run = {**identity, "identity": identity, "finished": True, "command": command}
         write_json(out / RUN, run)
         return Compared(out, variants_page(out), tuple(found))
