@@ -164,6 +164,16 @@ def test_recipes_and_studies_that_are_named_are_there(monkeypatch: pytest.Monkey
     assert count >= 5, "found too few: nothing was checked"
 
 
+def test_links_lead_somewhere():
+    count = 0
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if not link.startswith(("http:", "https:")):
+                assert (page.parent / link).exists(), f"{page.name} links {link}"
+                count += 1
+    assert count >= 40, "found too few: nothing was checked"
+
+
 def test_tables_of_toml_and_json_read():
     count = 0
     for block in (block for page in PAGES for block in blocks(page)):
