@@ -65,6 +65,13 @@ def test_images_are_opened_as_they_are_asked_for_and_named_without():
         images.sights["test-0-000009"]
 
 
+@pytest.mark.parametrize("plan", [WorldImages(size=6), WorldImages("train", 4, 3, has_background=False)])
+def test_objects_of_the_world_are_its_labels_and_nothing_is_drawn_for_them(plan, monkeypatch):
+    seen = objects_of(scene_images(plan))
+    monkeypatch.setattr("alignscope.data.world.labelled.regions", None)
+    assert named_objects(plan) == seen
+
+
 def row(name: str, places: Sequence[str]) -> dict[str, Any]:
     others = {axis: ["x"] * 3 for axis in ("action", "rationale")}
     scores = {axis: [5, 5, 5] for axis in ("scene", "action", "rationale")}

@@ -14,6 +14,7 @@ from alignscope.data.images import ImageFolder
 from alignscope.data.labels import LabelFile, labelled
 from alignscope.data.regionfiles import RegionFile, digest, open_regions
 from alignscope.data.world.labelled import labelled as labelled_of_world
+from alignscope.data.world.labelled import labels as labels_of_world
 from alignscope.data.world.render import render
 from alignscope.data.world.world import World
 from alignscope.errors import BadData, BadInput, Unsupported
@@ -160,15 +161,19 @@ def scene_images(plan: WorldImages | HighLevelImages) -> SceneImages:
 
 
 def named_objects(plan: WorldImages | HighLevelImages) -> NamedObjects:
-    """The objects of a plan's images; of HL a file of labels alone is enough."""
-    if isinstance(plan, HighLevelImages) and plan.labels is not None and plan.regions is None:
+    """The objects of a plan's images; of HL a file of labels alone is enough, and of the world nothing is drawn."""
+    if isinstance(plan, WorldImages):
+        world, sha = _world(plan)
+        scenes = {scene.id: scene.scene for scene in world.scenes}
+        objects = {scene.id: tuple(one.name for one in labels_of_world(scene)) for scene in world.scenes}
+        return NamedObjects(world.name, sha_of([sha, objects]), scenes, objects)
+    if plan.labels is not None and plan.regions is None:
         told, labels = read_hl(plan.captions), LabelFile(plan.labels)
         found = present(told, labels)
         scenes = {one.image: one.scene for one in _scenes(plan, told, found) if one.scene}
         objects = {image: tuple(label.name for label in labels[image]) for image in scenes}
         return NamedObjects(plan.captions.stem, sha_of([told.sha, objects]), scenes, objects, found.problems)
-    images = scene_images(plan)
-    return objects_of(images)
+    return objects_of(scene_images(plan))
 
 
 def objects_of(images: SceneImages) -> NamedObjects:
@@ -183,8 +188,14 @@ def objects_of(images: SceneImages) -> NamedObjects:
     return NamedObjects(images.name, sha_of([images.sha, objects]), scenes, objects, tuple(problems))
 
 
-def _of_world(plan: WorldImages) -> SceneImages:
+def _world(plan: WorldImages) -> tuple[World, str]:
+    """The scenes of a plan, and what identifies them."""
     world = World(plan.split, size=plan.size, seed=plan.seed)
+    return world, sha_of([plan, world.scenes])
+
+
+def _of_world(plan: WorldImages) -> SceneImages:
+    world, sha = _world(plan)
     scenes = {scene.id: SceneLabel(scene.id, scene.scene, 1, 1) for scene in world.scenes}
 
     def seen(image: str) -> Labelled:
@@ -199,7 +210,6 @@ def _of_world(plan: WorldImages) -> SceneImages:
         return fromarray(render(scene))
 
     held = frozenset(scenes) if plan.split == "test" else frozenset[str]()
-    sha = sha_of([plan, world.scenes])
     pictures = _Opened(scenes, picture)
     return SceneImages(world.name, sha, _Opened(scenes, seen), scenes, held, pictures=pictures)
 

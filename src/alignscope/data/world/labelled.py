@@ -43,17 +43,24 @@ FRAMES: tuple[str, ...] = (
 
 
 def labelled(scene: WorldScene, width: int = 256, has_background: bool | None = None) -> Labelled:
-    """The regions of a scene, distractors among them, and its objects' nouns with their boxes as labels.
+    """The regions of a scene, distractors among them, and its labels.
 
-    Labels stand in an order of their own that the scene's id decides, and nothing is told of distractors. With
-    `has_background` the picture is drawn with the cue of its scene or without, all else as it is.
+    With `has_background` the picture is drawn with the cue of its scene or without, all else as it is.
     """
     if has_background is not None:
         scene = replace(scene, has_background=has_background)
+    return Labelled(regions(scene, width=width), labels(scene))
+
+
+def labels(scene: WorldScene) -> tuple[Label, ...]:
+    """The nouns of a scene's objects with their boxes, nothing of distractors; nothing is drawn for them.
+
+    They stand in an order of their own that the scene's id decides.
+    """
     rng = random.Random(f"labels {scene.id}")
     found = [Label(thing.noun, thing.box, 0.5 + 0.5 * rng.random()) for thing in scene.objects]
     rng.shuffle(found)
-    return Labelled(regions(scene, width=width), tuple(found))
+    return tuple(found)
 
 
 def scene_captions(scene: WorldScene, rng: random.Random, n: int = 3) -> tuple[str, ...]:
