@@ -130,6 +130,7 @@ BESIDE = {
     "figures.py": "what every benchmark gives",
     "scorer_models.py": "the models of scorer_speed.py",
     "fault_drill.py": "counts what survives kill -9: no speed, no ratio",
+    "newcomer.py": "seconds of a newcomer's commands, from clone to a repaired model: no ratio",
 }
 """Files of this folder that are no benchmarks, and why."""
 
