@@ -4,17 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-from alignscope.data.coco import (
-    CaptionedImage,
-    CaptionedImages,
-    Instance,
-    read_captions,
-    read_instances,
-)
+from alignscope.data.coco import CaptionedImage, read_captions
 from alignscope.errors import BadData
-from alignscope.records import Box, Caption, Item
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 IMAGES = [{"id": 5, "file_name": "b.png"}, {"id": 3, "file_name": "a.png"}]
@@ -97,47 +89,6 @@ def test_a_wrong_structure_is_refused(tmp_path, content, match):
     with pytest.raises(BadData, match=rf"captions\.json: .*{match}") as refused:
         read_captions(file(tmp_path, content))
     assert "wanted" in str(refused.value)
-
-
-def test_instances_are_read_with_boxes_as_corners(tmp_path):
-    read = read_instances(
-        file(
-            tmp_path,
-            {
-                "images": IMAGES,
-                "categories": [{"id": 18, "name": "dog"}, {"id": 2, "name": "bicycle"}],
-                "annotations": [
-                    {"id": 70, "image_id": 5, "category_id": 2, "bbox": [1, 2.5, 10, 20], "iscrowd": 1},
-                    {"id": 71, "image_id": 5, "category_id": 3, "bbox": [1, 2, 10, 20]},
-                    {"id": 72, "image_id": 5, "category_id": 2, "bbox": [1, 2, 0, 20]},
-                    {"id": 73, "image_id": 5, "category_id": 2, "bbox": [1, 2, 3]},
-                    {"id": 74, "image_id": 5, "category_id": 2},
-                ],
-            },
-        )
-    )
-    assert read.instances == (Instance("70", "b.png", "bicycle", Box(1, 2.5, 11, 22.5), True),)
-    assert read.images == ("b.png", "a.png")
-    assert read.categories == ("dog", "bicycle")
-    assert [p.what for p in read.problems] == [
-        "`category_id` is a number (3), which the file does not list",
-        "`bbox` [1, 2, 0, 20] has no area",
-        "`bbox` is a list ([1, 2, 3]), not four numbers (x, y, width, height)",
-        "`bbox` is null, not four numbers (x, y, width, height)",
-    ]
-
-
-def test_captioned_images_are_items_without_foils(tmp_path):
-    Image.new("RGB", (3, 2), "red").save(tmp_path / "a.png")
-    source = CaptionedImages(file(tmp_path, captions((3, "one"), (5, "two"), (3, "three"))), tmp_path)
-    assert source.items == (
-        Item("a.png#0", "a.png", Caption("one")),
-        Item("a.png#1", "a.png", Caption("three")),
-    )
-    assert [(p.item, p.action) for p in source.problems] == [("b.png#0", "unscored")]
-    assert "missing image" in source.problems[0].what
-    assert source.image("a.png").size == (3, 2)
-    assert source.name == "captions"
 
 
 def test_the_karpathy_test_split_has_its_known_size():

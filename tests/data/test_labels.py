@@ -77,11 +77,9 @@ def test_predictions_have_the_size_of_the_image_or_none(tmp_path: Path) -> None:
     assert [file.size(image) for image in file] == [(80, 60), None, None]
 
 
-def test_a_file_without_boxes_says_so(tmp_path: Path) -> None:
+def test_labels_may_have_no_boxes(tmp_path: Path) -> None:
     bare = LabelFile(tsv(tmp_path, ("7", [{"class": "cat"}, {"class": "traffic light"}]), ("8", [])))
     assert bare["7"] == (Label("cat"), Label("traffic light"))
-    assert bare.has_boxes is False
-    assert LabelFile(tsv(tmp_path, ("7", [{"class": "cat"}]), ("8", [CAT]))).has_boxes is True
 
 
 @pytest.mark.parametrize(

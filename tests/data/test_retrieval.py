@@ -97,5 +97,5 @@ def test_a_wrong_path_says_what_was_wanted(tmp_path):
     with pytest.raises(BadData, match="No such file"):
         list(FLICKR.read(tmp_path / "absent.txt"))
     (tmp_path / "empty.txt").write_text("image,caption\n")
-    with pytest.raises(BadData, match="no usable line"):
+    with pytest.raises(BadData, match="no usable caption"):
         list(FLICKR.read(tmp_path / "empty.txt"))

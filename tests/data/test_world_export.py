@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alignscope.data.coco import read_captions, read_instances
+from alignscope.data.coco import read_captions
 from alignscope.data.images import ImageFolder
 from alignscope.data.pairs import PairFile
 from alignscope.data.regions import RegionTsv, read_region_tsv
@@ -18,6 +18,7 @@ from alignscope.data.world.regions import regions_of
 from alignscope.data.world.world import World
 from alignscope.errors import OutputExists, UnwritableOutput
 from alignscope.files import read_jsonl
+from alignscope.records import Box
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +63,17 @@ def test_captions_are_equal(world, exported):
     assert [(one.image, one.captions) for one in read.images] == expected
 
 
-def test_instances_are_equal(world, exported):
-    read = read_instances(exported / "annotations" / "instances.json")
-    assert not read.problems
-    assert read.images == tuple(file_name(scene.id) for scene in world.scenes)
-    expected = [(file_name(scene.id), o.noun, o.box) for scene in world.scenes for o in scene.objects]
-    assert [(one.image, one.category, one.box) for one in read.instances] == expected
-    raw = json.loads((exported / "annotations" / "instances.json").read_text())["annotations"]
-    assert [row["attributes"] for row in raw] == [
-        [o.size, o.finish] for scene in world.scenes for o in scene.objects
-    ]
+def test_instances_are_the_objects_with_cocos_boxes(world, exported):
+    content = json.loads((exported / "annotations" / "instances.json").read_text())
+    images = {row["id"]: row["file_name"] for row in content["images"]}
+    nouns = {row["id"]: row["name"] for row in content["categories"]}
+    assert list(images.values()) == [file_name(scene.id) for scene in world.scenes]
+    things = [(scene, o) for scene in world.scenes for o in scene.objects]
+    for row, (scene, thing) in zip(content["annotations"], things, strict=True):
+        assert (images[row["image_id"]], nouns[row["category_id"]]) == (file_name(scene.id), thing.noun)
+        left, top, width, height = row["bbox"]
+        assert Box(left, top, left + width, top + height) == thing.box
+        assert row["attributes"] == [thing.size, thing.finish]
 
 
 def test_regions_are_equal_bit_for_bit(world, exported):

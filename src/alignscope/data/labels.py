@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
-from alignscope.data.coco import CaptionedImage, CaptionSet
+from alignscope.data.coco import CaptionSet, gathered
 from alignscope.data.items import fault_of_text, kind_of, parse_json, read_bytes, read_json
 from alignscope.data.regionfiles.companions import Size
 from alignscope.data.regionfiles.lines import Lines
@@ -72,11 +72,6 @@ class LabelFile(_LabelsByImage):
     def size(self, image: str) -> Size | None:
         """The size of the image that boxes are of, where its line tells it."""
         return self._row(image).size
-
-    @cached_property
-    def has_boxes(self) -> bool:
-        """Whether any label has a box; a file without is read to its end."""
-        return any(label.box is not None for image in self for label in self[image])
 
     def _row(self, image: str) -> _Row:
         found = self._names.find(image)
@@ -268,11 +263,7 @@ def read_oscar_captions(path: Path) -> CaptionSet:
                 break
         else:
             captions.setdefault(image, []).append(row["caption"])
-    if not captions:
-        first = f" ({problems[0].subject}: {problems[0].what})" if problems else ""
-        raise BadData(f"{path}: got no usable caption{first}, wanted {_WANTED_CAPTIONS}; check the file")
-    images = tuple(CaptionedImage(image, tuple(texts)) for image, texts in captions.items())
-    return CaptionSet(images, tuple(problems))
+    return gathered(captions, problems, path, wanted=_WANTED_CAPTIONS)
 
 
 def _parsed(text: str) -> _Row:

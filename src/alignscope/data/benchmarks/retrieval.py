@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from alignscope.data.benchmarks.facts import Benchmark, Official
-from alignscope.data.coco import CaptionedImage, CaptionSet, read_captions
+from alignscope.data.coco import CaptionSet, gathered, read_captions
 from alignscope.data.items import cannot_read, fault_of_text
 from alignscope.errors import BadData
 from alignscope.records import Problem, Question, Shown
@@ -100,10 +100,7 @@ def _read_lines(path: Path) -> CaptionSet:
             problems.append(Problem(item, subject, f"caption {fault}" if comma else fault, "unscored"))
         else:
             captions.setdefault(f"{stem}.jpg", []).append(caption)
-    if not captions:
-        raise BadData(f"{path}: got no usable line, wanted {_WANTED}; check the file")
-    images = tuple(CaptionedImage(image, tuple(texts)) for image, texts in captions.items())
-    return CaptionSet(images, tuple(problems))
+    return gathered(captions, problems, path, wanted=_WANTED)
 
 
 _OFFICIAL = Official(average="none", source="BLIP train_retrieval.py itm_eval, lines 171-215")
