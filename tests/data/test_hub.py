@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 from PIL import Image
 
-from alignscope.data.benchmarks.hub import LAYOUTS, HubCopy, from_hub
+from alignscope.data.benchmarks.hub import LAYOUTS, HubCopy
 from alignscope.data.benchmarks.table import BENCHMARKS
 from alignscope.errors import BadData, BadImage, MissingExtra, Unsupported
 from alignscope.records import Problem, Question
@@ -114,7 +114,7 @@ def test_sentences_need_no_images(hub):
         {"sentence1": "a", "sentence2": "b", "score": 2.5},
         {"sentence1": "a", "sentence2": "b", "score": None},
     ]
-    first, second = from_hub(BENCHMARKS["sts-b"])
+    first, second = HubCopy(BENCHMARKS["sts-b"]).lines()
     assert (first.id, first.gold, first.images) == ("test/0", 2.5, ())
     assert (second.item, second.action) == ("test/1", "unscored")
 
@@ -133,9 +133,9 @@ def test_other_columns_and_other_images_are_refused(hub):
 def test_without_the_library_the_pip_line_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingExtra, match=r"pip install 'alignscope\[hub\]'"):
-        from_hub(BENCHMARKS["winoground"])
+        HubCopy(BENCHMARKS["winoground"])
     with pytest.raises(Unsupported, match="no copy on the hub"):
-        from_hub(BENCHMARKS["comvg"])
+        HubCopy(BENCHMARKS["comvg"])
 
 
 def test_every_layout_has_an_id():

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from alignscope.data.world.grammar import GRAMMAR_WORDS, REGISTERS, describe, realise
+from alignscope.data.world.grammar import GRAMMAR_WORDS, RICH, SCENE, WEB, describe, realise
 from alignscope.data.world.scene import sample_scenes
 from alignscope.errors import BadInput
 from alignscope.language.tags import UNKNOWN, lexicon_of, looked_up, tagged, tags_of
@@ -40,7 +40,7 @@ def world_captions() -> list[Caption]:
     rng = random.Random(0)
     return [
         realise(describe(scene, register, rng=rng))
-        for register in REGISTERS.values()
+        for register in (WEB, RICH, SCENE)
         for scene in sample_scenes(200, seed=0, split="train")
     ]
 

@@ -25,8 +25,6 @@ from alignscope.records.scenes import Axis
 
 AXES: tuple[Axis, ...] = ("scene", "action", "rationale")
 """Axes whose captions HL collected; "object" are COCO's own."""
-PAPER_HELD_OUT = 1_499
-"""How many of the 13,498 images of train.jsonl the paper validates on; which ones is not published."""
 _EVERY: tuple[Axis, ...] = (*AXES, "object")
 _LARGEST = 1e9  # of scores
 _FIELDS = frozenset({"file_name", "captions", "confidence", "purity", "diversity"})
@@ -87,7 +85,7 @@ def read_hl(path: Path) -> HighLevelSet:
 def held_out(images: Sequence[HighLevelImage], count: int, seed: int) -> HeldOut:
     """`count` images drawn by the seed, and the others; the order of the images decides nothing.
 
-    The paper's 1,499 validation images are not published: this is our draw of as many.
+    Which 1,499 of the 13,498 images of train.jsonl the paper validates on is not published.
     """
     if not 0 <= count <= len(images):
         raise BadInput(

@@ -1,12 +1,11 @@
-"""Ranks of retrieval made elsewhere: the arrays and sums of e-bug/fine-grained-evals (Bugliarello et al. 2023).
+"""Ranks of retrieval made elsewhere: the arrays of e-bug/fine-grained-evals (Bugliarello et al. 2023).
 
 `test_i2t.txt.npy` has for each image the place of its best caption, `test_t2i.txt.npy` for each caption that
-of its image, both from 0; `<model>.txt` has the recalls in percent as one JSON object.
+of its image, both from 0.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -14,14 +13,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from alignscope.data.items import kind_of, read_json
 from alignscope.errors import BadData
-from alignscope.records import Problem, Published, Question, Rank, Shown
+from alignscope.records import Problem, Question, Rank, Shown
 
 Direction = Literal["image to text", "text to image"]
 _FILES: dict[Direction, str] = {"image to text": "test_i2t.txt.npy", "text to image": "test_t2i.txt.npy"}
-_RECALL = re.compile(r"test_(txt|img)_r(\d+|_mean)")
-_DIRECTIONS: dict[str, Direction] = {"txt": "image to text", "img": "text to image"}  # by what is retrieved
 CAPTIONS = 5  # of every image of Flickr30k
 
 
@@ -40,25 +36,6 @@ def read_ranks(directory: Path, questions: Iterable[Question]) -> Iterator[Rank 
     ]
     yield from _ranks(directory, "image to text", images, len(captions))
     yield from _ranks(directory, "text to image", captions, len(images))
-
-
-def read_recalls(path: Path, benchmark: str) -> list[Published]:
-    """The recalls of a sum file, in percent; `r_mean` is the mean over k, called "mean recall"."""
-    wanted = 'recalls ({"test_txt_r1": 80.68, ...})'
-    whole = read_json(path, wanted=wanted)
-    if not isinstance(whole, dict):
-        raise BadData(f"{path}: got {kind_of(whole)}, wanted {wanted}; check the file")
-    found = []
-    for name, value in whole.items():
-        told = _RECALL.fullmatch(name)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and (told or name == "test_r_mean"):
-            measure = f"recall@{told[2]}" if told and told[2].isdecimal() else "mean recall"
-            group = _DIRECTIONS[told[1]] if told else "all"
-            found.append(Published(benchmark, measure, group, path.stem, float(value), path.name))
-    if not found:
-        raise BadData(f"{path}: got {', '.join(whole) or 'nothing'}, wanted {wanted}; check the file")
-    return found
 
 
 def bare_retrieval(directory: Path) -> list[Question]:

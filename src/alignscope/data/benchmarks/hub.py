@@ -7,7 +7,6 @@ loaders name; neither they nor the library were tried against the real hub, whic
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from PIL.Image import Image
 
 from alignscope.data.benchmarks.facts import Benchmark
 from alignscope.data.benchmarks.reading import Record, usable
-from alignscope.data.images import open_image
+from alignscope.data.images import decode_image
 from alignscope.errors import BadData, BadImage, MissingExtra, Unsupported
 from alignscope.records import Problem, Question, Shown
 
@@ -56,11 +55,6 @@ LAYOUTS: dict[str, Layout] = {
     "sick-r": Layout((), ("sentence1", "sentence2"), gold="score"),
 }
 _UNGROUPED = "the copy does not name the groups that the authors average over"
-
-
-def from_hub(benchmark: Benchmark, *, id: str | None = None) -> Iterator[Question | Problem]:
-    """The items of a copy on the hub; their images are in a `HubCopy`."""
-    return HubCopy(benchmark, id=id).lines()
 
 
 @final
@@ -131,10 +125,7 @@ class HubCopy:
 
     def image(self, key: str) -> Image:
         """An image as RGB, as an `ImageFolder` would open it."""
-        with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory) / key.replace("/", "-")
-            path.write_bytes(self._bytes(key))
-            opened = open_image(path)
+        opened = decode_image(self._bytes(key), key)
         self._notes[key] = opened.notes
         return opened.image
 

@@ -38,7 +38,6 @@ WEB = Register(
 )
 RICH = Register("rich", attribute_rate=0.9, relation_rate=0.9, scene_rate=0.1, size_rate=0.4, object_rate=0.9)
 SCENE = Register("scene", attribute_rate=0.0, relation_rate=0.0, scene_rate=1.0, only_scene=True)
-REGISTERS: dict[str, Register] = {register.name: register for register in (WEB, RICH, SCENE)}
 
 OPENINGS: tuple[str, ...] = ("", "", "there is", "a picture of", "a photo of", "here is", "we see")
 RELATION_WORDINGS: dict[str, tuple[str, ...]] = {
