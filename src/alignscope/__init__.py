@@ -17,9 +17,10 @@ _PUBLIC = {
     "evaluate": "alignscope.studies.benchmarks:evaluate",
     "inspect": "alignscope.studies.public:inspect",
     "model": "alignscope.models.zoo:open_model",
+    "score": "alignscope.studies.sharded:score",
     "World": "alignscope.data.world.world:World",
 }
-__all__ = ["attribute", "audit", "calibrate", "evaluate", "inspect", "model", "World"]  # noqa: RUF022  (sorted without regard to case)
+__all__ = ["attribute", "audit", "calibrate", "evaluate", "inspect", "model", "score", "World"]  # noqa: RUF022  (sorted without regard to case)
 
 
 def __getattr__(name: str) -> Any:

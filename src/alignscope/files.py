@@ -88,6 +88,12 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
         file.writelines(f"{line}\n" for line in lines)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file's content, whole or not at all."""
+    with _whole(path) as half:
+        half.write_bytes(content)
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write one readable JSON document, whole or not at all."""
     text = json.dumps(value, indent=2, ensure_ascii=False, default=as_row, allow_nan=False)
@@ -101,6 +107,14 @@ def write_parquet(path: Path, rows: Sequence[Any], record: type) -> None:
     import pyarrow.parquet as pq
 
     table = pa.Table.from_pylist([as_row(row) for row in rows], schema=_schema(record))
+    with _whole(path) as half, half.open("wb") as file:
+        pq.write_table(table, file)
+
+
+def write_table(path: Path, table: Any) -> None:
+    """Write an Arrow table as one Parquet file, whole or not at all."""
+    import pyarrow.parquet as pq
+
     with _whole(path) as half, half.open("wb") as file:
         pq.write_table(table, file)
 

@@ -28,6 +28,7 @@ from alignscope.cli.probe_attention import attention, diagnosticity
 from alignscope.cli.regions import app as regions
 from alignscope.cli.report import report
 from alignscope.cli.reproduce import app as reproduce
+from alignscope.cli.score import score
 from alignscope.cli.train import train
 from alignscope.cli.verify import verify
 from alignscope.cli.world import app as world
@@ -47,6 +48,7 @@ app.command()(inspect)
 app.command()(explore)
 app.command()(calibrate)
 app.command()(evaluate)
+app.command()(score)
 app.command()(train)
 app.command()(export)
 app.command()(pairs)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,15 +21,18 @@ _BEGUN = frozenset({_PROBE, f"{RUN}.part"})  # what a process leaves that was ki
 
 
 @contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """While the `with` lasts no other process works in `directory`; one that was killed holds nothing."""
+def alone(directory: Path, *, patience: float = 0) -> Iterator[None]:
+    """While the `with` lasts no other process works in `directory`; one that was killed holds nothing.
+
+    patience: seconds for which another is waited for before this one is refused.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         held = os.open(directory, os.O_RDONLY)
     except OSError as error:
         raise _unwritable(directory, error) from None
     try:
-        _lock(held)
+        _lock(held, patience)
     except BlockingIOError:
         os.close(held)
         raise OutputExists(
@@ -42,12 +46,20 @@ def alone(directory: Path) -> Iterator[None]:
         os.close(held)
 
 
-def _lock(held: int) -> None:
+def _lock(held: int, patience: float) -> None:
     """Lock an open directory where the system knows how (not on Windows)."""
     with contextlib.suppress(ImportError):
         import fcntl
 
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        until = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(0.05)
 
 
 def claim(

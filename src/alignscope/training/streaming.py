@@ -82,6 +82,14 @@ def open_stream(plan: DataPlan, *, seed: int) -> SampleStream:
     return Stream(name, sha, tuple(parts), plan.buffer, seed)
 
 
+def read_shard(path: Path, captions: str = "txt") -> Iterator[Found]:
+    """The samples of one shard in its own order; `captions` as in `ShardData`.
+
+    A problem of the shard as a whole (cut short, no tar) has the shard's file name as its item.
+    """
+    return _Shards(captions).read(path)
+
+
 def matching(patterns: Sequence[str]) -> list[Path]:
     """Files of paths and of patterns with `*` or `{000..127}`, each once, in order."""
     if not patterns:
@@ -94,7 +102,7 @@ def matching(patterns: Sequence[str]) -> list[Path]:
             found = [plain] if Path(plain).is_file() else sorted(glob(plain, recursive=True))
             files = [Path(path) for path in found if Path(path).is_file()]
             if not files:
-                raise BadData(f"no file matches {plain!r}: check the path (data.files = {pattern!r})")
+                raise BadData(f"no file matches {plain!r}: check the path (of {pattern!r})")
             paths |= dict.fromkeys(files)
     return list(paths)
 
