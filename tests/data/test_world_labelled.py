@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from alignscope.data.world.labelled import WORDS, labelled, object_captions, scene_captions
+from alignscope.data.world.labelled import WORDS, labelled, scene_captions
 from alignscope.data.world.regions import regions
 from alignscope.data.world.scene import SCENES, sample_scenes
 from alignscope.data.world.shapes import NOUNS
@@ -72,13 +72,3 @@ def test_scene_captions_name_the_scene_and_nothing_in_it(scenes):
     first = scenes[0]
     assert scene_captions(first, random.Random(1), 9) == scene_captions(first, random.Random(1), 9)
     assert len(set(scene_captions(first, random.Random(1), 30))) == 7
-
-
-def test_object_captions_name_objects_and_never_the_scene(scenes):
-    for scene in scenes:
-        for text in object_captions(scene, random.Random(scene.id)):
-            words = set(text.split())
-            assert not words & set(SCENES)
-            assert words & {thing.noun for thing in scene.objects}
-            assert words & set(NOUNS) <= {thing.noun for thing in scene.objects}
-            assert words <= set(WORDS)

@@ -1,7 +1,7 @@
 """The world as Oscar and VinVL read it: regions with labels of another detector, and captions of its scenes.
 
 Captions are in the manner of HL's scene axis (Cafagna et al. 2023): where a picture is taken and never what is
-in it; object captions are the grammar's, which name things and never the scene.
+in it; for captions that name things the grammar has registers.
 """
 
 from __future__ import annotations
@@ -9,13 +9,11 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from alignscope.data.world import grammar
-from alignscope.data.world.grammar import SCENE_PHRASES, Register
+from alignscope.data.world.grammar import GRAMMAR_WORDS, SCENE_PHRASES
 from alignscope.data.world.regions import regions
 from alignscope.data.world.scene import WorldScene
 from alignscope.records import Label, Labelled
 
-OBJECTS = Register("objects", attribute_rate=0.1, relation_rate=0.3, scene_rate=0.0, size_rate=0.05)
 A_PLACE: dict[str, str] = {
     "beach": "on a beach",
     "forest": "in a forest",
@@ -68,11 +66,6 @@ def scene_captions(scene: WorldScene, rng: random.Random, n: int = 3) -> tuple[s
     return tuple(_placed(FRAMES[int(rng.random() * len(FRAMES))], scene.scene) for _ in range(n))
 
 
-def object_captions(scene: WorldScene, rng: random.Random, n: int = 5) -> tuple[str, ...]:
-    """`n` captions that name objects and never the scene."""
-    return tuple(caption.text for caption in grammar.captions(scene, OBJECTS, rng=rng, n=n))
-
-
 def _placed(frame: str, scene: str) -> str:
     """A frame with its place filled in.
 
@@ -85,7 +78,7 @@ def _placed(frame: str, scene: str) -> str:
 
 def _words() -> tuple[str, ...]:
     texts = [_placed(frame, scene) for frame in FRAMES for scene in NAMES]
-    return tuple(sorted({*grammar.GRAMMAR_WORDS, *(word for text in texts for word in text.split())}))
+    return tuple(sorted({*GRAMMAR_WORDS, *(word for text in texts for word in text.split())}))
 
 
 WORDS: tuple[str, ...] = _words()
