@@ -89,6 +89,23 @@ def test_logprob_equals_the_plain_recomputation(kind):
         assert (got[row, len(want) :] == 0).all()
 
 
+@pytest.mark.parametrize("kind", ["fc", "fc-for-small-worlds"])
+def test_words_are_read_alike_from_a_large_vocabulary_and_a_small_one(kind, monkeypatch):
+    """A vocabulary larger than all captions is not read ahead; values and gradients are the same."""
+    made = captioner(kind, dtype=torch.float64)
+    ids, found = torch.tensor([[2, 5, 0, 0], [0, 0, 0, 0], [1, 1, 4, 0]]), []
+    for words in (10, 1):
+        monkeypatch.setattr("alignscope.models.captioners.fc.WORDS", words)
+        assert bool(made.model.begin(features(made)).shared) == (words == 10)
+        made.model.zero_grad(set_to_none=True)
+        logprobs = made.logprob(features(made), ids)
+        logprobs.sum().backward()
+        found.append([logprobs.detach(), *(p.grad.clone() for p in made.model.parameters())])
+    for ahead, one_by_one in zip(*found, strict=True):
+        assert ahead.any()
+        torch.testing.assert_close(ahead, one_by_one, rtol=0, atol=1e-12)
+
+
 def test_the_variant_for_small_worlds_begins_with_an_open_forget_gate_and_nothing_else_differs():
     published, small = (
         fresh_captioner(

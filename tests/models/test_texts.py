@@ -67,6 +67,23 @@ def test_a_text_cut_at_the_context_still_ends(clip: TransformersDualEncoder) -> 
     assert tokens.lengths == (42,)
 
 
+def test_texts_are_read_once_unless_one_is_cut(
+    clip: TransformersDualEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A text that is cut changes nothing of the others, which a second reading would show."""
+    texts, asked = ["a red cat", "cat"], []
+    kind = type(clip.tokenizer)
+    read = kind.__call__
+    monkeypatch.setattr(kind, "__call__", lambda *given, **how: (asked.append(how), read(*given, **how))[1])
+    alone, beside = clip.tokens(texts), clip.tokens([*texts, "cat " * 40])
+    assert [how["truncation"] for how in asked] == [False, False, True]
+    assert torch.equal(beside.ids[:2, :5], alone.ids)
+    assert beside.mask.sum(dim=-1).tolist() == [5, 3, 24]
+    assert (beside.ids[:2, 5:] == clip.tokenizer.pad_token_id).all()
+    assert [spans[:5] for spans in beside.offsets[:2]] == list(alone.offsets)
+    assert beside.lengths == (*alone.lengths, 42)
+
+
 def test_metaclip_ends_at_token_2_which_is_no_legacy(tiny_metaclip_dir: Path) -> None:
     model = load(tiny_metaclip_dir)
     assert model.model.config.text_config.eos_token_id == model.tokenizer.eos_token_id == 2

@@ -23,13 +23,15 @@ from alignscope.models.captioners.protocol import Features, Sight
 class State:
     """What a model keeps between words, each tensor with one row per caption.
 
-    `logits` and `attention` are those of the words that were read last, `place` how many were read in all.
+    `logits` and `attention` are those of the words that were read last, `place` how many were read in all,
+    `shared` what all rows have in common.
     """
 
     kept: tuple[Shaped[Tensor, "row ..."], ...]
     logits: Float[Tensor, "row token word"] | None = None
     attention: Float[Tensor, "row token ..."] | None = None
     place: int = 0
+    shared: tuple[Shaped[Tensor, "..."], ...] = ()
 
     def __len__(self) -> int:
         return len(self.kept[0])

@@ -8,9 +8,11 @@ start. Dropout falls on the copy of h that predicts the next word, never on the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import final, no_type_check
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -27,6 +29,8 @@ OLD_KEYS = {"img_embed.": "fc_embed.", "core.": "_core."}
 FOR_SMALL_WORLDS = {"image_at_every_step": True, "forget_bias": 1.0}
 """What a captioner of a few units needs to name what it sees: the image at every step, and a forget gate
 that begins open."""
+WORDS = 10
+"""Words that a caption has at least, about: a vocabulary of fewer than all captions together is read once."""
 
 
 @final
@@ -54,13 +58,15 @@ class MaxoutCell(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "row hidden"],
+        read: Float[Tensor, "row gates"],
         h: Float[Tensor, "row hidden"],
         c: Float[Tensor, "row hidden"],
     ) -> tuple[Float[Tensor, "row hidden"], Float[Tensor, "row hidden"]]:
-        parts = rearrange(self.i2h(x) + self.h2h(h), "row (part hidden) -> part row hidden", part=5)
-        i, f, o = parts[:3].sigmoid()
-        c = f * c + i * torch.maximum(parts[3], parts[4])
+        """Of `i2h` of what is read."""
+        width = h.shape[-1]
+        gates, first, second = (read + self.h2h(h)).split([3 * width, width, width], dim=-1)
+        i, f, o = gates.sigmoid().chunk(3, dim=-1)
+        c = f * c + i * torch.maximum(first, second)
         return o * c.tanh(), c
 
 
@@ -89,21 +95,33 @@ class FcCaptioner(OwnCaptioner):
         return vectors(self, images, width=self.config.feature_width)
 
     def begin(self, features: Features) -> State:
-        """The state after the image's vector was read."""
-        image = self.fc_embed(features.values)
-        kept = self._core(image, torch.zeros_like(image), torch.zeros_like(image))
-        return State((*kept, image) if self.config.image_at_every_step else kept)
+        """The state after the image's vector was read, and what reading it, and each word, gives."""
+        core, vocabulary = self._core, self.embed.weight
+        image = core.i2h(self.fc_embed(features.values))
+        nothing = torch.zeros_like(image[:, : self.config.hidden_size])
+        kept = core(image, nothing, nothing)
+        is_few = len(vocabulary) <= WORDS * len(features)
+        return State(
+            (*kept, image) if self.config.image_at_every_step else kept,
+            shared=(F.linear(vocabulary, core.i2h.weight),) if is_few else (),
+        )
 
     def advance(self, words: Int[Tensor, "row token"], state: State) -> State:
         """Read words one by one."""
-        h, c, *image = state.kept
-        read = self.embed(words) + (rearrange(image[0], "row dim -> row 1 dim") if image else 0)
+        (h, c, *image), core = state.kept, self._core
+        if state.shared:
+            read = F.embedding(words, state.shared[0])
+        else:
+            read = F.linear(self.embed(words), core.i2h.weight)
+        read = read + (rearrange(image[0], "row gates -> row 1 gates") if image else core.i2h.bias)
         seen = []
-        for x in read.unbind(dim=1):
-            h, c = self._core(x, h, c)
+        for each in read.unbind(dim=1):
+            h, c = core(each, h, c)
             seen.append(h)
         logits = self.logit(self.dropout(torch.stack(seen, dim=1)))  # (row, token, word)
-        return State((h, c, *image), logits, place=state.place + words.shape[1])
+        return replace(
+            state, kept=(h, c, *image), logits=logits, attention=None, place=state.place + words.shape[1]
+        )
 
 
 def config_from(state: Mapping[str, Tensor]) -> FcConfig:

@@ -25,14 +25,16 @@ def region_inputs(
 
     `positions` derives the model's vectors from the boxes in pixels; `width` is that of its features.
     """
-    for regions in images:
+    distinct = {id(regions): regions for regions in images}
+    for regions in distinct.values():
         check_regions(regions, width=width)
+    placed = {key: positions(regions) for key, regions in distinct.items()}
     counts = tuple(len(regions) for regions in images)
     places = [torch.arange(count) for count in counts] or [torch.zeros(0, dtype=torch.long)]
     return PairInputs(
         tokens,
         tuple(torch.from_numpy(regions.features) for regions in images),
-        tuple(positions(regions) for regions in images),
+        tuple(placed[id(regions)] for regions in images),
         pad_sequence(places, batch_first=True, padding_value=-1)[: len(images)],
         counts,
         (None,) * len(images),

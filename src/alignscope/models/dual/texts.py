@@ -116,27 +116,28 @@ def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, rules: To
     if not texts:
         nothing = torch.zeros(0, 0, dtype=torch.long)
         return Tokens(nothing, nothing, nothing.sum(dim=-1), (), ())
-    whole = tokenizer(list(texts), truncation=False, return_attention_mask=False, verbose=False)["input_ids"]
-    lengths = tuple(len(ids) for ids in whole)
-    kept = tokenizer(
-        list(texts),
-        truncation=True,
-        max_length=rules.context_length,
-        return_attention_mask=False,
-        return_offsets_mapping=True,
-        return_special_tokens_mask=True,
-        verbose=False,
-    )
+    wanted: dict[str, Any] = {
+        "return_attention_mask": False,
+        "return_offsets_mapping": True,
+        "return_special_tokens_mask": True,
+        "verbose": False,
+    }
+    kept = tokenizer(list(texts), truncation=False, **wanted)
+    lengths = tuple(map(len, kept["input_ids"]))
+    if max(lengths) > rules.context_length:
+        kept = tokenizer(list(texts), truncation=True, max_length=rules.context_length, **wanted)
     width = rules.context_length if rules.side.reads_padding else max(map(len, kept["input_ids"]))
-    ids = torch.full((len(texts), width), rules.pad_id)
-    mask = torch.zeros(len(texts), width, dtype=torch.long)
-    offsets = []
-    rows = zip(kept["input_ids"], kept["offset_mapping"], kept["special_tokens_mask"], strict=True)
-    for row, (row_ids, spans, specials) in enumerate(rows):
-        ids[row, : len(row_ids)] = torch.tensor(row_ids)
-        mask[row, : len(row_ids)] = 1
+    padded, offsets = [], []
+    for row, spans, specials in zip(
+        kept["input_ids"], kept["offset_mapping"], kept["special_tokens_mask"], strict=True
+    ):
+        room = width - len(row)
+        padded.append([*row, *[rules.pad_id] * room])
         known = [(0, 0) if special else span for span, special in zip(spans, specials, strict=True)]
-        offsets.append(tuple([*known, *[(0, 0)] * (width - len(row_ids))]))
+        offsets.append(tuple([*known, *[(0, 0)] * room]))
+    ids = torch.tensor(padded, dtype=torch.long)
+    ends = torch.tensor([[len(row)] for row in kept["input_ids"]])
+    mask = (torch.arange(width) < ends).long()
     if rules.vocabulary is not None and (ids >= rules.vocabulary).any():
         row, place = (ids >= rules.vocabulary).nonzero()[0].tolist()
         token = tokenizer.convert_ids_to_tokens(int(ids[row, place]))
