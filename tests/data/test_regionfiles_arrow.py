@@ -16,7 +16,7 @@ from alignscope.data.regionfiles import digest, open_regions, sha_of_regions
 from alignscope.data.regionfiles.arrow import write_regions
 from alignscope.data.regionfiles.checking import check
 from alignscope.data.regionfiles.converting import convert
-from alignscope.data.regions import write_region_tsv
+from alignscope.data.regionfiles.tsv import write_region_tsv
 from alignscope.errors import BadData, OutputExists, UnwritableOutput
 from alignscope.records import Regions
 

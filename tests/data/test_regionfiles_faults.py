@@ -110,6 +110,19 @@ def test_a_broken_line_is_named(tmp_path, cells, match):
         file["2"]
 
 
+@pytest.mark.parametrize(
+    ("cells", "match"),
+    [
+        ({"objects_id": b64("q", 1, 0, 0)}, r"`objects`: got 24 bytes, wanted 16 or 8"),
+        ({"objects_id": b64("q", 1, 2)}, r"got word 2, wanted one of the vocabulary's 0\.\.1"),
+        ({"attrs_conf": b64("f", 1)}, r"`attribute confidences`: got numbers in the shape \[1\], wanted 2"),
+    ],
+)
+def test_words_and_confidences_that_do_not_fit_are_named(tmp_path, cells, match):
+    with pytest.raises(BadData, match=rf"r\.tsv:1: .*{match}"):
+        open_regions(tsv(tmp_path, "lxmert-tsv", cells))["7"]
+
+
 def test_an_image_on_two_lines_is_refused_when_read(tmp_path):
     file = open_regions(tsv(tmp_path, "butd-tsv", {"image": "1"}, {"image": "2"}, {"image": "1"}))
     assert list(file) == ["1", "2"]

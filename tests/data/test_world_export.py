@@ -11,7 +11,7 @@ import pytest
 from alignscope.data.coco import read_captions
 from alignscope.data.images import ImageFolder
 from alignscope.data.pairs import PairFile
-from alignscope.data.regions import RegionTsv, read_region_tsv
+from alignscope.data.regionfiles import open_regions
 from alignscope.data.world.export import export, file_name
 from alignscope.data.world.grammar import RICH, WEB
 from alignscope.data.world.regions import regions_of
@@ -78,11 +78,10 @@ def test_instances_are_the_objects_with_cocos_boxes(world, exported):
 
 def test_regions_are_equal_bit_for_bit(world, exported):
     table = exported / "regions" / "regions.tsv"
-    read, expected = list(read_region_tsv(table)), list(regions_of(world))
+    read, expected = list(open_regions(table).values()), list(regions_of(world))
     assert len(read) == 25
     assert read == expected
     assert read[0].features.shape == (8, 2048)
-    assert RegionTsv(table)[world.scenes[9].id] == expected[9]
 
 
 def test_scene_graphs_are_equal(world, exported):
@@ -115,7 +114,9 @@ def test_options_reach_the_files(world, tmp_path):
     assert [one.captions for one in read.images] == [
         tuple(caption.text for caption in two) for two in small.captions(WEB, n=2)
     ]
-    assert {one.features.shape for one in read_region_tsv(tmp_path / "regions" / "regions.tsv")} == {(36, 7)}
+    assert {one.features.shape for one in open_regions(tmp_path / "regions" / "regions.tsv").values()} == {
+        (36, 7)
+    }
 
 
 def test_a_directory_in_use_is_refused(tmp_path):
@@ -138,9 +139,8 @@ def test_overwriting_replaces_the_old_export_and_nothing_else(tmp_path):
     export(World("test", size=2), tmp_path, overwrite=True, region_width=4)
     names = sorted(entry.name for entry in (tmp_path / "images").iterdir())
     assert names == ["test-0-000000.png", "test-0-000001.png"]
-    assert list(read_region_tsv(tmp_path / "regions" / "regions.tsv")) == list(
-        regions_of(World("test", size=2), width=4)
-    )
+    read = open_regions(tmp_path / "regions" / "regions.tsv").values()
+    assert list(read) == list(regions_of(World("test", size=2), width=4))
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 

@@ -14,7 +14,7 @@ from guided_cases import STUDY, here
 from typer.testing import CliRunner
 
 from alignscope.cli import app
-from alignscope.data.regions import write_region_tsv
+from alignscope.data.regionfiles.tsv import write_region_tsv
 from alignscope.data.world.grammar import WEB
 from alignscope.data.world.world import World
 from alignscope.errors import BadInput, BadRecipe, OutputExists

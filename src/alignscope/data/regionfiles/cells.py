@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from alignscope.data.regionfiles.companions import Companions
-from alignscope.data.regions import Vocabulary
+from alignscope.data.regionfiles.vocabulary import Vocabulary
 from alignscope.errors import BadData
 from alignscope.records import Regions
 

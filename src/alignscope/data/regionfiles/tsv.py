@@ -1,18 +1,39 @@
-"""Region files of tab-separated columns with base64 arrays: LXMERT's, bottom-up attention's and ROSITA's."""
+"""Region files of tab-separated columns with base64 arrays: LXMERT's, bottom-up attention's and ROSITA's.
+
+LXMERT's are written too: arrays are float32, ids int64, the numbers from 0 of the lines of vocabularies kept
+beside; -1, which detectors never write, stands for "no attribute".
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import base64
+import os
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import final
+
+import numpy as np
 
 from alignscope.data.regionfiles.cells import regions_of
 from alignscope.data.regionfiles.companions import Companions
 from alignscope.data.regionfiles.lines import Lines
-from alignscope.data.regions import COLUMNS as LXMERT
+from alignscope.data.regionfiles.vocabulary import ATTRIBUTES_VOCABULARY, OBJECTS_VOCABULARY, Vocabulary
 from alignscope.errors import BadData
 from alignscope.records import Regions
+from alignscope.records.regions import fault_of_regions
 
+LXMERT = (
+    "img_id",
+    "img_h",
+    "img_w",
+    "objects_id",
+    "objects_conf",
+    "attrs_id",
+    "attrs_conf",
+    "num_boxes",
+    "boxes",
+    "features",
+)
 BUTD = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
 ROSITA = (
     "filename",
@@ -57,7 +78,7 @@ class ColumnFile:
 
 
 def lxmert(path: Path, companions: Companions) -> ColumnFile:
-    """LXMERT's columns, which our own `write_region_tsv` writes too."""
+    """LXMERT's columns, which `write_region_tsv` writes."""
     return ColumnFile(path, companions, LXMERT)
 
 
@@ -69,3 +90,61 @@ def butd(path: Path, companions: Companions) -> ColumnFile:
 def rosita(path: Path, companions: Companions) -> ColumnFile:
     """The columns that ROSITA's extraction (MILVLG/bottom-up-attention.pytorch) writes."""
     return ColumnFile(path, companions, ROSITA)
+
+
+def write_region_tsv(path: Path, sets: Iterable[Regions]) -> int:
+    """Write regions one image per line, and their vocabularies beside; returns how many images.
+
+    Vocabularies already in the directory are kept and extended, so that files written to one directory share them.
+    """
+    files = [path.with_name(name) for name in (OBJECTS_VOCABULARY, ATTRIBUTES_VOCABULARY)]
+    vocabularies = [Vocabulary.read(file) if file.exists() else Vocabulary() for file in files]
+    seen: set[str] = set()
+    half = path.with_name(path.name + ".part")
+    try:
+        with half.open("w", encoding="utf-8", newline="\n") as file:
+            for regions in sets:
+                _check_writable(regions, seen)
+                seen.add(regions.image)
+                file.write("\t".join(_cells(regions, *vocabularies)) + "\n")
+    except BaseException:
+        half.unlink(missing_ok=True)
+        raise
+    for vocabulary, companion in zip(vocabularies, files, strict=True):
+        part = companion.with_name(companion.name + ".part")
+        part.write_text("".join(f"{line}\n" for line in vocabulary.lines), encoding="utf-8")
+        os.replace(part, companion)
+    os.replace(half, path)
+    return len(seen)
+
+
+def _check_writable(regions: Regions, seen: set[str]) -> None:
+    fault = fault_of_regions(regions)
+    if not regions.image or any(mark in regions.image for mark in "\t\r\n"):
+        fault = "got a name that is empty or holds a tab or a line end"
+    if regions.image in seen:
+        fault = "got this image a second time, wanted each once"
+    if fault:
+        raise BadData(f"regions of {regions.image!r}: {fault}; correct the record")
+
+
+def _cells(regions: Regions, objects: Vocabulary, attributes: Vocabulary) -> tuple[str, ...]:
+    tags = np.array([objects.number(tag) for tag in regions.tags], "<i8")
+    marks = np.array([attributes.number(attribute) for attribute in regions.attributes], "<i8")
+    return (
+        regions.image,
+        str(regions.height),
+        str(regions.width),
+        _packed(tags),
+        _packed(regions.confidences),
+        _packed(marks),
+        _packed(regions.attribute_confidences),
+        str(len(regions)),
+        _packed(regions.boxes),
+        _packed(regions.features),
+    )
+
+
+def _packed(numbers: np.ndarray) -> str:
+    small = numbers if numbers.dtype == np.dtype("<i8") else numbers.astype("<f4")
+    return base64.b64encode(np.ascontiguousarray(small).tobytes()).decode("ascii")

@@ -18,7 +18,7 @@ from typing import Any
 from PIL import Image
 
 from alignscope.data.pairs import write_pairs
-from alignscope.data.regions import write_region_tsv
+from alignscope.data.regionfiles.tsv import write_region_tsv
 from alignscope.data.world.grammar import RICH, Register
 from alignscope.data.world.regions import regions_of
 from alignscope.data.world.render import render
