@@ -33,7 +33,7 @@ def steps(out: Path, *, size: int, processes: int) -> list[tuple[str, str]]:
         ("audit the own CLIP", f"{scope} audit {own} {whole} --out {out}/before"),
         (
             "audit it on own pairs",
-            f"{scope} audit {own} --pairs {out}/my-data/pairs.jsonl --images {out}/my-data --out {out}/own",
+            f"{scope} audit {own} --pairs {out}/my-data/pairs.jsonl --images {out}/my-data/images --out {out}/own",
         ),
         ("repair it", f"{scope} train recipes/world-repair.toml --set model={own} --out {out}/repaired"),
         ("audit the repaired one", f"{scope} audit {out}/repaired/model {whole} --out {out}/after"),
