@@ -62,3 +62,12 @@ def test_a_file_that_holds_something_else_is_refused(tmp_path, array, said):
         np.save(path, array, allow_pickle=True)
     with pytest.raises(BadData, match=said):
         FeatureFolder(tmp_path)["dog"]
+
+
+@pytest.mark.parametrize("image", ["dog_12.png", "frame_012", "12.5"])
+def test_a_number_in_another_name_is_no_number_of_coco(tmp_path, image):
+    np.save(tmp_path / "12.npy", np.zeros(2))
+    np.save(tmp_path / "7.npy", np.zeros(2))
+    assert image not in FeatureFolder(tmp_path)
+    with pytest.raises(UnknownName, match="no features of"):
+        FeatureFolder(tmp_path)[image]

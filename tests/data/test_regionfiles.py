@@ -10,8 +10,8 @@ import msgpack
 import numpy as np
 import pytest
 
+from alignscope.data.names import Names
 from alignscope.data.regionfiles import open_regions
-from alignscope.data.regionfiles.names import Names
 from alignscope.data.world.export import export
 from alignscope.data.world.regions import regions_of
 from alignscope.data.world.world import World

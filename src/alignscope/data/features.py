@@ -1,24 +1,19 @@
 """Features of images that were computed before: a folder with one `.npy` file per image.
 
-As `cocotalk_fc/391895.npy` of self-critical.pytorch: one vector per image, or one per region or patch. An
-image is found under its own name without ending, or under the number at the end of a COCO file name.
+As `cocotalk_fc/391895.npy` of self-critical.pytorch: one vector per image, or one per region or patch. Names
+may be spelt as data sets spell them (see `Names`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import final
 
 import numpy as np
 
+from alignscope.data.names import Names
 from alignscope.errors import BadData, UnknownName
-from alignscope.registry import did_you_mean
-
-_COCO = re.compile(r"(?:.*_)?0*(\d+)")
-_NEAR = 20
-"""Files among which the nearest name is looked for."""
 
 
 @final
@@ -34,6 +29,7 @@ class FeatureFolder(Mapping[str, np.ndarray]):
         if not files:
             raise BadData(f"{folder}: got no .npy file there, wanted one per image; check the path")
         self._files = {file.stem: file for file in files}
+        self._names = Names(self._files)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -42,14 +38,12 @@ class FeatureFolder(Mapping[str, np.ndarray]):
         return iter(self._files)
 
     def __contains__(self, image: object) -> bool:
-        return isinstance(image, str) and any(name in self._files for name in names_of(image))
+        return image in self._names
 
     def __getitem__(self, image: str) -> np.ndarray:
-        name = next((name for name in names_of(image) if name in self._files), None)
+        name = self._names.find(image)
         if name is None:
-            many = len(self._files)
-            near = did_you_mean(image, self._files) if many <= _NEAR else f"it has {many} others"
-            raise UnknownName(f"{self.folder}: no features of {image!r}: {near}")
+            raise UnknownName(f"{self.folder}: no features of {image!r}: {self._names.nearest(image)}")
         path = self._files[name]
         try:
             features = np.load(path, allow_pickle=False)
@@ -65,14 +59,3 @@ class FeatureFolder(Mapping[str, np.ndarray]):
         if not np.isfinite(features).all():
             raise BadData(f"{path}: got numbers that are not finite; compute it again")
         return features.astype(np.float32)
-
-
-def names_of(image: str) -> list[str]:
-    """What the file of an image may be called, without ending, the likeliest first.
-
-    >>> names_of("COCO_val2014_000000391895.jpg"), names_of("12"), names_of("dog.png")
-    (['COCO_val2014_000000391895', '391895'], ['12'], ['dog'])
-    """
-    stem = Path(image).stem
-    number = _COCO.fullmatch(stem)
-    return list(dict.fromkeys([stem, number[1]] if number else [stem]))

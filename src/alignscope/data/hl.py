@@ -17,7 +17,7 @@ from alignscope.data.benchmarks.reading import line_records
 from alignscope.data.coco import CaptionedImage, CaptionSet
 from alignscope.data.images import ImageFolder
 from alignscope.data.items import fault_of_text, kind_of
-from alignscope.data.regionfiles.names import fault_of_name
+from alignscope.data.names import fault_of_name
 from alignscope.errors import BadData, BadImage, BadInput
 from alignscope.files import sha_of
 from alignscope.records import HighLevelImage, Problem

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from alignscope.data.coco import CaptionSet, gathered
 from alignscope.data.items import fault_of_text, kind_of, parse_json, read_bytes, read_json
+from alignscope.data.names import Names, fault_of_name
 from alignscope.data.regionfiles.companions import Size
 from alignscope.data.regionfiles.lines import Lines
-from alignscope.data.regionfiles.names import Names, fault_of_name
 from alignscope.errors import BadData, UnknownName
 from alignscope.records import Box, Label, Labelled, Problem, Regions
 

@@ -14,10 +14,10 @@ from typing import final
 
 import alignscope
 from alignscope.data.images import ImageFolder, open_image
+from alignscope.data.names import fault_of_name
 from alignscope.data.regionfiles import open_regions
 from alignscope.data.regionfiles.arrow import Written, write_regions
 from alignscope.data.regionfiles.checking import pictures_in
-from alignscope.data.regionfiles.names import fault_of_name
 from alignscope.errors import BadData, BadInput, OutputExists, UnwritableOutput
 from alignscope.files import read_jsonl, sha_of, write_jsonl
 from alignscope.models.detectors import Detector, Prepared

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from alignscope.data.names import IMAGE_SUFFIXES, Names
 from alignscope.data.regionfiles.digests import digest, sha_of_digests
-from alignscope.data.regionfiles.names import Names
 from alignscope.data.regionfiles.regionfile import RegionFile
 from alignscope.errors import BadData
 from alignscope.records import Problem
 
 Progress = Callable[[str, int, int], None]
-_IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 
 @final
@@ -92,7 +91,7 @@ def pictures_in(directory: Path) -> tuple[str, ...]:
     """Pictures of a folder and of those in it, told by the ends of their names; sorted paths inside it."""
     if not directory.is_dir():
         raise BadData(f"{directory}: got no directory there, wanted one of images; check the path")
-    files = sorted(f for f in directory.rglob("*") if f.suffix.casefold() in _IMAGE_SUFFIXES)
+    files = sorted(f for f in directory.rglob("*") if f.suffix.casefold() in IMAGE_SUFFIXES)
     if not files:
         raise BadData(f"{directory}: got no image files in it, wanted some; check the path")
     return tuple(f.relative_to(directory).as_posix() for f in files)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
-from alignscope.data.regionfiles.names import Names
+from alignscope.data.names import Names
 from alignscope.data.regionfiles.vocabulary import ATTRIBUTES_VOCABULARY, OBJECTS_VOCABULARY, Vocabulary
 from alignscope.errors import BadData
 from alignscope.files import read_jsonl

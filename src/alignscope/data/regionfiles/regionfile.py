@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, final, runtime_checkable
 
+from alignscope.data.names import Names, fault_of_name
 from alignscope.data.regionfiles.companions import Companions
 from alignscope.data.regionfiles.digests import digest
-from alignscope.data.regionfiles.names import Names, fault_of_name
 from alignscope.errors import BadData, UnknownName
 from alignscope.records import Regions
 from alignscope.records.regions import fault_of_regions

@@ -1,4 +1,4 @@
-"""One image under several names: data sets, region files and folders spell the same picture differently.
+"""One image under several names: data sets, files of features and folders spell the same picture differently.
 
 "val2014/COCO_val2014_000000000042.jpg", "coco_val2014_000000000042.npz" and "42" are one picture of COCO,
 whose numbers are unique over all its splits.
@@ -16,7 +16,8 @@ from typing import final
 from alignscope.errors import BadData
 from alignscope.registry import did_you_mean
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npz", ".npy"}
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+_SUFFIXES = IMAGE_SUFFIXES | {".npz", ".npy"}
 _COCO = re.compile(r"(?:(?:coco_)?(?:train|val|test)\d{4}_)?(\d+)")
 _FEW = 20  # names among which the nearest is looked for
 
