@@ -191,6 +191,11 @@ def test_a_wrong_image_directory_is_refused(tmp_path, images):
         PairFile(pairs(tmp_path, line(image="c.png"), line(image="c.png")), images)
 
 
+def test_a_directory_above_the_images_is_refused_with_theirs(tmp_path, images):
+    with pytest.raises(BadData, match=f"give {images}, where the first lies"):
+        PairFile(pairs(tmp_path, line(image="a.png")), images.parent)
+
+
 def test_what_was_done_to_an_image_is_a_problem_of_each_of_its_items(tmp_path, images):
     Image.new("L", (2, 2)).save(images / "grey.png")
     source = PairFile(

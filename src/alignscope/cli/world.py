@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from alignscope.cli import options as shared
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -25,10 +27,16 @@ def export(
         int, typer.Option(help="of region features; tiny-uniter and its kin read 256", min=1)
     ] = 2048,
     overwrite: Annotated[bool, typer.Option(help="write into a non-empty directory")] = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Write images, COCO-style JSON, audit pairs and region TSV to DIRECTORY."""
+    from alignscope.cli.machine import say
     from alignscope.data.world.export import export as write
     from alignscope.data.world.world import World
 
     write(World(split, size=size, seed=seed), directory, overwrite=overwrite, region_width=width)
+    if as_json:
+        say(directory=directory.resolve(), scenes=size)
+        return
     typer.echo(f"{size} scenes: {directory.resolve()}")
+    typer.echo(f"alignscope audit MODEL --pairs {directory / 'pairs.jsonl'} --images {directory / 'images'}")

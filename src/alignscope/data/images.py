@@ -265,6 +265,11 @@ class ImageFolder:
         _check_file(path)
         return path.stat().st_size
 
+    def below(self, key: str) -> Iterator[Path]:
+        """Folders of the directory in which the key would be found, for a message."""
+        if not PurePosixPath(key).is_absolute() and ".." not in PurePosixPath(key).parts:
+            yield from (place for place in sorted(self.directory.iterdir()) if (place / key).is_file())
+
     def path(self, key: str) -> Path:
         """Where the image of a key lies; refuses keys that lead out of the directory."""
         if not key.strip() or "\0" in key:

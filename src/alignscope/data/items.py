@@ -123,9 +123,11 @@ class FolderItems:
         present = tuple(item for item in items if item.image in digests)
         if not present and not may_be_empty:
             first = next(iter(absent.values()), "no items")
+            below = next((place for key in [*absent][:1] for place in folder.below(key)), None)
+            todo = f"give {below}, where the first lies" if below else "check the path of the images"
             raise BadData(
                 f"none of the {len({item.image for item in items})} images asked for can be used "
-                f"(first: {first}); wanted a directory that holds them; check the path of the images"
+                f"(first: {first}); wanted a directory that holds them; {todo}"
             )
         self.items = _classed(present, word_classes) if word_classes else present
         self.sha = sha_of([[_content(item) for item in self.items], digests])
