@@ -10,7 +10,7 @@ import torch
 import transformers
 from PIL import Image
 
-from alignscope.errors import Unsupported
+from alignscope.errors import BadImage, Unsupported
 from alignscope.models.dual import vision
 from alignscope.models.dual.encoder import TransformersDualEncoder
 from alignscope.models.dual.loading import load
@@ -188,3 +188,36 @@ def test_a_processor_with_steps_unheard_of_is_refused():
     padding = transformers.CLIPImageProcessorPil(do_pad=True)
     with pytest.raises(Unsupported, match="pads"):
         vision.view(padding, 100, 50)
+
+
+CLEAR = np.zeros((3, 5), dtype=np.uint8)
+CLEAR[1, 2] = 255
+HIDDEN = np.dstack([np.full((3, 5, 3), (200, 10, 90), dtype=np.uint8), CLEAR])
+ON_WHITE = np.where(CLEAR[..., None] == 255, np.array([200, 10, 90], np.uint8), np.uint8(255))
+
+
+def test_what_hides_under_transparency_is_not_seen():
+    """As where files are opened: the same picture has one score, given by path or by hand."""
+    image = Image.fromarray(HIDDEN)
+    np.testing.assert_array_equal(np.asarray(vision.rgb(image)), ON_WHITE)
+    grey = image.convert("LA")
+    level = np.asarray(grey)[1, 2, 0]
+    assert np.unique(np.asarray(vision.rgb(grey))).tolist() == sorted({int(level), 255})
+    keyed = Image.fromarray(HIDDEN[..., :3])
+    keyed.info["transparency"] = (200, 10, 90)
+    assert (np.asarray(vision.rgb(keyed)) == 255).all()
+
+
+def test_bytes_of_three_channels_are_as_they_were():
+    image = Image.fromarray(HIDDEN[..., :3])
+    assert vision.rgb(image) is image
+    for mode in ("L", "1", "P", "CMYK", "YCbCr", "HSV"):
+        other = image.convert(mode)
+        np.testing.assert_array_equal(np.asarray(vision.rgb(other)), np.asarray(other.convert("RGB")))
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
+def test_deeper_greys_are_refused_and_not_turned_white(kind, tiny_clip_dir):
+    deep = Image.fromarray((np.arange(12).reshape(3, 4) * 5000).astype(kind))
+    with pytest.raises(BadImage, match=r"of mode (I;16|I|F), .*alignscope\.data\.images\.open_image"):
+        load(tiny_clip_dir).encode_images([deep])

@@ -24,6 +24,7 @@ from alignscope.files import sha_of
 from alignscope.language.cache import default_directory
 from alignscope.language.classes import word_classes
 from alignscope.language.pipeline import parser_name
+from alignscope.models.dual.vision import rgb
 from alignscope.models.protocols import PairScorer
 from alignscope.models.zoo import open_model
 from alignscope.records import Attribution, Caption, ItemSource, Measurement, Problem, Regions, Signature
@@ -238,7 +239,7 @@ def inspect(
 
     `perturbation` leaves words out: for one caption there are no candidates to replace them with.
     """
-    opened = open_image(Path(image)).image if isinstance(image, Path | str) else image.convert("RGB")
+    opened = open_image(Path(image)).image if isinstance(image, Path | str) else rgb(image)
     [tagged] = _tagger()([caption]) if isinstance(caption, str) else [caption]
     encoders = [_opened(model, device, dtype) for model in models]
     key = "image.png" if isinstance(image, Image) else Path(image).name

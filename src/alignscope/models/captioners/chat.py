@@ -24,6 +24,7 @@ from alignscope.errors import Unsupported
 from alignscope.models.captioners.decoder import blank, check_room, repeated
 from alignscope.models.captioners.question import Scoring, end_token
 from alignscope.models.captioners.reading import Reading, padded, read
+from alignscope.models.dual.vision import rgb
 from alignscope.models.protocols import Baseline
 
 SHARED_PREFIX = ("llava", "idefics3", "smolvlm", "qwen2_vl", "qwen2_5_vl")
@@ -140,9 +141,10 @@ class Chat:
         return self.model(**inputs, use_cache=False).logits[0, -length - 1 :]
 
     def _inputs(self, image: Image, words: str) -> dict[str, Tensor]:
-        rgb = image if image.mode == "RGB" else image.convert("RGB")
         specials = self._adds_specials(words)
-        found = self.processor(text=[words], images=[rgb], return_tensors="pt", add_special_tokens=specials)
+        found = self.processor(
+            text=[words], images=[rgb(image)], return_tensors="pt", add_special_tokens=specials
+        )
         placed = {}
         for name, tensor in found.items():
             number = self.model.dtype if tensor.is_floating_point() else tensor.dtype

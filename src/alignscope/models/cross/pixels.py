@@ -12,17 +12,17 @@ from PIL.Image import Image, new
 from torch import Tensor
 
 from alignscope.errors import BadImage
+from alignscope.models.dual.vision import rgb
 from alignscope.models.protocols import PairInputs, Tokens
 from alignscope.records import Box
 
 
 def pixels(image_processor: Any, image: Image, **changes: bool) -> Float[Tensor, "channel height width"]:
     """Pixels as the model takes them; any mode, any size. `changes` overrule the processor's settings."""
-    rgb = image if image.mode == "RGB" else image.convert("RGB")
     # Said, not guessed: an image three pixels high would pass for channels-first.
     kinds = {"return_tensors": "pt", "input_data_format": "channels_last"}
     try:
-        batch = image_processor(images=[rgb], **kinds, **changes)
+        batch = image_processor(images=[rgb(image)], **kinds, **changes)
     except ValueError as error:
         raise BadImage(
             f"an image of {image.width}x{image.height} pixels cannot be brought to the size that "

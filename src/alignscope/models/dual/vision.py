@@ -16,7 +16,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from alignscope.errors import Unsupported
+from alignscope.errors import BadImage, Unsupported
 from alignscope.models import taps
 from alignscope.records import Box
 
@@ -102,6 +102,19 @@ def explicit_attention(
     return module.out_proj(rearrange(mixed, "image head query dim -> image query (head dim)")), attention
 
 
+def rgb(image: Image) -> Image:
+    """An image of any mode in three channels of bytes; what is transparent stands on white, as in opened files."""
+    if image.mode.startswith(("I", "F")):
+        raise BadImage(
+            f"got an image of mode {image.mode}, whose numbers beyond 255 would all turn white: open its file by "
+            "alignscope.data.images.open_image, which scales them"
+        )
+    if image.has_transparency_data:
+        clear = image.convert("RGBA")
+        image = Pillow.alpha_composite(Pillow.new("RGBA", clear.size, "white"), clear)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class ImageTransform:
@@ -111,10 +124,9 @@ class ImageTransform:
 
     def inputs(self, images: Sequence[Image], **changes: bool) -> dict[str, Tensor]:
         """What the tower takes, by name; more than pixels where the resolution varies (NaFlex)."""
-        rgb = [image if image.mode == "RGB" else image.convert("RGB") for image in images]
         # Said, not guessed: an image three pixels high would pass for channels-first.
         kinds = {"return_tensors": "pt", "input_data_format": "channels_last"}
-        return dict(self.processor(images=rgb, **kinds, **changes))
+        return dict(self.processor(images=[rgb(image) for image in images], **kinds, **changes))
 
     def pixels(self, image: Image) -> Float[Tensor, "channel height width"]:
         """An image of any size, by the whole of the model's processor."""
