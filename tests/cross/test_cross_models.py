@@ -324,3 +324,24 @@ def test_half_precision_scores_in_float32(
 
 def assert_near(got: Tensor, wanted: Tensor) -> None:
     assert torch.allclose(got, wanted, rtol=0.1, atol=0.2), (got, wanted)
+
+
+@pytest.mark.parametrize("kind", ["lxmert", "oscar"])
+def test_the_odds_of_half_precision_logits_are_not_rounded_again(
+    kind: str, twin: Callable[..., Path], picture_of: Callable[[str, int], Picture]
+) -> None:
+    half = load(twin(kind), dtype="bfloat16")
+    inputs = half.inputs([picture_of("region", number) for number in range(4)], ["a red dog"] * 4)
+    head = half.model.cls.seq_relationship if kind == "lxmert" else half.model.cls["seq_relationship"]
+    said: list[Tensor] = []
+    hook = head.register_forward_hook(lambda module, given, logits: said.append(logits))
+    got = half.match(inputs)
+    hook.remove()
+    rounded, *rest = said[0].unbind(dim=-1)
+    exact = [each.float() for each in (rounded, *rest)]
+    if kind == "lxmert":
+        wanted = exact[1] - exact[0]
+        assert not torch.equal((rest[0] - rounded).float(), wanted), "nothing was checked"
+    else:
+        wanted = exact[0] - (exact[1].exp() + exact[2].exp()).log()
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-6)

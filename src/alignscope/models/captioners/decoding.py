@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from alignscope.models.captioners.protocol import Features, Sight
+from alignscope.models.dual.encoder import wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,4 +266,4 @@ def _of_parents(
 def _logits(state: State) -> Float[Tensor, "row token word"]:
     """In at least float32."""
     assert state.logits is not None  # what `advance` returns has them
-    return state.logits.to(torch.promote_types(state.logits.dtype, torch.float32))
+    return wide(state.logits)

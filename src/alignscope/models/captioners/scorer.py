@@ -20,7 +20,7 @@ from alignscope.models.captioners.decoder import Decoder
 from alignscope.models.captioners.likelihood import log_odds, mean_log_likelihood
 from alignscope.models.captioners.question import yes_tokens
 from alignscope.models.captioners.reading import Reading, as_tokens, padded
-from alignscope.models.dual.encoder import evaluating, shuffle
+from alignscope.models.dual.encoder import evaluating, shuffle, wide
 from alignscope.models.dual.texts import check_texts
 from alignscope.models.fingerprint import tokenizer_facts, whole
 from alignscope.models.protocols import Picture, Tokens, Traits
@@ -172,7 +172,7 @@ class GenerativeScorer:
         self, logits: Float[Tensor, "text position vocabulary"], readings: Sequence[Reading]
     ) -> list[float]:
         """Logits to scores, in at least float32."""
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = wide(logits)
         ids, is_real = (tensor.to(logits.device) for tensor in padded(readings))
         if self.decoder.scoring != "yes":
             return mean_log_likelihood(logits[:, :-1], ids, is_real).tolist()

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from alignscope.errors import BadInput, LengthMismatch, Unsupported
 from alignscope.models import taps
 from alignscope.models.cross.pixels import view
-from alignscope.models.dual.encoder import evaluating, shuffle
+from alignscope.models.dual.encoder import evaluating, shuffle, wide
 from alignscope.models.dual.texts import TextSide, check_texts, token_rules, tokenise
 from alignscope.models.fingerprint import tokenizer_facts, whole
 from alignscope.models.protocols import AttentionMap, PairInputs, Picture, Stream, Tokens, Traits
@@ -164,10 +164,10 @@ class TransformersCrossEncoder:
 
     def match(self, inputs: PairInputs) -> Float[Tensor, " pair"]:
         """The matching logit on the model's device, at least float32, with a graph when gradients are on."""
-        logits = self.family.match(self.model, inputs)
+        logits = wide(self.family.match(self.model, inputs))
         if self._index is not None:
             logits = logits[:, self._index] - logits[:, 1 - self._index]
-        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return logits
 
     def evaluating(self) -> AbstractContextManager[None]:
         """Within the `with` there is no dropout; every module is as it was afterwards."""

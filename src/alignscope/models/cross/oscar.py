@@ -31,6 +31,7 @@ from alignscope.models.cross.bert import (
 )
 from alignscope.models.cross.encoder import Family, Site
 from alignscope.models.cross.regions import padded, region_inputs, shares
+from alignscope.models.dual.encoder import wide
 from alignscope.models.dual.texts import check_texts
 from alignscope.models.protocols import PairInputs, Tokens
 from alignscope.records import Regions
@@ -288,7 +289,7 @@ def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, "pair 2"]
     ids, mask, features, positions, present = padded(model, of_regions)
     labels = pad_sequence(list(inputs.labels), batch_first=True, padding_value=-1).to(ids.device)
     regions = torch.cat([features, positions], dim=-1)
-    logits = model(ids, mask, labels.clamp(min=PAD), labels >= 0, regions, present)
+    logits = wide(model(ids, mask, labels.clamp(min=PAD), labels >= 0, regions, present))
     if logits.shape[-1] == 2:
         return logits
     return torch.stack([logits[:, 0], logits[:, 1:].logsumexp(dim=-1)], dim=-1)
