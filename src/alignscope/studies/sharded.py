@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, final
+from typing import Any, Literal, Protocol, final, runtime_checkable
 
 import alignscope
 from alignscope.errors import AlignscopeError, BadData, BadInput
@@ -43,6 +43,7 @@ class Scored:
     problems: int  # samples without a score, and shards that could not be read to their end
 
 
+@runtime_checkable
 class Scorers(Protocol):
     """Whoever scores shards: this process, or the workers of a cluster."""
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 from alignscope.errors import AlignscopeError, BadInput, MissingExtra
 from alignscope.models.protocols import PairScorer
@@ -86,6 +86,14 @@ def ray_scorers(opening: Opening, *, address: str, workers: int, device: str) ->
             ray.shutdown()
 
 
+class _Task(NamedTuple):
+    """What a worker is at: a shard, or opening the model where there is none; and the workers it has cost."""
+
+    worker: Any
+    path: Path | None = None
+    lost: int = 0
+
+
 @final
 class RayScorers:
     """The `Scorers` of a cluster."""
@@ -94,44 +102,57 @@ class RayScorers:
         self._ray = ray
         self._opening = opening
         self._kind = ray.remote(_Worker).options(num_cpus=1, num_gpus=gpus)
-        self._actors = [self._kind.remote(opening) for _ in range(workers)]
-        self.name, self.fingerprint = self._result(self._actors[0].about.remote())
+        self._workers = [self._kind.remote(opening) for _ in range(workers)]
+        self._opened = {worker.about.remote(): _Task(worker) for worker in self._workers}
+        first = self._workers[0]
+        try:
+            self.name, self.fingerprint = self._result(first.about.remote())
+        except ray.exceptions.RayError as error:
+            raise _lost("the model", error) from None
 
     def score(self, paths: Sequence[Path], how: How) -> Iterator[ScoredShard]:
-        """As workers finish; a shard whose worker is lost goes to a new one, `TRIES` times at most."""
-        waiting = deque((path, 1) for path in paths)
-        idle, running = list(self._actors), dict[Any, tuple[Any, Path, int]]()
-        while waiting or running:
-            while waiting and idle:
-                actor, (path, tries) = idle.pop(), waiting.popleft()
-                running[actor.score.remote(path, how, self.fingerprint)] = actor, path, tries
+        """As workers finish; a shard whose worker is lost goes to another, and costs `TRIES` workers at most.
+
+        A worker that the cluster has no room for yet gets none.
+        """
+        waiting = deque(_Task(None, path) for path in paths)
+        running, left = dict(self._opened), len(paths)
+        while left:
             [done], _ = self._ray.wait(list(running), num_returns=1)
-            actor, path, tries = running.pop(done)
+            task, found = running.pop(done), None
+            worker = task.worker
             try:
                 found = self._result(done)
             except self._ray.exceptions.RayError as error:
-                if tries == TRIES:
-                    raise AlignscopeError(
-                        f"{path}: {TRIES} workers were lost over it, the last: {error}; see whether they have the "
-                        "memory, and go on with --resume and a smaller --batch-size"
-                    ) from None
-                idle.append(self._instead_of(actor))
-                waiting.appendleft((path, tries + 1))
+                if task.lost + 1 == TRIES:
+                    raise _lost(str(task.path or "the model"), error) from None
+                worker = self._instead_of(worker)
+                again = task._replace(worker=worker, lost=task.lost + 1)
+                running[worker.about.remote()] = again._replace(
+                    path=None, lost=0 if task.path else again.lost
+                )
+                if task.path:
+                    waiting.appendleft(again)
                 continue
-            idle.append(actor)
-            yield found
+            if waiting:
+                following = waiting.popleft()._replace(worker=worker)
+                reference = worker.score.remote(following.path, how, self.fingerprint)
+                running[reference] = following
+            if isinstance(found, ScoredShard):
+                left -= 1
+                yield found
 
     def end(self) -> None:
         """Let the workers go."""
-        for actor in self._actors:
-            self._ray.kill(actor)
+        for worker in self._workers:
+            self._ray.kill(worker)
 
     def _instead_of(self, lost: Any) -> Any:
         """A new worker for one that is lost, or that no longer answers."""
         self._ray.kill(lost)
-        self._actors.remove(lost)
-        self._actors.append(self._kind.remote(self._opening))
-        return self._actors[-1]
+        self._workers.remove(lost)
+        self._workers.append(self._kind.remote(self._opening))
+        return self._workers[-1]
 
     def _result(self, reference: Any) -> Any:
         """What a worker found; what it refused is refused here, without the way it took."""
@@ -141,3 +162,10 @@ class RayScorers:
             if isinstance(error.cause, AlignscopeError):
                 raise error.cause from None
             raise RuntimeError(f"a worker stopped at an error of its own:\n{error}") from None
+
+
+def _lost(over: str, error: Exception) -> AlignscopeError:
+    return AlignscopeError(
+        f"{over}: worker after worker was lost over it, the last: {error}; see whether they have the memory, and go on "
+        "with --resume and a smaller --batch-size"
+    )
