@@ -262,3 +262,29 @@ def test_parts_become_one_file_in_their_order(tmp_path: Path) -> None:
     parts[1].write_bytes(b"rubbish")
     with pytest.raises(BadData, match=r"1\.parquet"):
         files.merge_parquet(tmp_path / "whole.parquet", parts, records.Word)
+
+
+def test_damage_anywhere_in_a_parquet_file_is_bad_data_with_its_name(tmp_path: Path) -> None:
+    """A broken byte makes pyarrow raise of Arrow, of the system or of text; no reader lets these through."""
+    rows = [records.Rank(f"query {n}", "a.png", "text to image", n, 0, 500) for n in range(1, 500)]
+    files.write_parquet(tmp_path / "whole.parquet", rows, records.Rank)
+    raw, damaged = (tmp_path / "whole.parquet").read_bytes(), tmp_path / "damaged.parquet"
+    told = 0
+    for place in range(2, len(raw), len(raw) // 150):
+        damaged.write_bytes(raw[:place] + bytes([raw[place] ^ 0x55]) + raw[place + 1 :])
+        for read in (
+            lambda: files.read_parquet(damaged, records.Rank),
+            lambda: files.merge_parquet(tmp_path / "merged.parquet", [damaged], records.Rank),
+        ):
+            try:
+                read()
+            except BadData as error:
+                told += "damaged.parquet: not a Parquet file of Rank records" in str(error)
+    assert told > 100
+
+
+def test_a_part_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"absent\.parquet"):
+        files.merge_parquet(tmp_path / "whole.parquet", [tmp_path / "absent.parquet"], records.Rank)
+    with pytest.raises(FileNotFoundError, match=r"absent\.parquet"):
+        files.read_parquet(tmp_path / "absent.parquet", records.Rank)

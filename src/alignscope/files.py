@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -104,11 +105,8 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def write_parquet(path: Path, rows: Sequence[Any], record: type) -> None:
     """Write flat records as one Parquet file, whole or not at all; columns come from `record`."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist([as_row(row) for row in rows], schema=_schema(record))
-    with _whole(path) as half, half.open("wb") as file:
-        pq.write_table(table, file)
+    write_table(path, pa.Table.from_pylist([as_row(row) for row in rows], schema=_schema(record)))
 
 
 def write_table(path: Path, table: Any) -> None:
@@ -121,16 +119,13 @@ def write_table(path: Path, table: Any) -> None:
 
 def merge_parquet(path: Path, parts: Sequence[Path], record: type) -> int:
     """Write the rows of several Parquet files as one, part by part; returns how many rows."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema, rows = _schema(record), 0
     with _whole(path) as half, pq.ParquetWriter(half, schema) as writer:
         for part in parts:
-            try:
+            with _reading(part, record):
                 table = pq.read_table(part, schema=schema)
-            except pa.ArrowInvalid as error:
-                raise BadData(f"{part}: not a Parquet file of {record.__name__} records: {error}") from None
             writer.write_table(table)
             rows += table.num_rows
     return rows
@@ -138,25 +133,28 @@ def merge_parquet(path: Path, parts: Sequence[Path], record: type) -> int:
 
 def read_parquet(path: Path, record: type[Record]) -> list[Record]:
     """Records of a Parquet file written by `write_parquet`."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return [record(**row) for row in pq.read_table(path).to_pylist()]
-    except (pa.ArrowInvalid, TypeError) as error:
-        raise BadData(f"{path}: not a Parquet file of {record.__name__} records: {error}") from None
+    return list(stream_parquet(path, record))
 
 
 def stream_parquet(path: Path, record: type[Record]) -> Iterator[Record]:
     """As `read_parquet`, a few thousand records at a time."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    with _reading(path, record), pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=4096):
+            yield from (record(**row) for row in batch.to_pylist())
+
+
+@contextlib.contextmanager
+def _reading(path: Path, record: type) -> Iterator[None]:
+    """Whatever pyarrow raises of what a file holds is a `BadData` that names the file."""
+    import pyarrow as pa
+
     try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=4096):
-                yield from (record(**row) for row in batch.to_pylist())
-    except (pa.ArrowInvalid, TypeError) as error:
+        yield
+    except FileNotFoundError:  # in which pyarrow tells the name or the number, never both
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from None
+    except (pa.ArrowException, OSError, TypeError, UnicodeDecodeError) as error:
         raise BadData(f"{path}: not a Parquet file of {record.__name__} records: {error}") from None
 
 
