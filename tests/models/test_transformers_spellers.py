@@ -124,3 +124,10 @@ def test_other_models_and_strange_vocabularies_are_refused(twin, tmp_path):
         open_captioner(twin("llava"))
     with pytest.raises(CheckpointError, match="leave `vocabulary` out"):
         open_captioner(twin("git"), vocabulary=tmp_path / "words.json")
+
+
+def test_no_texts_are_no_rows(made):
+    ids = made.vocabulary.ids([])
+    assert ids.shape == (0, 0)
+    assert made.vocabulary.texts(ids) == ()
+    assert made.logprob(made.features([]), ids).shape == (0, 0)

@@ -94,3 +94,9 @@ def test_real_captions_come_back_with_rare_words_as_unk():
     some = captions[:500]
     want = [" ".join(w if w in common else "UNK" for w in words_of(text)[:16]) for text in some]
     assert list(words.texts(words.ids(some, max_length=16))) == want
+
+
+def test_no_texts_are_no_rows():
+    words = build(CAPTIONS, threshold=2)
+    assert words.ids([]).shape == (0, 0)
+    assert words.texts(words.ids([])) == ()

@@ -13,11 +13,10 @@ from transformers import PreTrainedTokenizerBase
 
 from alignscope.errors import BadData, Unsupported
 from alignscope.models.captioners.oscar import OscarFeatures, OscarForCaptioning
-from alignscope.models.captioners.protocol import Sight
+from alignscope.models.captioners.protocol import Sight, ended, words_before
 from alignscope.models.cross.oscar import PAD, POSITION, pieces, six, text_room, told_cuts
 from alignscope.models.cross.regions import check_regions
-from alignscope.records import Label, Labelled, Regions
-from alignscope.records.captions import Box
+from alignscope.records import Box, Label, Labelled, Regions
 
 
 @final
@@ -37,15 +36,11 @@ class WordPieces:
 
     def ids(self, texts: Sequence[str], *, max_length: int | None = None) -> Int[Tensor, "caption token"]:
         """Rows of ids with their end; pieces after the first `max_length` are left out."""
-        rows = [[*row[:max_length], self.end] for row in pieces(self.tokenizer, texts)]
-        ended = [torch.tensor(row) for row in rows]
-        if not ended:
-            return torch.zeros(0, 0, dtype=torch.long)
-        return pad_sequence(ended, batch_first=True, padding_value=self.end)
+        return ended([row[:max_length] for row in pieces(self.tokenizer, texts)], self.end)
 
     def texts(self, ids: Int[Tensor, "caption token"]) -> tuple[str, ...]:
         """What each row spells up to its end."""
-        rows = (row[: row.index(self.end)] if self.end in row else row for row in ids.tolist())
+        rows = words_before(ids, self.end)
         return tuple(self.tokenizer.decode(row, skip_special_tokens=True).strip() for row in rows)
 
 

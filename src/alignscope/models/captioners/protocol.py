@@ -49,6 +49,27 @@ class Generated:
     texts: tuple[str, ...]
 
 
+def ended(rows: Sequence[Sequence[int]], end: int) -> Int[Tensor, "caption token"]:
+    """Rows of words as one tensor, each with its end, which is the padding too.
+
+    >>> ended([[3, 4], []], 0)
+    tensor([[3, 4, 0],
+            [0, 0, 0]])
+    """
+    longest = max(map(len, rows), default=-1)
+    padded = [[*row, *[end] * (longest + 1 - len(row))] for row in rows]
+    return torch.tensor(padded, dtype=torch.long).reshape(len(rows), longest + 1)
+
+
+def words_before(ids: Int[Tensor, "caption token"], end: int) -> list[list[int]]:
+    """The words of each row up to its end, or all where it has none.
+
+    >>> words_before(torch.tensor([[3, 0, 4], [3, 4, 5]]), 0)
+    [[3], [3, 4, 5]]
+    """
+    return [row[: row.index(end)] if end in row else row for row in ids.tolist()]
+
+
 @runtime_checkable
 class Words(Protocol):
     """Texts to token ids and back."""

@@ -16,7 +16,6 @@ from einops import repeat
 from jaxtyping import Int
 from PIL.Image import Image
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
@@ -24,7 +23,7 @@ from alignscope.errors import BadInput, Unsupported
 from alignscope.models.captioners.captioner import Captioner as Decoder
 from alignscope.models.captioners.decoding import State
 from alignscope.models.captioners.inside import Inside
-from alignscope.models.captioners.protocol import Features, Sight
+from alignscope.models.captioners.protocol import Features, Sight, ended, words_before
 from alignscope.models.captioners.question import end_token
 from alignscope.models.captioners.transformers_inside import of_patches
 from alignscope.models.cross.pixels import pixels
@@ -48,15 +47,12 @@ class TokenizerWords:
 
     def ids(self, texts: Sequence[str], *, max_length: int | None = None) -> Int[Tensor, "caption token"]:
         """Rows of ids with their end; pieces after the first `max_length` are left out."""
-        rows = [self.decoder.read(text).ids[:-1][:max_length] for text in texts]
-        ended = [torch.tensor([*row, self.end]) for row in rows]
-        return pad_sequence(ended, batch_first=True, padding_value=self.end)
+        return ended([self.decoder.read(text).ids[:-1][:max_length] for text in texts], self.end)
 
     def texts(self, ids: Int[Tensor, "caption token"]) -> tuple[str, ...]:
         """What each row spells up to its end."""
-        rows = (row[: row.index(self.end)] if self.end in row else row for row in ids.tolist())
         decode = self.decoder.tokenizer.decode
-        return tuple(decode(row, skip_special_tokens=True).strip() for row in rows)
+        return tuple(decode(row, skip_special_tokens=True).strip() for row in words_before(ids, self.end))
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from alignscope.errors import BadData, BadInput
 from alignscope.files import write_json
+from alignscope.models.captioners.protocol import ended, words_before
 
 END = 0
 UNKNOWN = "UNK"
@@ -43,7 +42,7 @@ class Vocabulary:
     >>> words.ids(["A cat!", "a dog"])
     tensor([[1, 2, 0],
             [1, 3, 0]])
-    >>> words.texts(torch.tensor([[2, 1, 0, 0], [0, 2, 2, 2]]))
+    >>> words.texts(words.ids(["cat a", ""]))
     ('cat a', '')
     """
 
@@ -79,15 +78,13 @@ class Vocabulary:
     def ids(self, texts: Sequence[str], *, max_length: int | None = None) -> Int[Tensor, "caption token"]:
         """Rows of ids with their end; words after the first `max_length` are left out."""
         rows = [
-            [self._index.get(word, self.unknown) for word in words_of(text)[:max_length]] + [END]
-            for text in texts
+            [self._index.get(word, self.unknown) for word in words_of(text)[:max_length]] for text in texts
         ]
-        return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=END)
+        return ended(rows, END)
 
     def texts(self, ids: Int[Tensor, "caption token"]) -> tuple[str, ...]:
         """The words of each row up to its end."""
-        rows = (row[: row.index(END)] if END in row else row for row in ids.tolist())
-        return tuple(" ".join(self.words[index - 1] for index in row) for row in rows)
+        return tuple(" ".join(self.words[index - 1] for index in row) for row in words_before(ids, END))
 
     def save(self, path: Path) -> None:
         write_json(path, {"words": self.words})
