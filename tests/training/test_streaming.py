@@ -228,6 +228,25 @@ def test_a_nonsensical_size_is_told(tmp_path, size, kind):
     assert len(texts(found)) == (5 if kind == b"0" else 4)  # else the fifth may be cut short
 
 
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_packed_header_of_gigabytes_is_told_and_not_unpacked(tmp_path, kind):
+    """256 MB of zeros as a name, which gzip packs into a thousandth."""
+    path = tmp_path / "s.tar.gz"
+    header = tarfile.TarInfo("x")
+    header.type, header.size = kind, 2**28
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(header.tobuf(tarfile.USTAR_FORMAT))
+        for _ in range(2**8):
+            file.write(bytes(2**20))
+        file.write(bytes(1024))
+    tracemalloc.start()
+    (found,) = open_stream(ShardData("shards", (str(path),)), seed=0).read(0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "a header of 268,435,456 bytes" in found.what
+    assert peak < 2**22
+
+
 def test_compressed_shards(tmp_path):
     path = shard(tmp_path / "s.tar.gz", pairs(range(5)))
     plan = ShardData("shards", (str(path),))

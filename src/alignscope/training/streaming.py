@@ -21,7 +21,7 @@ from glob import glob
 from itertools import chain
 from pathlib import Path
 from random import Random
-from typing import Any, final
+from typing import Any, cast, final
 
 from alignscope.data.items import fault_of_text, parse_json
 from alignscope.errors import BadData, BadRecipe
@@ -194,6 +194,20 @@ class _Fault:
 
 
 @final
+class _Bounded:
+    """A file that is never read much at once: a tar's header may tell of gigabytes of names, packed into a few."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        if size > LARGEST_IMAGE + _BLOCK:
+            raise tarfile.ReadError(f"got a header of {size:,} bytes, wanted at most {LARGEST_IMAGE:,}")
+        return self._file.read(size)
+
+
+@final
 @dataclass(frozen=True)
 class _Shards:
     """Tar files whose neighbouring members of one name up to its first dot are a sample."""
@@ -225,7 +239,7 @@ class _Shards:
         is_compressed = path.suffix in (".gz", ".tgz")
         with (
             closing(gzip.open(path) if is_compressed else path.open("rb")) as file,
-            tarfile.open(fileobj=file, mode="r:") as tar,
+            tarfile.open(fileobj=cast(Any, _Bounded(file)), mode="r:") as tar,
         ):
             while member := tar.next():
                 tar.members = []  # type: ignore[attr-defined]  # else it keeps all headers
