@@ -1,6 +1,7 @@
 """Files of regions that are broken, that lie, or that hold code: refused by name, nothing run."""
 
 import importlib.util
+import json
 import os
 import pickle
 import struct
@@ -179,6 +180,35 @@ def test_vinvl_faults_are_named(tmp_path):
         file["a"]
     with pytest.raises(BadData, match=r"val\.feature\.tsv:3: `features`: got 18 numbers"):
         file["b"]
+
+
+def detected(**changed: object) -> str:
+    one = {"class": "dog", "conf": 0.5, "rect": [0, 0, 5, 6], "feature": [1, 2, 3], **changed}
+    return json.dumps({"image_h": 10, "image_w": 20, "objects": [one]})
+
+
+@pytest.mark.parametrize(
+    ("row", "match"),
+    [
+        (detected(rect=[10**400, 0, 5, 6]), "`rect`: got values of kind object"),
+        (detected(conf=10**400), "`conf`: got values of kind object"),
+        (detected(conf=float("nan")), "confidences that are not finite"),
+        (detected(feature=[[1, 2], [3]]), "`feature`: got lists of several lengths"),
+        (detected(**{"class": "half \ud800"}), "half a surrogate pair"),
+    ],
+)
+def test_detected_objects_that_hold_no_numbers_are_named(tmp_path, row, match):
+    (tmp_path / "r.tsv").write_text(f"7\t{row}\n")
+    with pytest.raises(BadData, match=rf"r\.tsv:1: .*{match}"):
+        open_regions(tmp_path / "r.tsv")["7"]
+
+
+@pytest.mark.parametrize("sides", ["[]", "480", "40 80 3", "[[1]]", "[" * 100_000, '{"height": 40}'])
+def test_sizes_beside_vinvls_features_that_are_none_are_named(tmp_path, sides):
+    path = vinvl(tmp_path, vinvl_row())
+    (tmp_path / "val.hw.tsv").write_text(f"7\t{sides}\n")
+    with pytest.raises(BadData, match=r"val\.hw\.tsv: got .* wanted JSON of height and width"):
+        open_regions(path)["7"]
 
 
 def test_a_shortened_database_is_refused_and_does_not_crash(tmp_path):

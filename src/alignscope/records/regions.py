@@ -65,9 +65,16 @@ def fault_of_regions(regions: Regions) -> str | None:
             return f"got {given} {name} for {wanted} boxes, wanted one each"
     if regions.width < 1 or regions.height < 1:
         return f"got an image of {regions.width}x{regions.height} pixels, wanted at least 1x1"
-    for name, numbers in (("boxes", regions.boxes), ("features", regions.features)):
+    for name, numbers in (
+        ("boxes", regions.boxes),
+        ("features", regions.features),
+        ("confidences", regions.confidences),
+        ("attribute confidences", regions.attribute_confidences),
+    ):
         if not np.isfinite(numbers).all():
             return f"got {name} that are not finite numbers"
+    if any("\ud800" <= mark <= "\udfff" for word in (*regions.tags, *regions.attributes) for mark in word):
+        return "got a tag or an attribute with half a surrogate pair, which is no character"
     left, top, right, bottom = regions.boxes.T
     outside = (left < -_SLACK) | (top < -_SLACK)
     outside |= (right > regions.width + _SLACK) | (bottom > regions.height + _SLACK)

@@ -138,8 +138,6 @@ def _confidences(cells: Mapping[str, Any], name: str, many: int) -> Float32[np.n
         raise BadData(
             f"`{name}`: got numbers in the shape {list(numbers.shape)}, wanted {many} (one per box) or none"
         )
-    if not np.isfinite(numbers).all():
-        raise BadData(f"`{name}`: got numbers that are not finite")
     return numbers
 
 
@@ -150,7 +148,10 @@ def floats(value: Any, name: str) -> Float32[np.ndarray, "..."]:
         if len(raw) % 4:
             raise BadData(f"`{name}`: got {len(raw)} bytes, wanted 4 for each number (float32)")
         return np.frombuffer(raw, "<f4").astype(np.float32)
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise BadData(f"`{name}`: got lists of several lengths, wanted numbers") from None
     if array.dtype.kind not in "fiu":
         raise BadData(f"`{name}`: got values of kind {array.dtype}, wanted numbers")
     with np.errstate(over="ignore"):  # what float32 does not hold becomes infinite and is refused as such

@@ -174,8 +174,9 @@ def _sides(text: str) -> Size | None:
     """Height and width from JSON like [{"height": 480, "width": 640}], or from "480 640"."""
     try:
         row = json.loads(text)
-    except ValueError:
-        row = dict(zip(("height", "width"), text.split(), strict=False))
+    except (ValueError, RecursionError):
+        sides = text.split()
+        row = dict(zip(("height", "width"), sides, strict=True)) if len(sides) == 2 else None
     row = row[0] if isinstance(row, list) and row else row
     if not isinstance(row, dict) or not {"height", "width"} <= row.keys():
         return None
@@ -199,7 +200,7 @@ def _rects(objects: list[dict[str, Any]]) -> np.ndarray:
     for rect in rects:
         if not isinstance(rect, list) or len(rect) != 4 or not all(isinstance(x, int | float) for x in rect):
             raise BadData(f"`rect`: got {str(rect)[:60]}, wanted four numbers")
-    return np.array(rects, np.float32).reshape(-1, 4)
+    return floats(rects, "rect").reshape(-1, 4)
 
 
 def _named(objects: list[dict[str, Any]]) -> tuple[tuple[str, ...], np.ndarray]:
@@ -207,4 +208,4 @@ def _named(objects: list[dict[str, Any]]) -> tuple[tuple[str, ...], np.ndarray]:
         return (), np.zeros(0, np.float32)
     given = [each.get("conf") for each in objects]
     has_all = all(isinstance(each, int | float) for each in given)
-    return tuple(each["class"] for each in objects), np.array(given if has_all else [], np.float32)
+    return tuple(each["class"] for each in objects), floats(given if has_all else [], "conf")
