@@ -141,6 +141,10 @@ def test_words_of_a_closed_vocabulary_need_no_parser(monkeypatch: pytest.MonkeyP
     words = frozenset({"station", "train station", "sea"})
     texts = ["Sea view at the Train Station", "stations, seaside", "the station by the sea"]
     assert scene_nouns(texts, words=words) == [("sea", "train station"), (), ("station", "sea")]
+    assert scene_nouns(["the \u017fea", "the \u0130CE"], words={"sea", "ice"}) == [
+        (),
+        (),
+    ]  # look-alikes of s and I
     with pytest.raises(BadInput, match="got no word"):
         scene_nouns(texts, words=frozenset())
     with pytest.raises(BadInput, match="got one text"):

@@ -133,11 +133,11 @@ def _found(texts: Sequence[str], words: Collection[str]) -> Iterator[Nouns]:
     """The words of a set that each text has, as they stand there: without case, no plurals made singular."""
     if not words:
         raise BadInput("got no word that names a scene, wanted some in `words`")
-    longest_first = sorted(words, key=lambda word: (-len(word), word))
-    pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b", re.IGNORECASE)
     spelt = {word.lower(): word for word in words}
+    longest_first = sorted(spelt, key=lambda word: (-len(word), word))
+    pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b")
     for text in texts:
-        yield tuple(spelt[match.group().lower()] for match in pattern.finditer(text))
+        yield tuple(spelt[found] for found in pattern.findall(text.lower()))
 
 
 def _label(
