@@ -36,8 +36,21 @@ def test_restval_is_part_of_train(tmp_path: Path) -> None:
         ("val2014/COCO_val2014_000000000002.jpg", ("a dog", "two dogs")),
         ("val2014/COCO_val2014_000000000004.jpg", ("a pig",)),
     ]
-    assert [problem.what for problem in train.problems] == ["no caption with words"]
+    assert [problem.what for problem in train.problems] == ["caption 1 is empty", "no caption with words"]
     assert [len(splits.split(name).images) for name in ("val", "test")] == [1, 1]
+
+
+def test_a_sentence_without_a_word_is_told(tmp_path: Path) -> None:
+    sentences = [{"tokens": ["a", "cat"]}, {"tokens": [" "]}, {"tokens": []}, {"tokens": ["half", "\ud800"]}]
+    train = KarpathySplits(written(tmp_path, {"images": [row(1, "train", sentences=sentences)]})).split(
+        "train"
+    )
+    assert [image.captions for image in train.images] == [("a cat",)]
+    assert [(problem.what, problem.action) for problem in train.problems] == [
+        ("caption 2 is empty", "unscored"),
+        ("caption 3 is empty", "unscored"),
+        ("caption 4 holds half a surrogate pair, which is no character", "unscored"),
+    ]
 
 
 def test_images_without_folder_are_their_names(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, final
 
 from alignscope.data.coco import CaptionedImage, CaptionSet
-from alignscope.data.items import kind_of, read_json
+from alignscope.data.items import fault_of_text, kind_of, read_json
 from alignscope.errors import BadData
 from alignscope.records import Problem
 
@@ -34,10 +34,14 @@ class KarpathySplits:
         for number, row in enumerate(rows):
             subject = f"{path.name}: images[{number}]"
             split, key, captions = _image(subject, row)
-            if captions:
-                images[split].append(CaptionedImage(key, captions))
+            faults = [fault_of_text(caption) for caption in captions]
+            kept = tuple(caption for caption, fault in zip(captions, faults, strict=True) if not fault)
+            told = [f"caption {place} {fault}" for place, fault in enumerate(faults, start=1) if fault]
+            if kept:
+                images[split].append(CaptionedImage(key, kept))
             else:
-                problems[split].append(Problem(key, subject, "no caption with words", "unscored"))
+                told.append("no caption with words")
+            problems[split] += [Problem(key, subject, what, "unscored") for what in told]
         self._images, self._problems, self._path = images, problems, path
 
     @property
@@ -66,6 +70,5 @@ def _image(subject: str, row: Any) -> tuple[Split, str, tuple[str, ...]]:
         tokens = sentence.get("tokens") if isinstance(sentence, dict) else None
         if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
             raise BadData(f"{subject}: got a sentence without a list `tokens` of words, wanted {_WANTED}")
-        if tokens:
-            captions.append(" ".join(tokens))
+        captions.append(" ".join(tokens))
     return _SPLITS[split], f"{folder}/{name}" if folder else str(name), tuple(captions)
