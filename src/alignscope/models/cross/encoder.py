@@ -44,6 +44,13 @@ class Site:
     order: Callable[[int], Int[Tensor, " position"]] | None = None
 
 
+def one_stream(path: str) -> Callable[[Any], list[Site]]:
+    """The sites of a model whose every layer looks at text and image together: layer i's probabilities enter `path`."""
+    return lambda config: [
+        Site(path.format(i=i), (("joint", "joint"),)) for i in range(config.num_hidden_layers)
+    ]
+
+
 @dataclass(frozen=True)
 class Family:
     """What a cross-encoder of one architecture does differently from the others.
@@ -58,11 +65,11 @@ class Family:
 
     model_class: str  # "module:class"
     unit: Literal["patch", "region"]
-    text_config: Callable[[Any], Any]
-    grid: Callable[[Any], tuple[int, int] | None]
     sites: Callable[[Any], list[Site]]
     inputs: Callable[[PreTrainedModel, Any, Sequence[Any], Tokens], PairInputs]
     match: Callable[[PreTrainedModel, PairInputs], Tensor]
+    text_config: Callable[[Any], Any] = lambda config: config
+    grid: Callable[[Any], tuple[int, int] | None] = lambda config: None
     match_index: int | None = 1
     feature_width: Callable[[Any], int | None] = lambda config: None  # of regions, by the configuration
     prepare: Callable[[str], str] = lambda text: text

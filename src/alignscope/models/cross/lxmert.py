@@ -17,8 +17,6 @@ from alignscope.models.protocols import PairInputs, Tokens
 from alignscope.records import Regions
 
 CROSS = "lxmert.encoder.x_layers.{i}.{part}.dropout"
-RENAME = {"bert.": "lxmert."}
-"""Beginnings of keys: the authors' file (`*_LXRT.pth`), then transformers."""
 TIED = {"cls.predictions.decoder.weight": "lxmert.embeddings.word_embeddings.weight"}
 """Keys that share the tensor of another, and may be missing where that one is there."""
 OPTIONAL = ("cls.predictions.", "obj_predict_head.", "answer_head.")
@@ -65,8 +63,6 @@ def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, "pair 2"]
 LXMERT = Family(
     "transformers:LxmertForPreTraining",
     "region",
-    text_config=lambda config: config,
-    grid=lambda config: None,
     sites=sites,
     inputs=inputs,
     match=match,

@@ -29,7 +29,7 @@ from alignscope.models.cross.bert import (
     layers_of,
     size_of,
 )
-from alignscope.models.cross.encoder import Family, Site
+from alignscope.models.cross.encoder import Family, one_stream
 from alignscope.models.cross.regions import padded, region_inputs, shares
 from alignscope.models.dual.encoder import wide
 from alignscope.models.dual.texts import check_texts
@@ -229,14 +229,6 @@ def label_ids(
     )
 
 
-def sites(config: Any) -> list[Site]:
-    """Where probabilities pass: every layer looks at text, labels and regions together."""
-    return [
-        Site(f"bert.encoder.layer.{i}.attention.self.dropout", (("joint", "joint"),))
-        for i in range(config.num_hidden_layers)
-    ]
-
-
 def inputs(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, images: Sequence[Regions], tokens: Tokens
 ) -> PairInputs:
@@ -305,8 +297,7 @@ def _text_side(config: OscarConfig) -> OscarConfig:
 _SHARED: dict[str, Any] = {
     "unit": "region",
     "text_config": _text_side,
-    "grid": lambda config: None,
-    "sites": sites,
+    "sites": one_stream("bert.encoder.layer.{i}.attention.self.dropout"),
     "inputs": inputs,
     "match": match,
     "feature_width": lambda config: config.visual_feat_dim,

@@ -17,7 +17,7 @@ from transformers.activations import ACT2FN
 
 from alignscope.errors import BadData
 from alignscope.models.cross.bert import BertSizes, attend, heads_of, layers_of, size_of
-from alignscope.models.cross.encoder import Family, Site
+from alignscope.models.cross.encoder import Family, one_stream
 from alignscope.models.cross.regions import region_inputs, shares
 from alignscope.models.cross.uniter import match
 from alignscope.models.protocols import PairInputs, Tokens
@@ -273,14 +273,6 @@ def five(regions: Regions) -> Float[Tensor, "region 5"]:
     return torch.cat([corners, area], dim=-1)
 
 
-def sites(config: Any) -> list[Site]:
-    """Where probabilities pass: every layer looks at text and regions together."""
-    return [
-        Site(f"backbone.layers.{i}.mhatt.dropout", (("joint", "joint"),))
-        for i in range(config.num_hidden_layers)
-    ]
-
-
 def inputs(
     model: PreTrainedModel, image_processor: None, images: Sequence[Regions], tokens: Tokens
 ) -> PairInputs:
@@ -291,9 +283,7 @@ def inputs(
 ROSITA = Family(
     "alignscope.models.cross.rosita:RositaForPretraining",
     "region",
-    text_config=lambda config: config,
-    grid=lambda config: None,
-    sites=sites,
+    sites=one_stream("backbone.layers.{i}.mhatt.dropout"),
     inputs=inputs,
     match=match,
     feature_width=lambda config: config.visual_feat_dim,

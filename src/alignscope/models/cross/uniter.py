@@ -25,7 +25,7 @@ from alignscope.models.cross.bert import (
     layers_of,
     size_of,
 )
-from alignscope.models.cross.encoder import Family, Site
+from alignscope.models.cross.encoder import Family, one_stream
 from alignscope.models.cross.regions import padded, region_inputs, shares
 from alignscope.models.protocols import PairInputs, Tokens
 from alignscope.records import Regions
@@ -210,14 +210,6 @@ def seven(regions: Regions) -> Float[Tensor, "region 7"]:
     return torch.cat([corners, sides, sides.prod(dim=-1, keepdim=True)], dim=-1)
 
 
-def sites(config: Any) -> list[Site]:
-    """Where probabilities pass: every layer looks at text and regions together."""
-    return [
-        Site(f"uniter.encoder.layer.{i}.attention.self.dropout", (("joint", "joint"),))
-        for i in range(config.num_hidden_layers)
-    ]
-
-
 def inputs(
     model: PreTrainedModel, image_processor: None, images: Sequence[Regions], tokens: Tokens
 ) -> PairInputs:
@@ -232,9 +224,7 @@ def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, "pair 2"]
 
 _SHARED: dict[str, Any] = {
     "unit": "region",
-    "text_config": lambda config: config,
-    "grid": lambda config: None,
-    "sites": sites,
+    "sites": one_stream("uniter.encoder.layer.{i}.attention.self.dropout"),
     "inputs": inputs,
     "match": match,
     "feature_width": lambda config: config.visual_feat_dim,

@@ -259,8 +259,6 @@ def config_from(state: Mapping[str, Tensor]) -> VilbertConfig:
 VILBERT = Family(
     "alignscope.models.cross.vilbert:VilbertForPretraining",
     "region",
-    text_config=lambda config: config,
-    grid=lambda config: None,
     sites=sites,
     inputs=inputs,
     match=logits,

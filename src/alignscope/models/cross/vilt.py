@@ -12,18 +12,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from alignscope.models.cross.encoder import Family, Site
+from alignscope.models.cross.encoder import Family, one_stream
 from alignscope.models.cross.pixels import pixels
 from alignscope.models.protocols import PairInputs, Tokens
 
 SEED = 0
 """Of the patches that take part and their order, which transformers draws from the global generator."""
-
-
-def sites(config: Any) -> list[Site]:
-    """Where probabilities pass."""
-    path = "vilt.encoder.layer.{i}.attention.attention.dropout"
-    return [Site(path.format(i=i), (("joint", "joint"),)) for i in range(config.num_hidden_layers)]
 
 
 def patches(
@@ -80,9 +74,7 @@ def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, " pair"]:
 VILT = Family(
     "transformers:ViltForImageAndTextRetrieval",
     "patch",
-    text_config=lambda config: config,
-    grid=lambda config: None,
-    sites=sites,
+    sites=one_stream("vilt.encoder.layer.{i}.attention.attention.dropout"),
     inputs=inputs,
     match=match,
     match_index=None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,16 +10,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from alignscope.models.cross.encoder import Family, Site
+from alignscope.models.cross.encoder import Family, one_stream
 from alignscope.models.cross.regions import region_inputs
 from alignscope.models.protocols import PairInputs, Tokens
 from alignscope.records import Regions
-
-
-def sites(config: Any) -> list[Site]:
-    """Where probabilities pass."""
-    path = "visual_bert.encoder.layer.{i}.attention.self.dropout"
-    return [Site(path.format(i=i), (("joint", "joint"),)) for i in range(config.num_hidden_layers)]
 
 
 def nowhere(regions: Regions) -> Float[Tensor, "region 0"]:
@@ -51,9 +44,7 @@ def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, "pair 2"]
 VISUALBERT = Family(
     "transformers:VisualBertForPreTraining",
     "region",
-    text_config=lambda config: config,
-    grid=lambda config: None,
-    sites=sites,
+    sites=one_stream("visual_bert.encoder.layer.{i}.attention.self.dropout"),
     inputs=inputs,
     match=match,
     match_index=0,
