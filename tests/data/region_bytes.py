@@ -10,6 +10,8 @@ import lmdb
 import msgpack
 import numpy as np
 
+from alignscope.records import Regions
+
 BOXES = [[0, 0, 5, 6], [1, 2, 20, 10]]  # in an image of 20x10
 
 
@@ -140,3 +142,29 @@ def named(read) -> None:
     assert read.attributes == ("nuclear", "nuclear")
     assert read.confidences.tolist() == [0.5, 0.25]
     assert read.attribute_confidences.tolist() == [0.75, 0.125]
+
+
+def drawn(
+    image: str = "a.png",
+    *,
+    many: int = 2,
+    seed: int = 0,
+    width: int = 5,
+    tags: tuple[str, ...] = ("ball", "cup", "fire hydrant"),
+    made_by: str = "",
+) -> Regions:
+    """A whole record of regions in an image of 64x60, its numbers by chance."""
+    random = np.random.default_rng(seed)
+    corners = np.sort(random.uniform(0, 60, (many, 2, 2)), axis=1).reshape(many, 4)
+    return Regions(
+        image=image,
+        width=64,
+        height=60,
+        boxes=corners.astype(np.float32),
+        tags=tuple(tags[i % 3] for i in range(many)),
+        attributes=tuple(["", "shiny"][i % 2] for i in range(many)),
+        confidences=random.uniform(size=many).astype(np.float32),
+        features=random.normal(size=(many, width)).astype(np.float32),
+        attribute_confidences=random.uniform(size=many).astype(np.float32),
+        made_by=made_by,
+    )

@@ -1,6 +1,5 @@
 """Published region formats, their bytes written by hand (region_bytes.py), are read as one record."""
 
-import importlib.util
 import io
 import json
 import pickle
@@ -9,6 +8,25 @@ from pathlib import Path
 import msgpack
 import numpy as np
 import pytest
+from region_bytes import (
+    BOXES,
+    CELLS,
+    FEATURES,
+    ORDERS,
+    SHARES,
+    b64,
+    database,
+    named,
+    npz,
+    packed,
+    same,
+    tsv,
+    uniter,
+    uniter_arrays,
+    vilbert,
+    vinvl,
+    vinvl_row,
+)
 
 from alignscope.data.names import Names
 from alignscope.data.regionfiles import open_regions
@@ -16,15 +34,6 @@ from alignscope.data.world.export import export
 from alignscope.data.world.regions import regions_of
 from alignscope.data.world.world import World
 from alignscope.errors import BadData, UnknownName
-
-spec = importlib.util.spec_from_file_location("region_bytes", Path(__file__).with_name("region_bytes.py"))
-made = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(made)
-BOXES, FEATURES, CELLS, ORDERS, SHARES = made.BOXES, made.FEATURES, made.CELLS, made.ORDERS, made.SHARES
-b64, tsv, npz, database = made.b64, made.tsv, made.npz, made.database
-packed, uniter_arrays = made.packed, made.uniter_arrays
-uniter, vilbert, vinvl_row, vinvl = made.uniter, made.vilbert, made.vinvl_row, made.vinvl
-same, named = made.same, made.named
 
 
 @pytest.mark.parametrize("name", ORDERS)

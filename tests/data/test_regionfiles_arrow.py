@@ -6,11 +6,13 @@ import subprocess
 import sys
 import tracemalloc
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from region_bytes import drawn
 
 from alignscope.data.regionfiles import digest, open_regions, sha_of_regions
 from alignscope.data.regionfiles.arrow import write_regions
@@ -20,22 +22,7 @@ from alignscope.data.regionfiles.tsv import write_region_tsv
 from alignscope.errors import BadData, OutputExists, UnwritableOutput
 from alignscope.records import Regions
 
-
-def regions(image: str = "a.png", *, many: int = 2, seed: int = 0, width: int = 5) -> Regions:
-    random = np.random.default_rng(seed)
-    corners = np.sort(random.uniform(0, 60, (many, 2, 2)), axis=1).reshape(many, 4)
-    return Regions(
-        image=image,
-        width=64,
-        height=60,
-        boxes=corners.astype(np.float32),
-        tags=tuple(["ball", "Käse", "fire, hydrant"][i % 3] for i in range(many)),
-        attributes=tuple(["", "shiny"][i % 2] for i in range(many)),
-        confidences=random.uniform(size=many).astype(np.float32),
-        features=random.normal(size=(many, width)).astype(np.float32),
-        attribute_confidences=random.uniform(size=many).astype(np.float32),
-        made_by="a test",
-    )
+regions = partial(drawn, tags=("ball", "Käse", "fire, hydrant"), made_by="a test")
 
 
 def bare(image: str) -> Regions:

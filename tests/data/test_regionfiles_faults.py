@@ -1,6 +1,5 @@
 """Files of regions that are broken, that lie, or that hold code: refused by name, nothing run."""
 
-import importlib.util
 import json
 import os
 import pickle
@@ -11,18 +10,25 @@ from pathlib import Path
 import lmdb
 import numpy as np
 import pytest
+from region_bytes import (
+    CELLS,
+    FEATURES,
+    ORDERS,
+    SHARES,
+    b64,
+    database,
+    npz,
+    same,
+    tsv,
+    uniter,
+    vilbert,
+    vinvl,
+    vinvl_row,
+)
 
 from alignscope.data.regionfiles import open_regions
 from alignscope.data.regionfiles.table import FORMATS
 from alignscope.errors import BadData, UnknownName
-
-spec = importlib.util.spec_from_file_location("region_bytes", Path(__file__).with_name("region_bytes.py"))
-made = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(made)
-FEATURES, CELLS, ORDERS, SHARES = made.FEATURES, made.CELLS, made.ORDERS, made.SHARES
-b64, tsv, npz, database = made.b64, made.tsv, made.npz, made.database
-uniter, vilbert = made.uniter, made.vilbert
-vinvl_row, vinvl, same = made.vinvl_row, made.vinvl, made.same
 
 
 class Code:

@@ -6,27 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from region_bytes import drawn as regions
 
 from alignscope.data.regionfiles import open_regions
 from alignscope.data.regionfiles.tsv import LXMERT, write_region_tsv
 from alignscope.errors import BadData
-from alignscope.records import Regions
-
-
-def regions(image: str = "a.png", *, many: int = 2, seed: int = 0, width: int = 5) -> Regions:
-    random = np.random.default_rng(seed)
-    corners = np.sort(random.uniform(0, 60, (many, 2, 2)), axis=1).reshape(many, 4)
-    return Regions(
-        image=image,
-        width=64,
-        height=60,
-        boxes=corners.astype(np.float32),
-        tags=tuple(["ball", "cup", "fire hydrant"][i % 3] for i in range(many)),
-        attributes=tuple(["", "shiny"][i % 2] for i in range(many)),
-        confidences=random.uniform(size=many).astype(np.float32),
-        features=random.normal(size=(many, width)).astype(np.float32),
-        attribute_confidences=random.uniform(size=many).astype(np.float32),
-    )
 
 
 def test_our_lines_are_read_by_plain_code(tmp_path):

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 from collections import Counter
-from pathlib import Path
 
 import pytest
+import world_oracle as oracle
 
 from alignscope.data.world.foils import false_statement, foils
 from alignscope.data.world.grammar import RICH, Phrase, Statement, describe, realise
 from alignscope.data.world.scene import WorldObject, WorldScene, sample_scenes
 from alignscope.records import FOIL_KINDS, Box, Relation
-
-spec = importlib.util.spec_from_file_location("world_oracle", Path(__file__).with_name("world_oracle.py"))
-oracle = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(oracle)
 
 
 @pytest.fixture(scope="module")

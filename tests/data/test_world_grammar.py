@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+import world_oracle as oracle
 
 from alignscope.data.world.grammar import (
     GRAMMAR_WORDS,
@@ -26,10 +25,6 @@ from alignscope.data.world.grammar import (
 from alignscope.data.world.scene import FINISHES, SCENES, SIZES, WorldObject, WorldScene, sample_scenes
 from alignscope.data.world.shapes import NOUNS
 from alignscope.records import Box, Relation
-
-spec = importlib.util.spec_from_file_location("world_oracle", Path(__file__).with_name("world_oracle.py"))
-oracle = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(oracle)
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import random
 from collections import Counter
 from dataclasses import replace
 from itertools import combinations
 from math import log2
-from pathlib import Path
 
 import numpy as np
 import pytest
+import world_oracle as oracle
 
 from alignscope.data.world.render import render, render_all
 from alignscope.data.world.scene import (
@@ -25,16 +24,6 @@ from alignscope.data.world.scene import (
     split_of,
 )
 from alignscope.data.world.shapes import NOUNS
-
-
-def _oracle():
-    spec = importlib.util.spec_from_file_location("world_oracle", Path(__file__).with_name("world_oracle.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-oracle = _oracle()
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import random
 from collections import Counter
 from pathlib import Path
 
 import pytest
+import world_oracle as oracle
 
 from alignscope.data.benchmarks.table import BENCHMARKS, SUITES
 from alignscope.data.world.export import export
@@ -17,10 +17,6 @@ from alignscope.data.world.paraphrases import paraphrase, understood
 from alignscope.data.world.scene import sample_scenes
 from alignscope.data.world.world import World
 from alignscope.records import FOIL_KINDS, Problem, Question, Shown
-
-spec = importlib.util.spec_from_file_location("world_oracle", Path(__file__).with_name("world_oracle.py"))
-oracle = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(oracle)
 
 
 @pytest.fixture(scope="module")
