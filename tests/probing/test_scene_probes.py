@@ -316,6 +316,58 @@ def test_differences_are_of_the_same_splits():
     assert micro.p_holm == micro.p < 0.01
 
 
+def test_holms_families_are_the_lines_of_a_table_that_ask_the_same():
+    """Two captioners, intact and cut: two lines ask of the captioner, two of objects, two of both, worked by hand."""
+    micro = {
+        ("object", "all"): [0.50, 0.52, 0.51],
+        ("object", "cut"): [0.40, 0.45, 0.38],
+        ("scene", "all"): [0.60, 0.61, 0.63],
+        ("scene", "cut"): [0.58, 0.50, 0.49],
+    }
+    inputs = {f"{a} {b}": {"captioner": a, "objects": b} for a, b in micro}
+    runs = [
+        SceneProbe("all", name, name, classifier, "scenes", 70, seed, 2, 70, 30, f1, f1, f1, 1.0)
+        for classifier in ("forest", "mlp")  # another table, another family
+        for name, values in zip(inputs, micro.values(), strict=True)
+        for seed, f1 in enumerate(values)
+    ]
+    lines = scene_differences(runs, inputs)
+    assert len(lines) == 2 * 3 * 6
+    for classifier in ("forest", "mlp"):
+        mine = [one for one in lines if (one.classifier, one.measure) == (classifier, "macro F1")]
+        for question in ("captioner", "objects", "captioner, objects"):
+            low, high = sorted((one.p, one.p_holm) for one in mine if one.question == question)
+            assert low[1] == pytest.approx(min(1, 2 * low[0]))
+            assert high[1] == pytest.approx(min(1, max(2 * low[0], high[0])))
+    assert {one.family for one in lines} == {2}
+    [first] = [one for one in mine if (one.trained_on, one.against_trained_on) == ("object all", "scene all")]
+    gaps = np.array([-0.10, -0.09, -0.12])
+    t = gaps.mean() / (gaps.std(ddof=1) * math.sqrt(1 / 3 + 3 / 7))
+    assert first.p == pytest.approx(2 * stats.t.sf(-t, 2))
+    assert {(one.question, one.family) for one in scene_differences(runs)} == {("input", 6)}
+
+
+def test_a_probe_tested_elsewhere_asks_of_the_transfer():
+    inputs = {
+        name: {"captioner": name.split()[0], "objects": name.split()[1]}
+        for name in ("a all", "a cut", "b all")
+    }
+    routes = [(name, name) for name in inputs] + [("a all", "a cut")]
+    runs = [
+        SceneProbe("all", *route, "mlp", "scenes", 70, seed, 2, 70, 30, *[(place + 1) ** seed / 9] * 3, 1.0)
+        for place, route in enumerate(routes)
+        for seed in range(3)
+    ]
+    found = {
+        (one.trained_on, one.tested_on, one.against_trained_on, one.against_tested_on): one.question
+        for one in scene_differences(runs, inputs)
+    }
+    assert found["a all", "a all", "a all", "a cut"] == "transfer"
+    assert found["a cut", "a cut", "a all", "a cut"] == "transfer, objects"
+    assert found["b all", "b all", "a all", "a cut"] == "transfer, captioner"
+    assert found["a cut", "a cut", "b all", "b all"] == "captioner, objects"
+
+
 def test_records_are_flat(tmp_path):
     found = probed(states_of((9, 9), signal=3.0), ProbeSettings(classifiers=("mlp",), splits=(50,), seeds=1))
     for rows, record in ((found.runs, SceneProbe), (found.cells, SceneProbeCell)):

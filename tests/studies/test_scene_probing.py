@@ -207,6 +207,15 @@ def test_versions_of_the_same_images_are_inputs_of_their_own(tmp_path):
     assert score(study, "regions bare").mean == pytest.approx(1 / 3)
     assert score(study, "A bare").mean == 1
     assert score(study, "regions with", "regions bare").mean == pytest.approx(1 / 3)
+    asked = {
+        (one.trained_on, one.against_trained_on): one.question
+        for one in study.differences
+        if (one.trained_on, one.against_trained_on) == (one.tested_on, one.against_tested_on)
+    }
+    assert asked["A with", "regions with"] == "captioner"
+    assert asked["regions with without 1 (image)", "regions bare without 1 (image)"] == "images"
+    assert asked["A bare", "A bare without 1 (image)"] == "objects"
+    assert asked["A with", "regions bare without 1 (image)"] == "captioner, images, objects"
     with pytest.raises(BadInput, match="sets of other images"):
         run(tmp_path / "other", {"one": images_of(), "two": images_of(prefix="x")})
 

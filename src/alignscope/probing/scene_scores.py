@@ -79,24 +79,46 @@ def scene_scores(runs: Sequence[SceneProbe], cells: Sequence[SceneProbeCell]) ->
     return lines
 
 
-def scene_differences(runs: Sequence[SceneProbe]) -> list[SceneProbeDifference]:
-    """Each pair of inputs under the same classifier, task and split, the first minus the second."""
+def scene_differences(
+    runs: Sequence[SceneProbe], inputs: Mapping[str, Mapping[str, str]] = {}
+) -> list[SceneProbeDifference]:
+    """Each pair of inputs under the same classifier, task and split, the first minus the second.
+
+    `inputs` tells what each input is: its captioner, set of images, objects. In what a pair differs is its question,
+    and Holm's correction is over the lines of one question in one table (images, classifier, task, split, measure).
+    """
     groups: dict[tuple[str, str, str, int], list[Arm]] = defaultdict(list)
     by_arm = {arm: {run.seed: run for run in mine} for arm, mine in _arms(runs).items()}
     for arm in by_arm:
         groups[arm[0], arm[3], arm[4], arm[5]].append(arm)
     lines = [
-        _difference(one, other, measure, by_arm[one], by_arm[other])
+        replace(
+            _difference(one, other, measure, by_arm[one], by_arm[other]),
+            question=_question(one, other, inputs),
+        )
         for arms in groups.values()
         for one, other in combinations(arms, 2)
         for measure in MEASURES
     ]
-    for measure in MEASURES:
-        places = [place for place, line in enumerate(lines) if line.measure == measure and line.p is not None]
+    families: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for place, line in enumerate(lines):
+        if line.p is not None:
+            table = line.images, line.classifier, line.task, line.split, line.measure
+            families[*table, line.question].append(place)
+    for places in families.values():
         corrected = holm([p for place in places if (p := lines[place].p) is not None])
         for place, p_holm in zip(places, corrected, strict=True):
-            lines[place] = replace(lines[place], p_holm=p_holm)
+            lines[place] = replace(lines[place], p_holm=p_holm, family=len(places))
     return lines
+
+
+def _question(one: Arm, other: Arm, inputs: Mapping[str, Mapping[str, str]]) -> str:
+    """In what two arms differ: what they were trained on, and whether either was tested elsewhere."""
+    (_, trained, tested, *_), (_, against, against_tested, *_) = one, other
+    first, second = inputs.get(trained, {"input": trained}), inputs.get(against, {"input": against})
+    apart = [name for name, value in first.items() if second.get(name) != value]
+    is_transfer = trained != tested or against != against_tested
+    return ", ".join([*(["transfer"] if is_transfer else []), *apart])
 
 
 @dataclass(frozen=True)

@@ -96,8 +96,11 @@ class SceneProbeDifference:
     """First input minus second, on the same splits with the same seeds.
 
     `t`, `p` and the 95 % interval are of the corrected resampled t-test (Nadeau and Bengio 2003), whose variance
-    grows by test over training images because training sets overlap; `p_holm` is Holm's over all lines of
-    a measure. None where `reason` says why.
+    grows by test over training images because training sets overlap. None where `reason` says why.
+
+    `question` says in what the inputs differ: "captioner", "images" (the set), "objects" (what was taken away),
+    several of these, or "transfer" (the same probe, tested elsewhere). `p_holm` is Holm's over a family of lines: the
+    same question in the same table, of the same images, classifier, task, split and measure; `family` counts them.
     """
 
     images: str
@@ -118,6 +121,8 @@ class SceneProbeDifference:
     p_holm: float | None
     runs: int
     reason: str = ""
+    question: str = "input"
+    family: int = 0
 
 
 @dataclass(frozen=True)

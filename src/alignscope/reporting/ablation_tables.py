@@ -60,6 +60,10 @@ def scenes_text(scores: Sequence[SceneProbeScore], differences: Sequence[ScenePr
     gaps = [gap for gap in gaps if gap]
     if len(gaps) > MANY:
         gaps = [f"{len(gaps)} differences between inputs, with tests: differences.parquet"]
+    elif gaps:
+        gaps.append(
+            "Holm's p is over the lines of a table that ask the same, how many and what stands behind it"
+        )
     return "\n\n".join([table, *(["\n".join(gaps)] if gaps else [])])
 
 
@@ -97,7 +101,7 @@ def _gap(one: SceneProbeDifference) -> str:
     )
     return (
         f"macro F1, {probe_in_words(one)} less {against}: {100 * one.difference:+.1f}{interval}, "
-        f"p {_p(one.p)}, Holm {_p(one.p_holm)}"
+        f"p {_p(one.p)}, Holm {_p(one.p_holm)} of {one.family} ({one.question})"
     )
 
 

@@ -128,7 +128,7 @@ def scene_probes(
             *unfit,
             *((*reference.problems, *in_both(reference, sets.values())) if reference else ()),
         ]
-        scores, differences = scene_scores(runs, cells), scene_differences(runs)
+        scores, differences = scene_scores(runs, cells), scene_differences(runs, _parts(routes))
         signature = _signature(sets, models, settings)
         numbers = _numbers(scores, signature, missing=len(found.left_out))
         of: tuple[Sequence[Any], ...] = (runs, cells, counts, scores, differences, numbers)
@@ -204,6 +204,18 @@ def _probed(
         counts += sample.counts
         problems += [*sample.problems, *unfit]
     return runs, cells, counts, problems
+
+
+def _parts(routes: Sequence[Route]) -> dict[str, dict[str, str]]:
+    """What two inputs can differ in, by name of the input."""
+    return {
+        route.name: {
+            "captioner": route.model,
+            "images": route.images,
+            "objects": f"without {route.cut}" if route.cut else "all",
+        }
+        for route in routes
+    }
 
 
 def _transfers(routes: Sequence[Route]) -> tuple[tuple[str, str], ...]:
