@@ -386,8 +386,8 @@ def pair_writer() -> Callable[..., Path]:
     return pair_files
 
 
-made = runpy.run_path(str(Path(__file__).with_name("benchmark_runs.py")))
-browse = runpy.run_path(str(Path(__file__).with_name("chromium.py")))["browse"]
+made, driver = (runpy.run_path(f"{Path(__file__).parent}/{n}.py") for n in ("benchmark_runs", "chromium"))
+browse, tab, axe = driver["browse"], driver["tab"], driver["axe"]
 
 
 @pytest.fixture

@@ -89,6 +89,36 @@ def test_a_caption_is_whole_under_every_method(attribution_directory: Path) -> N
     assert [row.count("<small>") > 0 for _, row in rows] == [True, False, False]  # classes are named once
 
 
+def test_the_heat_of_each_word_can_be_read_with_the_keyboard_alone(
+    attribution_directory: Path, tab: Any
+) -> None:
+    """One stop of the Tab key for a caption, whatever its words; Enter opens a table of all its methods."""
+    tab.open(attribution_page(attribution_directory).as_uri(), width=390)
+    assert tab.value("document.querySelectorAll('.numbers').length") == 2  # captions that are shaded
+    for _ in range(200):
+        tab.press("Tab")
+        if tab.value("document.activeElement.textContent.includes('striped')"):
+            break
+    told = "in numbers: heat of the words of “a striped cup left of a large lamp in the kitchen”"
+    assert tab.value("document.activeElement.textContent") == told
+    assert tab.value("getComputedStyle(document.activeElement).outlineStyle") != "none"
+    read = "[...document.activeElement.parentElement.querySelectorAll('tr')].map((row) => row.innerText.split('\\t'))"
+    is_shown = "document.activeElement.parentElement.querySelector('table').checkVisibility()"
+    assert tab.value(is_shown) is False
+    tab.press("Enter")
+    assert tab.wait(is_shown)
+    head, *rows = tab.value(read)
+    assert head == ["word", "class", "attention", "gradcam", "gradient"]
+    assert rows[:3] == [
+        ["a", "other", "0.02", "0.01", "no heat"],
+        ["striped", "attribute", "0.22", "0.11", "0.11"],
+        ["cup", "object", "1.04", "0.52", "0.52"],
+    ]
+    assert len(rows) == 9
+    tab.press("Tab")
+    assert tab.value("document.activeElement.closest('table') === null"), "words are no stops of their own"
+
+
 def test_the_ratio_is_drawn_without_its_ends_and_in_powers_of_ten(attribution_directory: Path) -> None:
     html = html_of(attribution_directory)
     drawn = re.findall(r'ratio under (\w+)</title>.*?<polyline class="curve s-\w+" points="([^"]*)"', html)

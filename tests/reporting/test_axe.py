@@ -1,19 +1,12 @@
-"""Pages meet WCAG 2.2 A and AA as far as axe-core can tell, in light and dark, and their colours where it cannot.
-
-axe-core (Deque, MPL 2.0, https://github.com/dequelabs/axe-core) is fetched by npm once into pytest's cache;
-it is part of these tests alone.
-"""
+"""Pages meet WCAG 2.2 A and AA as far as axe-core can tell, in light and dark, and their colours where it cannot."""
 
 from __future__ import annotations
 
-import hashlib
 import html
 import json
 import re
 import runpy
 import shutil
-import subprocess
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,35 +20,10 @@ from alignscope.reporting.pages import page
 HERE = Path(__file__).parent
 GUIDED = runpy.run_path(str(HERE / "test_guided.py"))
 SCENES = runpy.run_path(str(HERE / "scene_runs.py"))
-VERSION = "4.14.1"
-SHA = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
 RULES = {  # in the dark only colours differ
-    "light": ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"),
+    "light": runpy.run_path(str(HERE / "chromium.py"))["RULES"],
     "dark": ("color-contrast",),
 }
-
-
-@pytest.fixture(scope="session")
-def axe(request: pytest.FixtureRequest) -> str:
-    """The script of axe-core, whole as its authors published it."""
-    folder = Path(request.config.cache.mkdir("axe-core"))  # type: ignore[union-attr]
-    kept = folder / f"axe-{VERSION}.min.js"
-    if not kept.exists():
-        npm = shutil.which("npm")
-        if npm is None:
-            pytest.skip("no npm on this machine, which fetches axe-core")
-        try:
-            command = [npm, "pack", f"axe-core@{VERSION}", "--silent", "--pack-destination", str(folder)]
-            subprocess.run(command, check=True, capture_output=True, timeout=60)
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            pytest.skip(f"axe-core cannot be fetched: {error}")
-        with tarfile.open(folder / f"axe-core-{VERSION}.tgz") as packed:
-            member = packed.extractfile("package/axe.min.js")
-            assert member is not None
-            kept.write_bytes(member.read())
-    text = kept.read_bytes()
-    assert hashlib.sha256(text).hexdigest() == SHA, f"{kept} is not axe-core {VERSION}: delete it"
-    return text.decode()
 
 
 @pytest.fixture

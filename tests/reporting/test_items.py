@@ -9,19 +9,24 @@ import json
 import math
 import random
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from alignscope import files
 from alignscope.records import Choice, Example, Picture, Problem
 from alignscope.reporting.audit import audit_page, page_of
 from alignscope.reporting.items import browser
 from alignscope.reporting.page import render
-from alignscope.reporting.run import read_run
+from alignscope.reporting.run import read_run, thumbnail_name
 
 KINDS = ("replace_object", "swap_relation", "negated_verb")
 
@@ -121,11 +126,27 @@ def test_pictures_are_of_the_images_listed_and_bounded() -> None:
     example = Example("item-0", "image-0", "swap_object", "a", "b", 1.0, 2.0, "large")
     pictures = [Picture("image-0", 8, 8, "small"), Picture("image-2", 8, 8, "x" * 3_000_000)]
     found = browser(choices, (), [example], pictures)
+    assert found.beside == 0
     data = json.loads(found.data)
     assert {data["images"][int(place)]: png for place, png in data["pictures"].items()} == {
         "image-0": "small"
     }
     assert (found.pictured, found.images) == (1, 3)
+
+
+def test_images_not_in_the_page_are_named_with_their_thumbnails() -> None:
+    choices = [choice(n, "swap_object", 1.0, 2.0, f"../image-{n}") for n in range(3)]
+    found = browser(
+        choices,
+        (),
+        [Example("item-0", "../image-0", "swap_object", "a", "b", 1.0, 2.0, "large")],
+        thumbnails=[thumbnail_name("../image-0"), thumbnail_name("../image-2"), "other.jpg"],
+    )
+    data = json.loads(found.data)
+    named = {data["images"][int(place)]: name for place, name in data["thumbnails"].items()}
+    digest = hashlib.sha256(b"../image-2").hexdigest()
+    assert named == {"../image-2": f"{digest[:16]}.jpg"}  # image 0 is in the page
+    assert (found.pictured, found.beside, found.images) == (1, 1, 3)
 
 
 def test_the_page_lets_only_its_own_script_run(run_directory: Path, reader: type[Any]) -> None:
@@ -150,6 +171,24 @@ def test_an_audit_without_choices_says_so(run_directory: Path, reader: type[Any]
     files.write_jsonl(run_directory / "problems.jsonl", [])
     page = reader(audit_page(run_directory).read_text(encoding="utf-8"))
     assert "The run holds no choices.parquet: no choice can be listed." in page.words
+
+
+@contextmanager
+def served(directory: Path) -> Iterator[str]:
+    """A folder as any web server shows it."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(directory))) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def write(run_directory: Path, choices: list[Choice]) -> None:
@@ -252,3 +291,56 @@ def test_hostile_words_stay_words_and_differences_are_marked(
     assert attack in before["rows"][0][0]
     assert f"a {attack} plate" in before["rows"][0][2]
     assert after == {"marks": ["cup", "plate"], "images": 0}
+
+
+ROW = "[...document.querySelectorAll('#items-rows tr')]"
+SHOWN = f"{ROW}.map((row) => [row.cells[0].innerText, row.querySelector('img')?.naturalWidth ?? null])"
+
+
+def test_of_ten_thousand_each_image_is_shown_soon_after_it_is_asked_for(
+    run_directory: Path, tab: Any
+) -> None:
+    """Typed and clicked; 0.15 s from a key to the new rows on a busy core, half a second is the limit."""
+    write(run_directory, [choice(n, KINDS[n % 3], 1.0, n / 8) for n in range(10_000)])
+    folder = run_directory / "thumbnails"
+    folder.mkdir()
+    for n in (50, 9_876):
+        Image.new("RGB", (64, 48), "navy").save(folder / thumbnail_name(f"image-{n}"))
+    page = audit_page(run_directory)
+    with served(run_directory) as address:
+        for opened in (page.as_uri(), f"{address}/{page.name}"):
+            tab.open(opened)
+            tab.click("#items-search")
+            tab.value(
+                "window.slowest = 0; document.getElementById('items-search').addEventListener('input', () => {"
+                "const start = performance.now(); requestAnimationFrame(() => setTimeout(() => {"
+                "slowest = Math.max(slowest, performance.now() - start); })); }, true)"
+            )
+            for letter in "item-9876":
+                tab.told("Input.insertText", text=letter)
+            tab.wait(f"{ROW}.length === 1")
+            assert tab.wait(f"({SHOWN})[0][1] && {SHOWN}") == [["image-9876\nitem-9876", 64]]
+            assert 0 < tab.value("slowest") < 500
+            tab.click("#items-clear")
+            tab.click("[data-by=difference]")  # the clearest first
+            tab.click("#items-next")
+            tab.wait("document.getElementById('items-status').textContent.startsWith('51 to 100 of')")
+            shown = tab.wait(f"({SHOWN})[0][1] && {SHOWN}")
+            assert shown[:2] == [["image-50\nitem-50", 64], ["image-51\nitem-51", None]]
+            outside = [
+                one for one in tab.requests if not one.startswith((opened.rpartition("/")[0], "data:"))
+            ]
+            assert (outside, tab.complaints) == ([], [])
+
+
+def test_without_the_folder_the_name_stands_alone(run_directory: Path, tab: Any) -> None:
+    write(run_directory, [choice(1, "swap_object", 1.0, 2.0)])
+    folder = run_directory / "thumbnails"
+    folder.mkdir()
+    (folder / thumbnail_name("image-1")).write_bytes(b"")
+    text = audit_page(run_directory).read_text(encoding="utf-8")
+    assert "0 of 1 images are shown from this page alone, 1 from the folder <code>thumbnails</code>" in text
+    (folder / thumbnail_name("image-1")).unlink()
+    tab.open((run_directory / "report.html").as_uri())
+    tab.value("document.getElementById('items').scrollIntoView()")
+    tab.wait(f"{SHOWN}[0][1] === null")

@@ -13,6 +13,7 @@ from alignscope.errors import BadData, BadInput, OutputExists
 from alignscope.files import read_jsonl, read_parquet
 from alignscope.models.zoo import open_model
 from alignscope.records import Choice, EditedScore, Measurement, Rank, WordHeat
+from alignscope.reporting.run import thumbnail_name
 from alignscope.studies.audit import audit
 
 SIZE = 12
@@ -35,6 +36,14 @@ def run(model, world, tmp_path_factory):
 
 def by_name(result):
     return {(m.measure, m.group): m for m in result.measurements}
+
+
+def test_the_page_has_a_thumbnail_of_each_image_beside_it(world, run):
+    wanted = {thumbnail_name(item.image) for item in world.items}
+    assert {path.name for path in (run.directory / "thumbnails").iterdir()} == wanted
+    page = run.report.read_text(encoding="utf-8")
+    assert "from the folder <code>thumbnails</code>, which must stay beside it." in page
+    assert "by name only" not in page
 
 
 def test_accuracy_is_that_of_scores_computed_one_by_one(model, world, run):

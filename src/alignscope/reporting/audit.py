@@ -116,7 +116,7 @@ def page_of(run: Run, problems: Sequence[Problem]) -> Page:
         examples=_examples(run.examples),
         ties=ties[:LISTED_TIES],
         ties_by_kind=[(kind_in_words(k), tied[k], offered[k]) for k in sorted(tied, key=kind_order)],
-        items=browser(run.choices, problems, run.examples, run.pictures),
+        items=browser(run.choices, problems, run.examples, run.pictures, run.thumbnails),
     )
 
 

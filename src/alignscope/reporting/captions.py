@@ -37,6 +37,15 @@ Rows = tuple[tuple[str, ShadedCaption], ...]
 
 
 @dataclass(frozen=True)
+class WordNumbers:
+    """A word with its class and its heat under each method, None where a method leaves the word out."""
+
+    word: str
+    word_class: str
+    heats: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
 class Part:
     """A stretch of one of two captions; whether the other caption says something else here."""
 
@@ -102,6 +111,22 @@ def under_methods(
             (method, shaded_caption(found[method], text)) for method in sorted(found, key=method_order)
         )
     return shaded
+
+
+def in_numbers(rows: Rows) -> tuple[WordNumbers, ...]:
+    """The words of one caption in reading order with what each method gives them: the shades, to be read."""
+    found: dict[tuple[int, str, str], dict[str, float]] = {}
+    for method, caption in rows:
+        at = 0
+        for piece in caption.pieces:
+            if piece.word_class:
+                found.setdefault((at, piece.text, piece.word_class), {})[method] = piece.heat
+            at += len(piece.text)
+    methods = [method for method, _ in rows]
+    return tuple(
+        WordNumbers(word, word_class, tuple(heats.get(method) for method in methods))
+        for (_, word, word_class), heats in sorted(found.items(), key=lambda one: one[0][0])
+    )
 
 
 def differences(caption: str, foil: str) -> tuple[tuple[Part, ...], tuple[Part, ...]]:

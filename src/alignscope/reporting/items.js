@@ -3,8 +3,10 @@
   const AT_ONCE = 50;
   const WORDS = { right: "✓ right", wrong: "✗ wrong", tie: "= tie", unscored: "unscored" };
   const data = JSON.parse(document.getElementById("items-data").textContent);
+  const sources = data.images.map((_, place) => place in data.pictures ? "data:image/png;base64," + data.pictures[place]
+    : place in data.thumbnails ? "thumbnails/" + data.thumbnails[place] : "");
   const lines = data.lines.map(([item, image, kind, caption, foil, captionScore, foilScore, outcome, note]) => ({
-    item, image: data.images[image], picture: data.pictures[image], kind: data.kinds[kind][0],
+    item, image: data.images[image], source: sources[image], kind: data.kinds[kind][0],
     kindWords: data.kinds[kind][1], caption: data.captions[caption], foil, captionScore, foilScore, outcome, note,
     difference: captionScore === null || foilScore === null ? null : captionScore - foilScore,
   }));
@@ -73,8 +75,11 @@
 
   const imageCell = (line) => {
     const found = cell("image", "image");
-    if (line.picture)
-      found.append(made("img", { src: "data:image/png;base64," + line.picture, alt: "", width: 64, height: 64, loading: "lazy" }));
+    if (line.source) {
+      const picture = made("img", { src: line.source, alt: "", width: 64, height: 64, loading: "lazy" });
+      picture.addEventListener("error", () => picture.remove());  // the folder is not beside the page
+      found.append(picture);
+    }
     if (line.image) {
       const only = made("button", { type: "button", textContent: line.image, title: "only this image" });
       only.addEventListener("click", () => { controls.image.value = line.image; changed(); controls.image.focus(); });

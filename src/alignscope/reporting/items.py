@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from alignscope.records import Choice, Example, Picture, Problem
 from alignscope.reporting.page import ROOM
+from alignscope.reporting.run import thumbnail_name
 from alignscope.reporting.wording import is_number, kind_in_words, kind_order, result_of
 
 DATA_BYTES = 12_000_000  # of choices: with the rest of the page under about 15 MB
@@ -49,6 +50,7 @@ class Browser:
     shown: int
     total: int
     pictured: int  # images with a picture in the data
+    beside: int  # further images with a thumbnail in the folder beside the page
     images: int
 
 
@@ -57,6 +59,7 @@ def browser(
     problems: Iterable[Problem] = (),
     examples: Sequence[Example] = (),
     pictures: Sequence[Picture] = (),
+    thumbnails: Collection[str] = (),
     *,
     limit: int = DATA_BYTES,
 ) -> Browser:
@@ -64,11 +67,13 @@ def browser(
     lines = _lines(choices, problems)
     pngs = {e.image: e.png for e in examples} | {p.image: p.png for p in pictures}
     kept, pngs = _fitting(lines, pngs, limit)
+    images = {line.image for line in kept if line.image}
+    beside = {image: name for image in images - set(pngs) if (name := thumbnail_name(image)) in thumbnails}
     script = (ROOM / "items.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     kinds, outcomes = Counter(line.kind for line in kept), Counter(line.outcome for line in kept)
     return Browser(
-        data=Markup(escaped_json(_packed(kept, pngs))),
+        data=Markup(escaped_json(_packed(kept, pngs, beside))),
         script=Markup(script),
         policy=f"'sha256-{digest}'",
         kinds=tuple((kind, kind_in_words(kind), kinds[kind]) for kind in sorted(kinds, key=kind_order)),
@@ -76,7 +81,8 @@ def browser(
         shown=len(kept),
         total=len(lines),
         pictured=len(pngs),
-        images=len({line.image for line in kept if line.image}),
+        beside=len(beside),
+        images=len(images),
     )
 
 
@@ -165,7 +171,7 @@ def _size(text: str) -> int:
     return len(escaped_json(text).encode(errors="replace"))
 
 
-def _packed(lines: Sequence[Line], pngs: Mapping[str, str]) -> dict[str, object]:
+def _packed(lines: Sequence[Line], pngs: Mapping[str, str], beside: Mapping[str, str]) -> dict[str, object]:
     """Images, kinds and captions once each, lines naming them by place."""
     images, kinds, captions = (
         {text: place for place, text in enumerate(dict.fromkeys(texts))}
@@ -176,5 +182,6 @@ def _packed(lines: Sequence[Line], pngs: Mapping[str, str]) -> dict[str, object]
         "kinds": [[kind, kind_in_words(kind)] for kind in kinds],
         "captions": list(captions),
         "pictures": {str(images[image]): png for image, png in pngs.items()},
+        "thumbnails": {str(images[image]): beside[image] for image in images if image in beside},
         "lines": [(e.item, images[e.image], kinds[e.kind], captions[e.caption], *e[4:]) for e in lines],
     }

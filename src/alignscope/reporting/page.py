@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 
 from alignscope.errors import UnwritableOutput
 from alignscope.records import Measurement
+from alignscope.reporting.captions import in_numbers
 from alignscope.reporting.charts import WHOLE, Axis, axis_of, interval_chart
 from alignscope.reporting.glossary import GLOSSARY
 from alignscope.reporting.run import Run
@@ -65,6 +66,7 @@ def render(template: str, page: object) -> str:
         facts=facts,
         signatures_of=signatures_of,
         seconds_of=seconds_of,
+        in_numbers=in_numbers,
         css=Markup((ROOM / "page.css").read_text(encoding="utf-8")),
         glossary=GLOSSARY,
         class_labels=CLASS_LABELS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ EXAMPLES = "examples.jsonl"
 POINTS = "points.parquet"
 MAPS = "maps.jsonl"
 PICTURES = "pictures.jsonl"
+THUMBNAILS = "thumbnails"  # a folder
 FILES = (MEASUREMENTS, CHOICES, HEATS, EDITS, RANKS, PROBLEMS, EXAMPLES)  # said to be absent where they are
 
 
@@ -58,6 +60,7 @@ class Run:
     points: list[Point]
     maps: list[PatchMap]
     pictures: list[Picture]
+    thumbnails: frozenset[str]  # names of the files in the folder beside the page
     absent: tuple[str, ...]
 
     def setting(self, *path: str) -> Any:
@@ -88,19 +91,29 @@ def read_run(directory: Path, wanted: Collection[str] = FILES) -> Run:
         points=read_rows(directory / POINTS, Point),
         maps=maps,
         pictures=read_rows(directory / PICTURES, Picture),
+        thumbnails=frozenset(path.name for path in (directory / THUMBNAILS).glob("*.jpg")),
         absent=tuple(name for name in wanted if not (directory / name).exists()),
     )
+
+
+def thumbnail_name(image: str) -> str:
+    """The file of an image's thumbnail: nothing of the image's own name can lead out of the folder.
+
+    >>> thumbnail_name("../a.png")
+    'b2dbf4209096c70e.jpg'
+    """
+    return hashlib.sha256(image.encode(errors="surrogatepass")).hexdigest()[:16] + ".jpg"
 
 
 def read_settings(path: Path) -> Mapping[str, Any]:
     """The JSON object that says what a directory holds."""
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise BadData(
             f"no {path.name} in {path.parent}: a report is made from what `alignscope audit`, `attribute`, `evaluate` or `inspect` wrote"
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise BadData(f"{path}: not JSON ({error}); run it again") from None
     if not isinstance(settings, dict):
         raise BadData(f"{path}: got {type(settings).__name__}, wanted an object; run it again")

@@ -57,6 +57,7 @@ from alignscope.studies.output import RUN, claimed
 from alignscope.studies.parts import Found, in_parts, merged_parts
 from alignscope.studies.pictures import RegionsOf, made_known, strangers
 from alignscope.studies.summary import Summary, summarised
+from alignscope.studies.thumbnails import write_thumbnails
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,8 @@ def audit(
         measured = _measure(task, found, out)
         clock.lap("intervals")
         _write(out, source, found, measured)
+        write_thumbnails(source, (item.image for item in found.items), out)
+        clock.lap("thumbnails")
         run: dict[str, Any] = {**identity, "identity": identity, "finished": True, "command": command}
         run |= _told(task, found)
         run |= {"started": started.isoformat(timespec="seconds"), "seconds": clock.laps}
