@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from alignscope.errors import BadInput, CheckpointMismatch
 from alignscope.models.captioners.protocol import Features
-from alignscope.models.cross.bert import Layer, attend
+from alignscope.models.cross.bert import Layer, WordHead, attend
 from alignscope.models.cross.oscar import (
     SEGMENT,
     TIED,
@@ -28,7 +28,6 @@ from alignscope.models.cross.oscar import (
     OscarModel,
     config_from,
     text_room,
-    word_head,
 )
 
 WANTED = ("cls.predictions.transform.dense.weight", "cls.predictions.bias")
@@ -81,7 +80,7 @@ class OscarForCaptioning(OscarModel):
                 f"got a caption_length of {config.caption_length}, wanted 2 to {text_room(config) - 1}: labels come after "
                 "the caption, within text_length and max_position_embeddings"
             )
-        self.cls = nn.ModuleDict({"predictions": word_head(config)})
+        self.cls = nn.ModuleDict({"predictions": WordHead(config)})
         self.post_init()
 
     def forward(

@@ -174,15 +174,14 @@ def encoder_layers(config: BertSizes) -> nn.ModuleList:
 class TextEmbeddings(nn.Module):
     """LN(word + position + type 0)."""
 
-    def __init__(
-        self, vocabulary: int, positions: int, types: int, hidden: int, *, dropout: float, eps: float
-    ) -> None:
+    def __init__(self, config: BertSizes) -> None:
         super().__init__()
-        self.word_embeddings = nn.Embedding(vocabulary, hidden)
-        self.position_embeddings = nn.Embedding(positions, hidden)
-        self.token_type_embeddings = nn.Embedding(types, hidden)
-        self.LayerNorm = nn.LayerNorm(hidden, eps=eps)
-        self.dropout = nn.Dropout(dropout)
+        hidden = config.hidden_size
+        self.word_embeddings = nn.Embedding(config.vocab_size, hidden)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, hidden)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, hidden)
+        self.LayerNorm = nn.LayerNorm(hidden, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, ids: Int[Tensor, "pair token"]) -> Float[Tensor, "pair token hidden"]:
         places = self.position_embeddings.weight[: ids.shape[1]]
@@ -206,11 +205,12 @@ class Transform(nn.Module):
 class WordHead(nn.Module):
     """Logits of masked words; the decoder's weight is tied to the word embeddings by the model."""
 
-    def __init__(self, hidden: int, vocabulary: int, *, act: str, eps: float) -> None:
+    def __init__(self, config: BertSizes) -> None:
         super().__init__()
-        self.bias = nn.Parameter(torch.zeros(vocabulary))
-        self.transform = Transform(hidden, act=act, eps=eps)
-        self.decoder = nn.Linear(hidden, vocabulary, bias=False)
+        hidden, words = config.hidden_size, config.vocab_size
+        self.bias = nn.Parameter(torch.zeros(words))
+        self.transform = Transform(hidden, act=config.hidden_act, eps=config.layer_norm_eps)
+        self.decoder = nn.Linear(hidden, words, bias=False)
 
     def forward(self, states: Float[Tensor, "*any hidden"]) -> Float[Tensor, "*any word"]:
         return self.decoder(self.transform(states)) + self.bias

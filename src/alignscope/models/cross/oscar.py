@@ -68,20 +68,13 @@ class Oscar(nn.Module):
 
     def __init__(self, config: OscarConfig) -> None:
         super().__init__()
-        hidden, dropout, eps = config.hidden_size, config.hidden_dropout_prob, config.layer_norm_eps
-        self.embeddings = TextEmbeddings(
-            config.vocab_size,
-            config.max_position_embeddings,
-            config.type_vocab_size,
-            hidden,
-            dropout=dropout,
-            eps=eps,
-        )
+        hidden = config.hidden_size
+        self.embeddings = TextEmbeddings(config)
         self.encoder = nn.ModuleDict({"layer": encoder_layers(config)})
         self.pooler = nn.ModuleDict({"dense": nn.Linear(hidden, hidden)})
         self.img_embedding = nn.Linear(config.visual_feat_dim + POSITION, hidden)
         self.LayerNorm = nn.LayerNorm(hidden, eps=config.image_norm_eps) if config.has_image_norm else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def embed(
         self, ids: Int[Tensor, "row token"], places: Int[Tensor, "row_or_one token"], *, segment: int
@@ -151,7 +144,7 @@ class OscarForPretraining(_Matching):
         super().__init__(config)
         self.cls = nn.ModuleDict(
             {
-                "predictions": word_head(config),
+                "predictions": WordHead(config),
                 "seq_relationship": nn.Linear(config.hidden_size, config.contrast_classes),
             }
         )
@@ -171,11 +164,6 @@ class OscarForImageTextRetrieval(_Matching):
 
     def forward(self, *batch: Tensor) -> Float[Tensor, "pair 2"]:
         return self.classifier(self.first(*batch))
-
-
-def word_head(config: OscarConfig) -> WordHead:
-    """Logits of masked words."""
-    return WordHead(config.hidden_size, config.vocab_size, act=config.hidden_act, eps=config.layer_norm_eps)
 
 
 def config_from(state: Mapping[str, Tensor]) -> OscarConfig:

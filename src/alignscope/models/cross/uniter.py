@@ -79,15 +79,8 @@ class Uniter(nn.Module):
 
     def __init__(self, config: UniterConfig) -> None:
         super().__init__()
-        hidden, dropout, eps = config.hidden_size, config.hidden_dropout_prob, config.layer_norm_eps
-        self.embeddings = TextEmbeddings(
-            config.vocab_size,
-            config.max_position_embeddings,
-            config.type_vocab_size,
-            hidden,
-            dropout=dropout,
-            eps=eps,
-        )
+        hidden = config.hidden_size
+        self.embeddings = TextEmbeddings(config)
         self.img_embeddings = ImageEmbeddings(config)
         self.encoder = nn.ModuleDict({"layer": encoder_layers(config)})
         self.pooler = nn.ModuleDict({"dense": nn.Linear(hidden, hidden)})
@@ -148,10 +141,7 @@ class UniterForPretraining(_UniterModel):
 
     def __init__(self, config: UniterConfig) -> None:
         super().__init__(config)
-        words = WordHead(
-            config.hidden_size, config.vocab_size, act=config.hidden_act, eps=config.layer_norm_eps
-        )
-        self.cls = nn.ModuleDict({"predictions": words})
+        self.cls = nn.ModuleDict({"predictions": WordHead(config)})
         self.feat_regress = FeatureHead(config)
         classes = nn.Linear(config.hidden_size, config.num_region_classes)
         self.region_classifier = nn.ModuleDict({"net": head_net(config).append(classes)})

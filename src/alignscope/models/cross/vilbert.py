@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import final
+from typing import Any, final
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -67,9 +67,7 @@ class PretrainingHeads(nn.Module):
 
     def __init__(self, config: VilbertConfig) -> None:
         super().__init__()
-        self.predictions = WordHead(
-            config.hidden_size, config.vocab_size, act=config.hidden_act, eps=config.layer_norm_eps
-        )
+        self.predictions = WordHead(config)
         self.bi_seq_relationship = nn.Linear(config.bi_hidden_size, 2)
         self.imagePredictions = RegionHead(config)
 
@@ -122,15 +120,8 @@ class VilbertForPretraining(Vilbert):
         super().__init__(config)
         self.post_init()
 
-    def forward(
-        self,
-        input_ids: Int[Tensor, "pair token"],
-        visual_feats: Float[Tensor, "pair position width"],
-        visual_pos: Float[Tensor, "pair position 5"],
-        real: Real,
-    ) -> Float[Tensor, "pair 2"]:
-        streams = self.bert(input_ids, visual_feats, visual_pos, real)
-        return self.cls.bi_seq_relationship(self.fused(streams))
+    def forward(self, *batch: Any) -> Float[Tensor, "pair 2"]:
+        return self.cls.bi_seq_relationship(self.fused(self.bert(*batch)))
 
 
 @final
@@ -149,15 +140,8 @@ class VilbertForTasks(Vilbert):
         self.linguisic_logit = nn.Linear(config.hidden_size, 1)  # the authors' spelling
         self.post_init()
 
-    def forward(
-        self,
-        input_ids: Int[Tensor, "pair token"],
-        visual_feats: Float[Tensor, "pair position width"],
-        visual_pos: Float[Tensor, "pair position 5"],
-        real: Real,
-    ) -> Float[Tensor, "pair 1"]:
-        streams = self.bert(input_ids, visual_feats, visual_pos, real)
-        return self.vil_logit(self.fused(streams))
+    def forward(self, *batch: Any) -> Float[Tensor, "pair 1"]:
+        return self.vil_logit(self.fused(self.bert(*batch)))
 
 
 def sites(config: VilbertConfig) -> list[Site]:

@@ -86,10 +86,10 @@ def route(config: VilbertConfig) -> list[Step]:
 class TaskEmbeddings(TextEmbeddings):
     """Text embeddings whose second position says which task it is and counts for no position."""
 
-    def __init__(self, *sizes: int, task: int, dropout: float, eps: float) -> None:
-        super().__init__(*sizes, dropout=dropout, eps=eps)
-        self.task = task
-        self.task_embeddings = nn.Embedding(TASKS, sizes[-1])
+    def __init__(self, config: VilbertConfig) -> None:
+        super().__init__(config)
+        self.task = config.task
+        self.task_embeddings = nn.Embedding(TASKS, config.hidden_size)
 
     def forward(self, ids: Int[Tensor, "pair token"]) -> Float[Tensor, "pair token hidden"]:
         words = self.word_embeddings(ids) + self.token_type_embeddings.weight[0]
@@ -247,17 +247,18 @@ class TwoStreams(nn.Module):
 
     def __init__(self, config: VilbertConfig) -> None:
         super().__init__()
-        sizes = config.vocab_size, config.max_position_embeddings, config.type_vocab_size, config.hidden_size
-        dropout, eps = config.hidden_dropout_prob, config.layer_norm_eps
-        if config.task_specific_tokens:
-            self.embeddings = TaskEmbeddings(*sizes, task=config.task, dropout=dropout, eps=eps)
-        else:
-            self.embeddings = TextEmbeddings(*sizes, dropout=dropout, eps=eps)
+        self.embeddings = (TaskEmbeddings if config.task_specific_tokens else TextEmbeddings)(config)
         self.v_embeddings = RegionEmbeddings(config)
         self.encoder = Encoder(config)
         self.t_pooler = Pooler(config.hidden_size, config.bi_hidden_size)
         self.v_pooler = Pooler(config.v_hidden_size, config.bi_hidden_size)
 
-    def forward(self, ids: Tensor, features: Tensor, locations: Tensor, real: Real) -> Streams:
+    def forward(
+        self,
+        ids: Int[Tensor, "pair token"],
+        features: Float[Tensor, "pair position width"],
+        locations: Float[Tensor, "pair position 5"],
+        real: Real,
+    ) -> Streams:
         text, image = self.encoder(self.embeddings(ids), self.v_embeddings(features, locations), real)
         return Streams(text, image, self.t_pooler(text), self.v_pooler(image))
