@@ -14,6 +14,7 @@ from alignscope.evaluation.intervals import (
     clustered_means,
     clustered_median,
     clustered_ratio,
+    symmetric,
 )
 
 
@@ -248,3 +249,19 @@ def test_what_lacks_values_has_no_median():
     )
     with pytest.raises(BadData, match="not finite"):
         clustered_median(Sample(np.array([1.0, np.nan]), ["a", "b"]))
+
+
+def test_a_symmetric_interval_worked_by_hand():
+    """Draws are 0.1, 0.2, 0.3 and 0.6 away from 0.8: half of them, by their median, no more than 0.25."""
+    draws = np.array([0.9, 0.6, 0.5, 0.2])
+    found = symmetric(0.8, draws, level=0.5)
+    assert (found.low, found.high) == pytest.approx((0.55, 1.05))
+    cut = symmetric(0.8, draws, level=0.5, least=0.6, most=1.0)
+    assert (cut.low, cut.value, cut.high, cut.reason) == (0.6, 0.8, 1.0, "")
+    some = symmetric(0.8, np.array([*draws, np.nan]), level=0.5)
+    assert (some.low, some.high) == (found.low, found.high)
+    assert some.reason == "undefined in 1 of 5 draws"
+    assert symmetric(0.8, np.array([*draws, np.nan])).low is None
+    same = symmetric(0.1 + 0.2, np.full(9, 0.3))  # but for rounding
+    assert same.low == same.high == 0.1 + 0.2
+    assert same.reason == "all draws equal: the interval has no width"

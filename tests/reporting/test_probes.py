@@ -57,13 +57,6 @@ def test_columns_that_do_not_fit_a_terminal_make_tables_of_their_own():
     assert text.endswith("\n(1) none\neach number is of 5 images")
 
 
-def test_an_interval_beside_its_value_is_told():
-    odd = Measurement("IoU", "m | a", 0.42, 0.43, 0.68, 5, 5, unit="overlap")
-    text = columns_text([odd, number("score", "m | a", 0.5)])
-    assert text.count("beside it (1)") == 1
-    assert "(1) the interval does not hold the value" in text
-
-
 def test_problems_that_differ_in_numbers_alone_are_one_kind():
     problems = [Problem("", "", f"no room for {n} of 7 labels", "unscored") for n in (2, 3)]
     problems += [Problem("", "", "no scene" * 20, "unscored")] * 3

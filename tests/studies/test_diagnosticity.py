@@ -119,6 +119,10 @@ def test_overlaps_and_pmi_worked_by_hand(tmp_path):
     gap = numbers["IoU@2", "m | attended, frequent | above even attention"]
     assert gap.value == pytest.approx(whole.value - evenly.value)
     assert numbers["IoU@2", "m | attended, frequent | road"].images == 3
+    for one in found.measurements:
+        if one.unit == "overlap" and one.low is not None:
+            least = -1.0 if one.group.endswith("above even attention") else 0.0
+            assert least <= one.low <= one.value <= one.high <= 1.0
     assert numbers["regions with a label", "m | all"].value == pytest.approx(1 / 3)
     assert list(found.measurements) == read_parquet(tmp_path / "measurements.parquet", Measurement)
     assert {one.group for one in found.tests} >= {"m | attended, frequent", "m | attended, pmi"}

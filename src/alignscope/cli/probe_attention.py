@@ -214,7 +214,7 @@ def diagnosticity(
         int, typer.Option(help="of the world's train split, for PMI, where --hl is not given", min=1)
     ] = 5000,
     out: Out = Path("runs/probe-diagnosticity"),
-    draws: Draws = 1000,
+    draws: Draws = 2000,
     device: shared.Device = "cpu",
     batch_size: BatchSize = 8,
     seed: shared.Seed = 0,

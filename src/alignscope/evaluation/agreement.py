@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from alignscope.evaluation.intervals import clustered_bootstrap, measured, sample_of
-from alignscope.records import Agreement, Attribution, Measurement, Signature
+from alignscope.records import DRAWS, Agreement, Attribution, Measurement, Signature
 
 SCRAMBLED = " scrambled"
 """After the name of a method whose heats come from the model with scrambled weights, before its number."""
@@ -79,7 +79,7 @@ def agreement_summary(
     agreements: Sequence[Agreement],
     *,
     signature: Signature,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Measurement]:

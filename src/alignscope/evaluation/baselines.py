@@ -17,7 +17,7 @@ from alignscope.data.benchmarks.facts import Asks
 from alignscope.evaluation.intervals import clustered_bootstrap, measured, sample_of
 from alignscope.evaluation.retrieval import IMAGE_TO_TEXT, TEXT_TO_IMAGE
 from alignscope.language.ngrams import words_of
-from alignscope.records import Measurement, Question, Signature
+from alignscope.records import DRAWS, Measurement, Question, Signature
 
 TextScore = Callable[[str], float]
 LENGTHS: Mapping[str, TextScore] = {
@@ -46,7 +46,7 @@ def baselines(
     *,
     signature: Signature,
     text_scores: Mapping[str, TextScore] | None = None,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Measurement]:
@@ -170,7 +170,7 @@ def _measured(
     measure: str,
     *,
     signature: Signature,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Measurement]:

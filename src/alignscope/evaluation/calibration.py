@@ -7,13 +7,14 @@ from jaxtyping import Float
 
 from alignscope.errors import BadData, LengthMismatch
 from alignscope.evaluation.intervals import Interval, _drawn, _spread
+from alignscope.records import DRAWS
 
 
 def matching_auc(
     matched: Float[np.ndarray, " matched"],
     shuffled: Float[np.ndarray, " shuffled"],
     *,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:

@@ -26,7 +26,7 @@ from alignscope.evaluation.intervals import Interval, Sample, clustered_statisti
 from alignscope.evaluation.java import jars, run_java
 from alignscope.evaluation.measures import MEASURES, values_of
 from alignscope.evaluation.tokenisation import Tokens, default_tokens, tokenised
-from alignscope.records import CaptionScore, ImageCaption, Measurement, Signature
+from alignscope.records import DRAWS, CaptionScore, ImageCaption, Measurement, Signature
 
 METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr", "SPICE")
 BLEU_ORDERS = 4
@@ -75,7 +75,7 @@ def caption_metrics(
     signature: Signature,
     metrics: Sequence[str] = METRICS,
     tokens: Tokens | None = None,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> CaptionMetrics:

@@ -15,7 +15,7 @@ from alignscope.evaluation.intervals import (
     measured,
     sample_of,
 )
-from alignscope.records import FOIL_KINDS, Choice, Measurement, Signature
+from alignscope.records import DRAWS, FOIL_KINDS, Choice, Measurement, Signature
 
 CREDIT: dict[str, float] = {"wrong": 0.0, "half": 0.5, "right": 1.0}
 
@@ -26,7 +26,7 @@ def accuracy(
     missing: Mapping[str, int],
     signature: Signature,
     ties: Literal["wrong", "half", "right"] = "wrong",
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Measurement]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from alignscope.evaluation.intervals import clustered_bootstrap, measured, sample_of
-from alignscope.records import Faithfulness, Measurement, Point, ScoreCurve, Signature
+from alignscope.records import DRAWS, Faithfulness, Measurement, Point, ScoreCurve, Signature
 
 RANDOM = "random"
 BETTER = {"deletion": -1, "insertion": 1, "comprehensiveness": 1, "sufficiency": -1}
@@ -25,7 +25,7 @@ def faithfulness_summary(
     *,
     signature: Signature,
     missing: int = 0,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Measurement]:
@@ -72,7 +72,7 @@ def faithfulness_summary(
 
 
 def curves(
-    measured_curves: Sequence[ScoreCurve], *, draws: int = 2000, seed: int = 0, level: float = 0.95
+    measured_curves: Sequence[ScoreCurve], *, draws: int = DRAWS, seed: int = 0, level: float = 0.95
 ) -> list[Point]:
     """Mean deletion and insertion curves by method over the share of words that left or came.
 

@@ -25,7 +25,7 @@ from alignscope.evaluation.intervals import (
     clustered_median,
     measured,
 )
-from alignscope.records import WORD_CLASSES, Measurement, Signature, WordHeat
+from alignscope.records import DRAWS, WORD_CLASSES, Measurement, Signature, WordHeat
 
 REST: tuple[str, ...] = ("attribute", "relation")  # what paper B calls composition
 GAPS: dict[str, tuple[str, ...]] = {
@@ -154,7 +154,7 @@ def heat_by_class(
     heats: Iterable[WordHeat],
     *,
     signature: Signature,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Measurement]:
@@ -169,7 +169,7 @@ def measure_heats(
     methods: Mapping[str, HeatColumns],
     *,
     signature: Signature,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Measurement]:

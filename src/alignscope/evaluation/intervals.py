@@ -1,12 +1,14 @@
-"""Percentile bootstrap intervals that resample images, because values of one image hang together.
+"""Bootstrap intervals that resample images, because values of one image hang together.
 
-Clusters are drawn with replacement and every mean is a ratio of sums, so that clusters may differ in
-size (Field and Welsh 2007, the randomised cluster bootstrap). Where all clusters say the same, the
-interval has no width; the record's `reason` then says so.
+They are percentile intervals, but for statistics that drawing again biases (`symmetric`). Clusters are
+drawn with replacement and every mean is a ratio of sums, so that clusters may differ in size (Field and
+Welsh 2007, the randomised cluster bootstrap). Where all clusters say the same, the interval has no width;
+the record's `reason` then says so.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -15,8 +17,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from alignscope.errors import BadData, LengthMismatch
-from alignscope.records import Measurement, Signature
+from alignscope.records import DRAWS, Measurement, Signature
 
+ROUNDED = 12  # digits to which a draw equals the value, where both are sums
 CELLS_PER_CHUNK = 60_000  # draws x clusters held at once; larger arrays cost fresh memory each time
 
 
@@ -45,7 +48,7 @@ def clustered_bootstrap(
     values: Float[np.ndarray, " value"],
     clusters: Sequence[str] | Int[np.ndarray, " value"],
     *,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
@@ -60,21 +63,21 @@ def clustered_bootstrap(
 
 
 def clustered_difference(
-    first: Sample, second: Sample, *, draws: int = 2000, seed: int = 0, level: float = 0.95
+    first: Sample, second: Sample, *, draws: int = DRAWS, seed: int = 0, level: float = 0.95
 ) -> Interval:
     """Mean of `first` minus mean of `second`, clusters of both drawn together."""
     return clustered_statistic([first, second], _difference, draws=draws, seed=seed, level=level)
 
 
 def clustered_ratio(
-    first: Sample, second: Sample, *, draws: int = 2000, seed: int = 0, level: float = 0.95
+    first: Sample, second: Sample, *, draws: int = DRAWS, seed: int = 0, level: float = 0.95
 ) -> Interval:
     """Mean of `first` over mean of `second`; undefined where the latter is not positive."""
     return clustered_statistic([first, second], _ratio, draws=draws, seed=seed, level=level)
 
 
 def clustered_average(
-    samples: Sequence[Sample], *, draws: int = 2000, seed: int = 0, level: float = 0.95
+    samples: Sequence[Sample], *, draws: int = DRAWS, seed: int = 0, level: float = 0.95
 ) -> Interval:
     """The plain average of several means (macro average), clusters of all drawn together."""
     return clustered_statistic(samples, _average, draws=draws, seed=seed, level=level)
@@ -84,7 +87,7 @@ def clustered_statistic(
     samples: Sequence[Sample],
     combine: Callable[[Float[np.ndarray, "draw sample"]], Float[np.ndarray, " draw"]],
     *,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
@@ -110,7 +113,7 @@ def clustered_statistic(
 
 
 def clustered_means(
-    samples: Sequence[Sample], *, draws: int = 2000, seed: int = 0, level: float = 0.95
+    samples: Sequence[Sample], *, draws: int = DRAWS, seed: int = 0, level: float = 0.95
 ) -> list[Interval]:
     """The mean of each of many samples with its own interval, from the same draws of clusters.
 
@@ -138,7 +141,7 @@ def clustered_means(
     ]
 
 
-def clustered_median(sample: Sample, *, draws: int = 2000, seed: int = 0, level: float = 0.95) -> Interval:
+def clustered_median(sample: Sample, *, draws: int = DRAWS, seed: int = 0, level: float = 0.95) -> Interval:
     """The median of the values with an interval from resampled clusters.
 
     The median of a draw is that of its values, each as often as its cluster was drawn; it is looked
@@ -166,6 +169,31 @@ def clustered_median(sample: Sample, *, draws: int = 2000, seed: int = 0, level:
     return _spread(value, np.concatenate(redrawn), level)
 
 
+def symmetric(
+    value: float,
+    redrawn: Float[np.ndarray, " draw"],
+    *,
+    least: float = -math.inf,
+    most: float = math.inf,
+    level: float = 0.95,
+) -> Interval:
+    """The value and to both sides as far as `level` of its draws are away from it (Hall 1988), cut where it can lie.
+
+    For statistics that drawing again biases, such as overlaps of ranks: percentiles of their draws can miss the
+    value itself. Draws that are NaN are left out and mentioned, as in `clustered_statistic`.
+
+    >>> found = symmetric(0.9, np.array([0.5, 0.6, 0.7, 0.8]), level=0.5, most=1.0)
+    >>> round(found.low, 3), found.high
+    (0.65, 1.0)
+    """
+
+    def edges(defined: Float[np.ndarray, " draw"]) -> tuple[float, float]:
+        reach = float(np.quantile(np.abs(defined - value).round(ROUNDED), level))
+        return max(least, value - reach), min(most, value + reach)
+
+    return _spread(value, redrawn, level, edges)
+
+
 def _medians(
     drawn: Int[np.ndarray, "draw cluster"],
     values: Float[np.ndarray, " value"],
@@ -184,14 +212,20 @@ def _medians(
     return np.where(is_inside, (low + high) / 2, np.nan)
 
 
-def _spread(value: float, redrawn: Float[np.ndarray, " draw"], level: float) -> Interval:
-    """The value with the percentiles of its draws; draws that are NaN are left out and mentioned."""
+def _spread(
+    value: float,
+    redrawn: Float[np.ndarray, " draw"],
+    level: float,
+    edges: Callable[[Float[np.ndarray, " draw"]], tuple[float, float]] | None = None,
+) -> Interval:
+    """The value with the percentiles of its draws, or other edges; draws that are NaN are left out and mentioned."""
     draws = len(redrawn)
     defined = redrawn[~np.isnan(redrawn)]
     undefined = draws - len(defined)
     if undefined / draws > (1 - level) / 2:
         return Interval(value, None, None, f"no interval: undefined in {undefined} of {draws} draws")
-    low, high = (float(edge) for edge in np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]))
+    shares = [(1 - level) / 2, (1 + level) / 2]
+    low, high = (float(edge) for edge in (edges(defined) if edges else np.quantile(defined, shares)))
     remarks = [
         f"undefined in {undefined} of {draws} draws" if undefined else "",
         "all draws equal: the interval has no width" if low == high else "",

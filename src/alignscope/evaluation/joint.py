@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from alignscope.errors import BadData
 from alignscope.evaluation.intervals import Interval, _drawn, _spread
+from alignscope.records import DRAWS
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def joint_intervals(
     rows: Sequence[Sequence[Part]],
     clusters: Int[np.ndarray, " item"],
     *,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Interval]:

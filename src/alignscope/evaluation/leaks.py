@@ -19,7 +19,7 @@ from alignscope.evaluation.intervals import (
     measured,
     sample_of,
 )
-from alignscope.records import Measurement, Signature
+from alignscope.records import DRAWS, Measurement, Signature
 
 MEASURE = "seen in training"
 SEEN: Mapping[str, Callable[[Overlap], bool]] = {
@@ -67,7 +67,7 @@ def accuracy_by_overlap(
     *,
     asks: Asks,
     signature: Signature,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Measurement]:

@@ -21,7 +21,7 @@ from alignscope.evaluation.columns import Columns, in_columns, signs
 from alignscope.evaluation.joint import Part, joint_intervals
 from alignscope.evaluation.probabilities import matched
 from alignscope.evaluation.similarity import correlations
-from alignscope.records import Measurement, OptionScore, Signature
+from alignscope.records import DRAWS, Measurement, OptionScore, Signature
 
 Values = Float[np.ndarray, " item"]
 Places = Int[np.ndarray, "..."]  # sets of them differ in size
@@ -77,7 +77,7 @@ def measure(
     signature: Signature,
     missing: Mapping[str, int],
     probabilities: bool = False,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Measurement]:

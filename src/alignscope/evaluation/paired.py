@@ -17,7 +17,7 @@ from alignscope.errors import BadData
 from alignscope.evaluation.columns import Columns, signs
 from alignscope.evaluation.intervals import Interval, clustered_bootstrap
 from alignscope.evaluation.similarity import correlation_difference
-from alignscope.records import Choice, Rank
+from alignscope.records import DRAWS, Choice, Rank
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def compared(
     first: Answers,
     second: Answers,
     *,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Paired]:
@@ -127,7 +127,7 @@ def compared(
 
 
 def compared_correlations(
-    benchmark: str, first: Columns, second: Columns, *, draws: int = 2000, seed: int = 0, level: float = 0.95
+    benchmark: str, first: Columns, second: Columns, *, draws: int = DRAWS, seed: int = 0, level: float = 0.95
 ) -> Paired:
     """Spearman's correlation of either run with the judgements; pairs of texts are resampled, no p is given."""
     score = np.full((2, len(first.items)), np.nan)

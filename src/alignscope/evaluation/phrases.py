@@ -10,14 +10,14 @@ import numpy as np
 
 from alignscope.evaluation.densities import PLACES, curves
 from alignscope.evaluation.intervals import clustered_bootstrap, measured, sample_of
-from alignscope.records import WORD_CLASSES, Measurement, PhraseSimilarity, Point, Signature
+from alignscope.records import DRAWS, WORD_CLASSES, Measurement, PhraseSimilarity, Point, Signature
 
 
 def phrase_similarities(
     records: Sequence[PhraseSimilarity],
     *,
     signature: Signature,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Measurement]:
@@ -44,7 +44,7 @@ def paired_difference(
     after: Sequence[PhraseSimilarity],
     *,
     signature: Signature,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Measurement]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from alignscope.errors import BadData
 from alignscope.evaluation.intervals import clustered_bootstrap, measured, sample_of
-from alignscope.records import Box, Measurement, PatchMap, Pointing, Signature
+from alignscope.records import DRAWS, Box, Measurement, PatchMap, Pointing, Signature
 
 
 def pointing(patch_map: PatchMap, boxes: Sequence[Box], phrase: str) -> Pointing:
@@ -64,7 +64,7 @@ def pointing_game(
     pointings: Sequence[Pointing],
     *,
     signature: Signature,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Measurement]:

@@ -18,7 +18,7 @@ from alignscope.evaluation.intervals import (
     clustered_means,
     measured,
 )
-from alignscope.records import Choice, Measurement, Point, Signature
+from alignscope.records import DRAWS, Choice, Measurement, Point, Signature
 
 RELATION_FOILS: tuple[str, ...] = ("replace_relation", "swap_relation")
 MEASURE = "accuracy by ratio"
@@ -67,7 +67,7 @@ def accuracy_below(
     choices: Sequence[Choice],
     methods: Mapping[str, HeatColumns],
     *,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Point]:
@@ -99,7 +99,7 @@ def accuracy_by_ratio(
     methods: Mapping[str, HeatColumns],
     *,
     signature: Signature,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Measurement]:

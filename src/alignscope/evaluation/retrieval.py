@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 
 from alignscope.errors import BadData, LengthMismatch
 from alignscope.evaluation.intervals import clustered_average, clustered_bootstrap, measured, sample_of
-from alignscope.records import Measurement, Rank, Signature
+from alignscope.records import DRAWS, Measurement, Rank, Signature
 
 IMAGE_TO_TEXT, TEXT_TO_IMAGE = "image to text", "text to image"
 
@@ -105,7 +105,7 @@ def recall(
     signature: Signature,
     ks: Sequence[int] = (1, 5, 10),
     missing: Mapping[str, int] | None = None,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Measurement]:
@@ -148,7 +148,7 @@ def mean_recall(
     signature: Signature,
     ks: Sequence[int] = (1, 5, 10),
     missing: Mapping[str, int] | None = None,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Measurement]:

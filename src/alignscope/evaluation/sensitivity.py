@@ -17,7 +17,7 @@ from alignscope.evaluation.intervals import (
     measured,
     sample_of,
 )
-from alignscope.records import EditedScore, Measurement, Signature
+from alignscope.records import DRAWS, EditedScore, Measurement, Signature
 
 NOUNS, OTHER = "wrong nouns", "random other words"
 
@@ -36,7 +36,7 @@ def score_drops(
     *,
     signature: Signature,
     missing: int = 0,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Measurement]:

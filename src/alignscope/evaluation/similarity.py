@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from alignscope.evaluation.columns import Columns
 from alignscope.evaluation.intervals import Interval, _drawn, _spread, measured
-from alignscope.records import Measurement, Signature
+from alignscope.records import DRAWS, Measurement, Signature
 
 FEWEST_PAIRS = 3
 
@@ -27,7 +27,7 @@ def correlations(
     *,
     signature: Signature,
     missing: Mapping[str, int],
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Measurement]:
@@ -61,7 +61,7 @@ def correlations(
 
 
 def correlation_difference(
-    first: Values, second: Values, gold: Values, *, draws: int = 2000, seed: int = 0, level: float = 0.95
+    first: Values, second: Values, gold: Values, *, draws: int = DRAWS, seed: int = 0, level: float = 0.95
 ) -> tuple[Interval, tuple[float | None, float | None]]:
     """Spearman of `second` minus that of `first`, the same pairs drawn for both; and the two correlations."""
     once = np.ones((1, len(gold)), dtype=np.int64)

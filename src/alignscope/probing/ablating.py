@@ -22,7 +22,16 @@ from alignscope.evaluation.paired import mcnemar
 from alignscope.evaluation.paired_tests import mann_whitney, two_sample_z
 from alignscope.models.captioners.inside import Written
 from alignscope.probing.tagging import CONTAINMENT, IOU, region_tags
-from alignscope.records import Ablated, Association, GroupTest, Labelled, Measurement, Problem, Signature
+from alignscope.records import (
+    DRAWS,
+    Ablated,
+    Association,
+    GroupTest,
+    Labelled,
+    Measurement,
+    Problem,
+    Signature,
+)
 
 Reading = Literal["image", "scene", "random", "least"]
 ALL_CHANGED = "every caption changed: none is left that stayed the same"
@@ -197,7 +206,7 @@ def summarised(
     *,
     signature: Signature,
     missing: Mapping[tuple[str, int], int] | None = None,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
 ) -> list[Measurement]:
     """Share of changed captions, and confidence after and its shift where unchanged (Figs. 6, 7), per reading and m.

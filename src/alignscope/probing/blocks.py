@@ -23,6 +23,7 @@ from alignscope.evaluation.intervals import (
 from alignscope.evaluation.paired_tests import wilcoxon
 from alignscope.models.captioners.inside import Inside
 from alignscope.records import (
+    DRAWS,
     BlockCell,
     BlockSpread,
     DensityCell,
@@ -170,7 +171,7 @@ def densities(
 
 
 def summarised(
-    rows: Iterable[BlockSpread], *, signature: Signature, draws: int = 2000, seed: int = 0
+    rows: Iterable[BlockSpread], *, signature: Signature, draws: int = DRAWS, seed: int = 0
 ) -> list[Measurement]:
     """Mean and median of each number per block and layer, images resampled; unscored images are missing."""
     numbers = []

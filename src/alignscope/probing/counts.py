@@ -12,7 +12,15 @@ from collections.abc import Iterable, Sequence
 from alignscope.errors import BadInput
 from alignscope.evaluation.intervals import clustered_means, measured, sample_of
 from alignscope.probing.captions import worded
-from alignscope.records import CaptionCounts, Measurement, Problem, Signature, TaggedCaption, TaggedWord
+from alignscope.records import (
+    DRAWS,
+    CaptionCounts,
+    Measurement,
+    Problem,
+    Signature,
+    TaggedCaption,
+    TaggedWord,
+)
 
 AVERAGES = (
     ("caption length", "words"),
@@ -50,7 +58,7 @@ def counted(
 
 
 def averages(
-    counts: Sequence[CaptionCounts], *, signature: Signature, missing: int = 0, draws: int = 2000
+    counts: Sequence[CaptionCounts], *, signature: Signature, missing: int = 0, draws: int = DRAWS
 ) -> list[Measurement]:
     """Means over captions with intervals over images; a caption without a noun has 0 of them."""
     columns = [

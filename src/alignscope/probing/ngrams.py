@@ -12,7 +12,7 @@ from typing import Literal
 
 from alignscope.errors import BadInput
 from alignscope.evaluation.intervals import Interval, clustered_bootstrap, measured, sample_of
-from alignscope.records import GramCount, Measurement, Signature, TaggedCaption, TaggedWord
+from alignscope.records import DRAWS, GramCount, Measurement, Signature, TaggedCaption, TaggedWord
 
 Gram = tuple[str, ...]
 
@@ -55,7 +55,7 @@ def gram_counts(
 
 
 def distinct(
-    captions: Sequence[TaggedCaption], length: int, *, signature: Signature, draws: int = 2000
+    captions: Sequence[TaggedCaption], length: int, *, signature: Signature, draws: int = DRAWS
 ) -> tuple[Measurement, Measurement]:
     """Distinct runs of words over all runs: within a caption on average, and over all captions together.
 

@@ -32,7 +32,7 @@ from alignscope.errors import BadInput
 from alignscope.evaluation.intervals import clustered_means, measured, sample_of
 from alignscope.language.lexicon import LEADS, NEAR
 from alignscope.probing.captions import worded
-from alignscope.records import Measurement, PatternFit, Problem, Signature, TaggedCaption, TaggedWord
+from alignscope.records import DRAWS, Measurement, PatternFit, Problem, Signature, TaggedCaption, TaggedWord
 
 READINGS = ("strict", "truncated", "relaxed", "opening")
 IMAGE_WORDS = frozenset({"image", "images"})
@@ -130,7 +130,7 @@ def pattern_ratios(
     *,
     signature: Signature,
     missing: int = 0,
-    draws: int = 2000,
+    draws: int = DRAWS,
 ) -> list[Measurement]:
     """Shares of captions that begin with each prefix, and that follow each pattern in each reading or a narrower."""
     columns = []

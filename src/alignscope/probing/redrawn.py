@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from alignscope.errors import LengthMismatch
 from alignscope.probing.diagnosticity import SceneObjects, _counted
+from alignscope.records import DRAWS
 
 Order = Literal["attended", "attended first", "frequent"]
 Measure = Literal["iou", "average_overlap"]
@@ -31,7 +32,7 @@ def redrawn(
     orders: tuple[Order, Order],
     *,
     depths: Sequence[int],
-    draws: int = 1000,
+    draws: int = DRAWS,
     seed: int = 0,
 ) -> dict[tuple[str, int], Redrawn]:
     """By scene and depth, the overlap of two orders of objects where a scene's images are drawn with replacement.

@@ -14,7 +14,7 @@ from typing import NamedTuple, final
 
 from alignscope.errors import BadInput
 from alignscope.evaluation.intervals import Interval, clustered_means, measured, sample_of
-from alignscope.records import ForcedChoice, Measurement, Point, Signature, TextScore
+from alignscope.records import DRAWS, ForcedChoice, Measurement, Point, Signature, TextScore
 
 Caption = tuple[str, str, str]  # source, image, text
 
@@ -27,7 +27,7 @@ class Numbered:
     signature: Signature
     unit: str
     totals: Mapping[str, int]  # usable or not
-    draws: int = 2000
+    draws: int = DRAWS
 
 
 class _Column(NamedTuple):

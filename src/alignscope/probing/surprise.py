@@ -10,7 +10,7 @@ from jaxtyping import Float
 from alignscope.evaluation.intervals import Interval, clustered_statistic, measured, sample_of
 from alignscope.language.ngrams import Model
 from alignscope.language.perplexity import Unknown, caption_scores
-from alignscope.records import CaptionSurprise, ImageCaption, Measurement, Problem, Signature
+from alignscope.records import DRAWS, CaptionSurprise, ImageCaption, Measurement, Problem, Signature
 
 MEASURES = ("perplexity", "perplexity without sentence ends", "words unknown to the language model")
 
@@ -31,7 +31,7 @@ def surprises(
 
 
 def perplexities(
-    found: Iterable[CaptionSurprise], *, signature: Signature, missing: int = 0, draws: int = 2000
+    found: Iterable[CaptionSurprise], *, signature: Signature, missing: int = 0, draws: int = DRAWS
 ) -> list[Measurement]:
     """Of all captions together, with and without the ends of sentences, and the share of unknown words.
 

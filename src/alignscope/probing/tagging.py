@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from alignscope.errors import BadData
 from alignscope.evaluation.intervals import clustered_bootstrap, measured, sample_of
-from alignscope.records import Labelled, Measurement, RegionTag, Signature, TagCoverage
+from alignscope.records import DRAWS, Labelled, Measurement, RegionTag, Signature, TagCoverage
 
 IOU = 0.6
 CONTAINMENT = 0.8
@@ -68,7 +68,7 @@ def coverage(labelled: Labelled, tags: Iterable[RegionTag]) -> TagCoverage:
     return TagCoverage(labelled.regions.image, regions, tagged, tagged / regions if regions else None)
 
 
-def mean_coverage(rows: Iterable[TagCoverage], *, signature: Signature, draws: int = 2000) -> Measurement:
+def mean_coverage(rows: Iterable[TagCoverage], *, signature: Signature, draws: int = DRAWS) -> Measurement:
     """The share of all regions that have a label (the paper's 74 %), images resampled; images without regions are missing."""
     rows = list(rows)
     known = [(float(place < row.tagged), row.image) for row in rows for place in range(row.regions)]

@@ -52,6 +52,7 @@ from alignscope.records.inside import (
     TagCoverage,
 )
 from alignscope.records.numbers import (
+    DRAWS,
     CaptionScore,
     Measurement,
     Point,
@@ -84,6 +85,7 @@ from alignscope.records.trials import Effect, Trial
 from alignscope.records.units import UnitName
 
 __all__ = [
+    "DRAWS",
     "FOIL_KINDS",
     "WORD_CLASSES",
     "Ablated",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+DRAWS = 2000
+"""Draws of a bootstrap where no other number is asked for."""
+
 
 @dataclass(frozen=True)
 class Signature:

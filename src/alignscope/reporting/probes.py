@@ -16,9 +16,6 @@ from alignscope.records import GramCount, Measurement, MinedPattern, Problem
 from alignscope.reporting.wording import counted, interval_in_words, is_number, value_in_words
 
 LABEL, CELL = 44, 26  # characters of a row's name, and of a column
-BESIDE = (
-    "the interval does not hold the value: drawing images again biases this number, the less the more images"
-)
 KINDS, WHAT = 4, 90  # of problems that are told, and characters of one
 WIDTH, MOST = 100, 3  # characters of a terminal, and the columns of a table that fit there
 
@@ -140,18 +137,8 @@ def _cell(one: Measurement | None, reasons: dict[str, int]) -> str:
         lines = [f"unscored ({reasons.setdefault(one.reason, len(reasons) + 1)})", missing]
     else:
         ties = f"{one.ties} ties" if one.ties else ""
-        beside = f"beside it ({reasons.setdefault(BESIDE, len(reasons) + 1)})" if _is_beside(one) else ""
-        lines = [value_in_words(one), interval_in_words(one), beside, ties, missing]
+        lines = [value_in_words(one), interval_in_words(one), ties, missing]
     return "\n".join(filter(None, lines))
-
-
-def _is_beside(one: Measurement) -> bool:
-    return (
-        one.value is not None
-        and one.low is not None
-        and one.high is not None
-        and not one.low <= one.value <= one.high
-    )
 
 
 def _plain(text: str) -> str:

@@ -19,6 +19,7 @@ from alignscope.files import read_jsonl, sha_of, write_json, write_jsonl, write_
 from alignscope.models.captioners.inside import SeenInside, Written
 from alignscope.probing.ablating import ablated
 from alignscope.records import (
+    DRAWS,
     Ablated,
     Association,
     GroupTest,
@@ -59,7 +60,7 @@ class AblationSettings:
     beams: int = 1
     max_length: int = 20
     seed: int = 0
-    draws: int = 2000  # of the bootstrap
+    draws: int = DRAWS  # of the bootstrap
 
 
 @final

@@ -31,6 +31,7 @@ from alignscope.probing.blocks import (
     summarised,
 )
 from alignscope.records import (
+    DRAWS,
     BlockCell,
     BlockSpread,
     DensityCell,
@@ -58,7 +59,7 @@ class AttentionSettings:
     """What is looked at; all of it is in the run's identity."""
 
     seed: int = 0
-    draws: int = 2000  # of the bootstrap
+    draws: int = DRAWS  # of the bootstrap
     images_read: int = 100  # drawn by seed, as many as the paper's
     layers: str = "first"  # "first", "last", "all", or numbers from 0 such as "0,5"
     heads: tuple[Heads, ...] = ("max",)
@@ -246,7 +247,7 @@ def _looked(
 
 
 def inbound_numbers(
-    rows: Sequence[Inbound], *, images: int, signature: Signature, draws: int = 2000, seed: int = 0
+    rows: Sequence[Inbound], *, images: int, signature: Signature, draws: int = DRAWS, seed: int = 0
 ) -> list[Measurement]:
     """Mean attention that each special token gets from each kind of row, layer by layer, images resampled.
 

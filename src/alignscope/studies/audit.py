@@ -27,6 +27,7 @@ from alignscope.files import read_jsonl, sha_of, write_json, write_jsonl, write_
 from alignscope.language.replacements import candidates
 from alignscope.models.protocols import PairScorer
 from alignscope.records import (
+    DRAWS,
     Choice,
     EditedScore,
     Item,
@@ -65,7 +66,7 @@ class Settings:
     """What an audit does beyond its model and data; all of it is in the run's identity."""
 
     seed: int = 0
-    draws: int = 2000  # bootstrap draws
+    draws: int = DRAWS  # bootstrap draws
     edit_draws: int = 5  # edited captions of each sort per caption
     ties: Literal["wrong", "half", "right"] = "wrong"
     plan: Plan = field(default=Plan(METHODS))  # of attribution; methods the model lacks are left out

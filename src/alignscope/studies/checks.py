@@ -22,6 +22,7 @@ from alignscope.language.replacements import Candidates
 from alignscope.models.protocols import PairScorer, is_dual
 from alignscope.models.protocols import Picture as Seeable
 from alignscope.records import (
+    DRAWS,
     Attribution,
     Faithfulness,
     Item,
@@ -47,7 +48,7 @@ class Plan:
     shown: int = 6  # of those, captions whose image maps are kept
     scrambles: int = 5  # of the weights, for the sanity check
     seed: int = 0
-    draws: int = 2000  # bootstrap draws
+    draws: int = DRAWS  # bootstrap draws
 
     def __post_init__(self) -> None:
         if self.seed < 0:

@@ -29,7 +29,7 @@ from alignscope.evaluation.paired import (
     corrected,
 )
 from alignscope.files import read_parquet, stream_parquet, write_parquet
-from alignscope.records import Choice, Measurement, OptionScore, Rank
+from alignscope.records import DRAWS, Choice, Measurement, OptionScore, Rank
 from alignscope.studies.output import RUN
 
 SCORES, CHOICES, RANKS = "scores.parquet", "choices.parquet", "ranks.parquet"
@@ -58,7 +58,7 @@ def compare(
     *,
     out: Path | None = None,
     overwrite: bool = False,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     level: float = 0.95,
 ) -> Comparison:

@@ -35,6 +35,7 @@ from alignscope.probing.diagnosticity import (
 from alignscope.probing.even import even
 from alignscope.probing.tagging import coverage, mean_coverage, region_tags
 from alignscope.records import (
+    DRAWS,
     Association,
     GroupTest,
     Labelled,
@@ -52,7 +53,7 @@ from alignscope.studies.clock import Clock
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.insides import Look, drawn, kept, looks, losses, refused_if_empty, staged, write_run
 from alignscope.studies.output import claimed
-from alignscope.studies.overlaps import Lists, overlap_numbers, overlap_tests
+from alignscope.studies.overlaps import Lists, by_orders, overlap_numbers, overlap_tests
 from alignscope.studies.scene_images import NamedObjects, SceneImages, Sights
 
 Assign = Literal["boxes", "own", "none"]
@@ -65,7 +66,7 @@ class DiagnosticitySettings:
     """What is looked at; all of it is in the run's identity."""
 
     seed: int = 0
-    draws: int = 1000  # of the bootstrap
+    draws: int = DRAWS  # of the bootstrap
     images_read: int | None = None  # drawn by seed of those with a scene; None: all
     scene_images: int = 2  # that a scene must have
     layer: str = "first"
@@ -316,7 +317,7 @@ def _looked(one: _Looking, told: _Told, folder: Path, progress: Any) -> _Found:
     overlaps = [row for first, second in pairs for row in compared(first, second, **how)]
     tests = [
         replace(correlated(part), group=f"{one.name} | {first}, {second}")
-        for (first, second), part in _by_orders(overlaps).items()
+        for (first, second), part in by_orders(overlaps).items()
     ]
     signature = Signature(
         *("overlap", told.data, told.sha, 0, 0, one.captioner.name, one.captioner.fingerprint[:12]),
@@ -382,13 +383,6 @@ def _row(look: Look | Problem, told: _Told, layer: int) -> dict[str, Any]:
         "coverage": as_row(replace(coverage(seen, tags), image=look.image)),
         "problems": [as_row(each) for each in problems],
     }
-
-
-def _by_orders(rows: Sequence[RankOverlap]) -> dict[tuple[str, str], list[RankOverlap]]:
-    groups: dict[tuple[str, str], list[RankOverlap]] = {}
-    for row in rows:
-        groups.setdefault((row.first, row.second), []).append(row)
-    return groups
 
 
 def _write(folder: Path, found: _Found) -> None:

@@ -18,7 +18,7 @@ from alignscope.errors import BadData, BadInput
 from alignscope.evaluation.official import measure
 from alignscope.evaluation.retrieval import mean_recall, recall
 from alignscope.files import write_json, write_jsonl, write_parquet
-from alignscope.records import Measurement, OptionScore, Problem, Question, Rank, Signature
+from alignscope.records import DRAWS, Measurement, OptionScore, Problem, Question, Rank, Signature
 from alignscope.studies.evaluation import Evaluated
 from alignscope.studies.output import RUN, claim
 
@@ -33,7 +33,7 @@ def evaluate_scores(
     annotations: Path | None = None,
     probabilities: bool = False,
     seed: int = 0,
-    draws: int = 2000,
+    draws: int = DRAWS,
     resume: bool = False,
     overwrite: bool = False,
     command: str = "",

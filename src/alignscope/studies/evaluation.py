@@ -33,7 +33,7 @@ from alignscope.files import (
 )
 from alignscope.models.protocols import DualEncoder, PairScorer, is_dual
 from alignscope.processes import Processes, processes
-from alignscope.records import Measurement, OptionScore, Problem, Question, Rank, Signature
+from alignscope.records import DRAWS, Measurement, OptionScore, Problem, Question, Rank, Signature
 from alignscope.studies.clock import Clock
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.encoding import encode_images, encode_texts, settle
@@ -128,7 +128,7 @@ def evaluate(
     batch_size: int = 64,
     dtype: str = "float32",
     seed: int = 0,
-    draws: int = 2000,
+    draws: int = DRAWS,
     resume: bool = False,
     overwrite: bool = False,
     command: str = "",

@@ -16,6 +16,7 @@ from alignscope.evaluation.caption_metrics import METRICS
 from alignscope.language.pipeline import parser_name
 from alignscope.models.zoo import MODELS, kind_of, looks_like_hub_id, open_model
 from alignscope.probing.templates import NOUN_COUNTS
+from alignscope.records import DRAWS
 from alignscope.studies.captioned import check_names
 from alignscope.studies.over_seeds import toml_entries
 from alignscope.training.reading import section
@@ -66,7 +67,7 @@ class GuidedStudy:
     recipe: Captioning
     scorers: tuple[Scorer, ...]
     guided: tuple[Guided, ...]
-    draws: int = 2000  # of the bootstrap over images, within a seed
+    draws: int = DRAWS  # of the bootstrap over images, within a seed
     replaced: int = 5  # captions of each kind per caption
     counts: tuple[int, ...] = NOUN_COUNTS
     metrics: tuple[str, ...] = METRICS
@@ -85,7 +86,7 @@ class _Numbers:
 
     name: str
     seeds: tuple[int, ...]
-    draws: int = 2000
+    draws: int = DRAWS
     replaced: int = 5
     counts: tuple[int, ...] = NOUN_COUNTS
     metrics: tuple[str, ...] = METRICS

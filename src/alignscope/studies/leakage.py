@@ -18,7 +18,7 @@ from alignscope.evaluation.columns import in_columns
 from alignscope.evaluation.leaks import accuracy_by_overlap, items_seen
 from alignscope.files import as_row, stream_parquet, write_jsonl, write_parquet
 from alignscope.language import ngrams
-from alignscope.records import Measurement, OptionScore, Question, Signature
+from alignscope.records import DRAWS, Measurement, OptionScore, Question, Signature
 from alignscope.studies.output import RUN
 
 SCORES = "scores.parquet"
@@ -42,7 +42,7 @@ def find_leaks(
     *,
     run: Path | None = None,
     overwrite: bool = False,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
 ) -> Leaks:
     """Compare a benchmark with training lists; a line per item goes to `out`, all numbers beside it as Parquet.

@@ -24,6 +24,7 @@ from alignscope.probing.templates import (
     with_nouns,
 )
 from alignscope.records import (
+    DRAWS,
     ForcedChoice,
     ImageCaption,
     MadeCaption,
@@ -45,7 +46,7 @@ class Settings:
     """What a probe does beyond its captions and models; all of it is in the run's identity."""
 
     seed: int = 0
-    draws: int = 2000  # of the bootstrap
+    draws: int = DRAWS  # of the bootstrap
     replacements: int = 5  # captions of each kind per caption
     more_than: int = 5  # times a word of the vocabulary comes in the corpus
     templates: tuple[Template, ...] = TEMPLATES

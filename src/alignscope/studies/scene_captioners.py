@@ -19,7 +19,7 @@ from alignscope.errors import BadRecipe
 from alignscope.files import read_parquet, write_json, write_jsonl
 from alignscope.models.captioners.seen import open_seen
 from alignscope.probing.scene_probes import ProbeSettings
-from alignscope.records import Measurement, Trial
+from alignscope.records import DRAWS, Measurement, Trial
 from alignscope.reporting.run import PICTURES
 from alignscope.reporting.scenes import scenes_page
 from alignscope.reporting.scenes_examples import shown_images
@@ -65,7 +65,7 @@ class Told:
     transfers: bool = False  # probes of intact states are tested on ablated ones, too
     ceiling: int = 0  # images of a scene that are probed at most; 0 takes all
     beams: int = 1
-    draws: int = 2000
+    draws: int = DRAWS
 
 
 @final
@@ -254,7 +254,11 @@ _ANALYSES: dict[str, Callable[..., None]] = {
 
 
 def _trials(out: Path, seed: int) -> Iterator[Trial]:
-    """All numbers of a seed that are of one captioner; those of images and of pairs stay in their run's records."""
+    """All numbers of a seed that are of one captioner; those of images and of pairs stay in their run's records.
+
+    So do those of probes, whose groups begin with the images: the page reads `scores.parquet`, which has each part of
+    a group in a column of its own.
+    """
     for verb in VERBS:
         for one in read_parquet(out / f"seed-{seed}" / verb / "measurements.parquet", Measurement):
             name, _, group = one.group.partition(" | ")

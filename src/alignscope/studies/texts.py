@@ -22,6 +22,7 @@ from alignscope.probing.ngrams import distinct, gram_counts
 from alignscope.probing.patterns import pattern_fits, pattern_ratios
 from alignscope.probing.surprise import MEASURES, perplexities, surprises
 from alignscope.records import (
+    DRAWS,
     CaptionCounts,
     CaptionScore,
     CaptionSurprise,
@@ -49,7 +50,7 @@ class TextSettings:
     """What a look at captions does; all of it is in the run's identity."""
 
     seed: int = 0
-    draws: int = 2000  # of the bootstrap
+    draws: int = DRAWS  # of the bootstrap
     order: int = 3  # of the language model
     smoothing: Smoothing = "kneser-ney"
     unknown: Unknown = "skip"
