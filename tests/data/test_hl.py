@@ -48,10 +48,16 @@ def but(field: str, axis: str, value: Any) -> dict[str, Any]:
     return changed
 
 
-@pytest.mark.skipif(not HL.is_file(), reason="../shared/data is not here")
-def test_the_released_test_split() -> None:
+@pytest.fixture(scope="module")
+def released() -> HighLevelSet:
+    if not HL.is_file():
+        pytest.skip("../shared/data is not here")
+    return read_hl(HL)
+
+
+def test_the_released_test_split(released: HighLevelSet) -> None:
     """1,499 images and 13,491 captions (3 axes x 3 x 1,499), as the data set's README says; no fault in it."""
-    found = read_hl(HL)
+    found = released
     rows = [json.loads(line) for line in HL.read_text().splitlines()]
     assert found.problems == ()
     assert len(found.images) == len(rows) == 1_499
@@ -64,9 +70,8 @@ def test_the_released_test_split() -> None:
         assert image.diversity == given["diversity"]
 
 
-@pytest.mark.skipif(not HL.is_file(), reason="../shared/data is not here")
-def test_what_a_folder_lacks_is_counted(tmp_path: Path) -> None:
-    found = read_hl(HL)
+def test_what_a_folder_lacks_is_counted(tmp_path: Path, released: HighLevelSet) -> None:
+    found = released
     here = [found.images[7].image, found.images[3].image]
     for name in here:
         Image.new("RGB", (2, 2)).save(tmp_path / name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, final
 
@@ -136,10 +136,7 @@ def _absence(image: str, where: ImageFolder | Collection[str]) -> str:
 
 def _image(subject: str, row: Any, problems: list[Problem]) -> HighLevelImage:
     name, captions = _named(subject, row)
-
-    def tell(what: str, action: Literal["unscored", "handled"] = "handled") -> None:
-        problems.append(Problem(name, subject, what, action))
-
+    tell = partial(_tell, problems, name, subject)
     for extra in sorted(set(captions) - set(_EVERY)):
         tell(f"unknown axis {extra!r} passed over")
     if "object" not in captions:
@@ -168,6 +165,16 @@ def _image(subject: str, row: Any, problems: list[Problem]) -> HighLevelImage:
         purity=_scores(row, "purity", many, kept, tell),
         diversity=diversity,
     )
+
+
+def _tell(
+    problems: list[Problem],
+    name: str,
+    subject: str,
+    what: str,
+    action: Literal["unscored", "handled"] = "handled",
+) -> None:
+    problems.append(Problem(name, subject, what, action))
 
 
 def _named(subject: str, row: Any) -> tuple[str, dict[str, list[Any]]]:

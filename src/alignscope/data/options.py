@@ -70,11 +70,10 @@ def options(question: Question, benchmark: Benchmark, scores: Scores) -> list[Op
     """
     among = places(question, benchmark.asks)
     single = {place: _single(scores.get(place)) for place in among}
-
-    def record(place: Place) -> OptionScore:
-        own = single[place]
+    found = []
+    for place, own in single.items():
         others = [single[each] for each in rivals(place, among, benchmark.asks)]
-        return OptionScore(
+        option = OptionScore(
             benchmark=benchmark.name,
             item=question.id,
             subset=question.subset,
@@ -89,8 +88,8 @@ def options(question: Question, benchmark: Benchmark, scores: Scores) -> list[Op
             is_tie=own is not None and own in others,
             gold=question.gold,
         )
-
-    return [record(place) for place in among]
+        found.append(option)
+    return found
 
 
 def _has_wrong_text(place: Place) -> bool:
