@@ -16,7 +16,7 @@ from alignscope.models.captioners.captioner_loading import (
     open_captioner,
     save_captioner,
 )
-from alignscope.models.captioners.fc import FOR_SMALL_WORLDS, FcCaptioner, FcConfig
+from alignscope.models.captioners.fc import FcCaptioner, FcConfig
 
 KEYS = {  # reference/papers.md, table 4.9
     "embed.weight": (9488, 512),
@@ -114,7 +114,7 @@ def test_the_variant_for_small_worlds_begins_with_an_open_forget_gate_and_nothin
             seed=3,
             name="x",
         ).model.state_dict()
-        for options in ({}, FOR_SMALL_WORLDS)
+        for options in ({}, {"image_at_every_step": True, "forget_bias": 1.0})
     )
     for key, tensor in published.items():
         added = small[key] - tensor

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from alignscope.errors import BadData, BadInput
-from alignscope.models.captioners.vocabulary import TRAINING_LENGTH, Vocabulary, build, words_of
+from alignscope.models.captioners.vocabulary import Vocabulary, build, words_of
 
 KARPATHY = Path(__file__).parents[2].parent / "shared" / "data" / "coco_karpathy" / "coco_test_1.json"
 CAPTIONS = [["a", "cat"]] * 3 + [["a", "dog", "barks"]] * 2 + [["the", "dog"]]
@@ -38,8 +38,8 @@ def test_texts_stop_at_the_first_end_and_take_captions_without_one():
 def test_training_reads_the_first_words_and_then_the_end():
     words = Vocabulary(["w", "UNK"])
     long = " ".join(["w"] * 30)
-    assert words.ids([long, "w"], max_length=TRAINING_LENGTH).shape == (2, TRAINING_LENGTH + 1)
-    assert words.ids([long], max_length=TRAINING_LENGTH)[0].tolist() == [1] * 16 + [0]
+    assert words.ids([long, "w"], max_length=16).shape == (2, 17)
+    assert words.ids([long], max_length=16)[0].tolist() == [1] * 16 + [0]
     assert words.ids([long]).shape == (1, 31)
 
 

@@ -8,7 +8,7 @@ import torch
 from alignscope.models.captioners.attention_lstm import AttentionLstmConfig
 from alignscope.models.captioners.autoregressive import AutoregressiveCaptioner
 from alignscope.models.captioners.captioner_loading import fresh_captioner
-from alignscope.models.captioners.fc import FOR_SMALL_WORLDS, FcConfig
+from alignscope.models.captioners.fc import FcConfig
 from alignscope.models.captioners.protocol import Features
 from alignscope.models.captioners.transformer import TransformerConfig
 from alignscope.models.captioners.vocabulary import Vocabulary
@@ -18,7 +18,7 @@ SIZES: dict[str, Any] = {"vocab_size": len(WORDS), "hidden_size": 6, "feature_wi
 SMALL = {"num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 7}
 CONFIGS = {
     "fc": lambda: FcConfig(**SIZES),
-    "fc-for-small-worlds": lambda: FcConfig(**SIZES, **FOR_SMALL_WORLDS),
+    "fc-for-small-worlds": lambda: FcConfig(**SIZES, image_at_every_step=True, forget_bias=1.0),
     "attention-lstm": lambda: AttentionLstmConfig(**SIZES, attention_size=4),
     "transformer": lambda: TransformerConfig(**SIZES, **SMALL),
 }

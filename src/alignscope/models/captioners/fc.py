@@ -26,9 +26,6 @@ from alignscope.models.captioners.sights import vectors
 
 OLD_KEYS = {"img_embed.": "fc_embed.", "core.": "_core."}
 """Beginnings of keys in files of the older `fc`, and those of `newfc`."""
-FOR_SMALL_WORLDS = {"image_at_every_step": True, "forget_bias": 1.0}
-"""What a captioner of a few units needs to name what it sees: the image at every step, and a forget gate
-that begins open."""
 WORDS = 10
 """Words that a caption has at least, about: a vocabulary of fewer than all captions together is read once."""
 
@@ -36,7 +33,11 @@ WORDS = 10
 @final
 @no_type_check  # transformers takes more keywords than a dataclass has fields, which type checks at run time refuse
 class FcConfig(PreTrainedConfig):
-    """Sizes of the published model; `vocab_size` counts the end beside the words."""
+    """Sizes of the published model; `vocab_size` counts the end beside the words.
+
+    A captioner of a few units names what it sees where it has the image at every step and a forget gate that
+    begins open (`forget_bias` of 1).
+    """
 
     model_type = "fc-captioner"
 

@@ -26,8 +26,6 @@ UNKNOWN = "UNK"
 FILE = "vocabulary.json"
 THRESHOLD = 5
 """A word is kept that occurs more often."""
-TRAINING_LENGTH = 16
-"""Words that training reads of a caption."""
 DECODING_LENGTH = 20
 """Words that a caption may have."""
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
