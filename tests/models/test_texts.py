@@ -84,6 +84,25 @@ def test_texts_are_read_once_unless_one_is_cut(
     assert beside.lengths == (*alone.lengths, 42)
 
 
+def test_texts_of_like_many_tokens_are_encoded_together(
+    clip: TransformersDualEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long they are written: four rare letters are more tokens than three known words."""
+    texts = ["zqxj", "red cat cat", "qzjx", "cat red cat"]
+    counts = [len(clip.tokenizer(text)["input_ids"]) for text in texts]
+    assert counts[0] == counts[2] > counts[1] == counts[3]
+    seen, embed = [], TransformersDualEncoder.embed_tokens
+    monkeypatch.setattr(
+        TransformersDualEncoder,
+        "embed_tokens",
+        lambda model, tokens: (seen.append(tuple(tokens.ids.shape)), embed(model, tokens))[1],
+    )
+    rows = clip.encode_texts(texts, batch_size=2)
+    assert seen == [(2, counts[1]), (2, counts[0])]
+    alone = torch.cat([clip.encode_texts([text]) for text in texts])
+    torch.testing.assert_close(rows, alone, rtol=0, atol=1e-6)
+
+
 def test_metaclip_ends_at_token_2_which_is_no_legacy(tiny_metaclip_dir: Path) -> None:
     model = load(tiny_metaclip_dir)
     assert model.model.config.text_config.eos_token_id == model.tokenizer.eos_token_id == 2

@@ -142,17 +142,19 @@ class TransformersDualEncoder:
     def encode_texts(
         self, texts: Sequence[str], *, batch_size: int = 256, progress: Progress | None = None
     ) -> Float[Tensor, "text dim"]:
-        """Normalised embeddings; texts of like length go together.
+        """Normalised embeddings; texts of like many tokens go together.
 
         Texts with the same tokens (equal after truncation, say) are computed once, so that they tie
         exactly instead of differing by rounding.
         """
         check_texts(texts)
-        distinct = sorted(set(texts), key=lambda text: (len(text), text))
+        distinct = sorted(set(texts))
+        tokens = self.tokens(distinct)
         first: dict[tuple[int, ...], int] = {}
         unique: list[str] = []
         rows: dict[str, int] = {}
-        for text, ids in zip(distinct, self.tokens(distinct).ids.tolist(), strict=True):
+        read = zip(tokens.mask.sum(dim=-1).tolist(), distinct, tokens.ids.tolist(), strict=True)
+        for _, text, ids in sorted(read):
             if tuple(ids) not in first:
                 first[tuple(ids)] = len(unique)
                 unique.append(text)
