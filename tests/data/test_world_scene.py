@@ -89,11 +89,11 @@ def test_a_scene_does_not_depend_on_how_many_are_drawn():
 def test_splits_never_share_a_picture():
     clean = {}
     for split in SPLITS:
-        scenes = sample_scenes(500, seed=0, split=split) + sample_scenes(500, seed=1, split=split)
+        scenes = sample_scenes(200, seed=0, split=split) + sample_scenes(200, seed=1, split=split)
         assert {split_of(scene) for scene in scenes} == {split}
         pictures = render_all(replace(scene, grain=0) for scene in scenes)
         clean[split] = {hashlib.sha256(picture.tobytes()).digest() for picture in pictures}
-        assert len(clean[split]) > 970
+        assert len(clean[split]) > 385
     assert not clean["train"] & clean["val"]
     assert not clean["train"] & clean["test"]
     assert not clean["val"] & clean["test"]
@@ -131,12 +131,12 @@ def test_any_change_of_the_picture_can_change_the_split(scenes):
 
 
 def test_frequent_nouns_tell_the_scene():
-    scenes = sample_scenes(2500, seed=0, split="train")
+    scenes = sample_scenes(1200, seed=0, split="train")
     labels = Counter(scene.scene for scene in scenes)
     nouns = Counter(thing.noun for scene in scenes for thing in scene.objects)
     both = Counter((scene.scene, thing.noun) for scene in scenes for thing in scene.objects)
     assert set(labels) == set(SCENES)
-    assert min(labels.values()) > 220
+    assert min(labels.values()) > 105
     assert set(nouns) == set(NOUNS)
     strongest = set()
     for label in SCENES:

@@ -103,11 +103,11 @@ def test_it_is_the_probability_of_the_texts():
 
 @pytest.mark.skipif(not KARPATHY.exists(), reason=f"{KARPATHY} is not here")
 def test_real_captions_surprise_less_than_the_same_words_shuffled():
-    """Trained on the captions of one half of the images, asked about every fifth of the other half."""
+    """Trained on the captions of one half of the images, asked about every twentieth of the other half."""
     rows = json.loads(KARPATHY.read_text(encoding="utf-8"))
     learnt = [caption for row in rows[: len(rows) // 2] for caption in row["caption"]]
-    asked = [caption for row in rows[len(rows) // 2 :] for caption in row["caption"]][::5]
-    assert (len(learnt), len(asked)) == (12_504, 2_502)
+    asked = [caption for row in rows[len(rows) // 2 :] for caption in row["caption"]][::20]
+    assert (len(learnt), len(asked)) == (12_504, 626)
     draw = random.Random(0)
     words = [ngrams.words_of(caption) for caption in asked]
     shuffled = [" ".join(draw.sample(each, k=len(each))) for each in words]

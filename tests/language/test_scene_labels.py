@@ -3,6 +3,7 @@
 import json
 import random
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -86,14 +87,15 @@ def test_the_papers_recipe_on_the_released_test_split(released: dict[str, list[s
     assert sum(bool(label.scene) and label.votes >= 2 for label in labels) == 242 - 3
 
 
-def test_heads_of_noun_chunks_on_the_released_test_split(released: dict[str, list[str]]) -> None:
-    """Counts of our own: the sheet has none of heads. "baseball field" no longer counts for baseball (147)."""
-    nouns = scene_nouns([text for own in released.values() for text in own], recipe="head")
+def test_heads_of_noun_chunks_on_the_first_images_released(released: dict[str, list[str]]) -> None:
+    """Counts of our own: the sheet has none of heads. "baseball field" does not count for baseball (26 by the paper's)."""
+    first = dict(islice(released.items(), 300))
+    nouns = scene_nouns([text for own in first.values() for text in own], recipe="head")
     counts = Counter(noun for own in nouns for noun in own)
-    assert [counts[noun] for noun in ("street", "room", "road", "field")] == [285, 295, 248, 190]
+    assert [counts[noun] for noun in ("street", "room", "road", "field")] == [57, 73, 48, 34]
     assert counts["baseball"] == 2
-    assert sum(len(own) > 1 for own in nouns) == 333
-    check_labels_of_the_seven(by_image(released, nouns))
+    assert sum(len(own) > 1 for own in nouns) == 82
+    check_labels_of_the_seven(by_image(first, nouns))
 
 
 def votes(captions: list[Nouns]) -> list[int]:
