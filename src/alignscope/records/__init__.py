@@ -50,6 +50,7 @@ from alignscope.records.inside import (
     RankOverlap,
     RegionTag,
     TagCoverage,
+    UnitName,
 )
 from alignscope.records.numbers import (
     DRAWS,
@@ -82,7 +83,6 @@ from alignscope.records.scene_probes import (
 )
 from alignscope.records.scenes import HighLevelImage, Label, Labelled, SceneLabel
 from alignscope.records.trials import Effect, Trial
-from alignscope.records.units import UnitName
 
 __all__ = [
     "DRAWS",

@@ -42,6 +42,16 @@ class BlockCell:
 
 
 @dataclass(frozen=True)
+class UnitName:
+    """What a label or a region of an image is called; `name` is "" for a region that its detector did not name."""
+
+    image: str
+    of: str  # "label" or "vision", as the sides of blocks
+    unit: int
+    name: str
+
+
+@dataclass(frozen=True)
 class Inbound:
     """The attention that a special token gets, on average over the rows of one kind that can attend to it; None
     where there are none.
