@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from captioner_twins import CAPTIONERS, VISION, captioner, picture, save_twin
+from captioner_twins import CAPTIONERS, VISION, captioner, picture
 from oscar_twins import oscar, sight
 from trainable_captioners import captioner as own
 from trainable_captioners import sights
 
 from alignscope.errors import CheckpointError, UnknownName, Unsupported
-from alignscope.models.captioners import seen
 from alignscope.models.captioners.captioner_loading import open_captioner, save_captioner
 from alignscope.models.captioners.inside import SeenInside
 from alignscope.models.captioners.seen import named_captioners, open_seen
@@ -71,15 +70,11 @@ def test_an_encoder_in_windows_is_refused_by_name(tmp_path):
         open_seen(tmp_path)
 
 
-def test_a_name_opens_what_comes_with_the_package(tmp_path, monkeypatch):
-    monkeypatch.setattr(seen, "PRETRAINED", tmp_path)
-    assert named_captioners() == []
-    save_twin(tmp_path / "tiny-git", "git")
-    save_twin(tmp_path / "tiny-llava", "llava")  # writes no captions
-    assert named_captioners() == ["tiny-git"]
-    assert open_seen("tiny-git").name == "tiny-git"
-    with pytest.raises(UnknownName, match=r"no captioner named 'tiny-gti', .* did you mean 'tiny-git'"):
-        open_seen("tiny-gti")
+def test_a_name_opens_what_comes_with_the_package():
+    assert named_captioners() == ["tiny-vinvl", "tiny-vinvl-scenes"]
+    assert [open_seen(name).name for name in named_captioners()] == named_captioners()
+    with pytest.raises(UnknownName, match=r"no captioner named 'tiny-vinlv', .* did you mean 'tiny-vinvl'"):
+        open_seen("tiny-vinlv")
 
 
 def test_models_that_write_no_captions_are_refused(twin, tmp_path):

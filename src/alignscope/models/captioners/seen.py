@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from alignscope.errors import UnknownName, Unsupported
 from alignscope.models.captioners import transformers_inside
-from alignscope.models.captioners.captioner import KINDS
-from alignscope.models.captioners.captioner_loading import OSCAR, OWN, open_captioner
+from alignscope.models.captioners.captioner_loading import open_captioner
 from alignscope.models.captioners.inside import Open, SeenInside
 from alignscope.models.captioners.transformers_speller import TransformersSpeller
-from alignscope.models.catalogue import PRETRAINED
-from alignscope.models.zoo import looks_like_hub_id
+from alignscope.models.zoo import CAPTIONERS, MODELS, looks_like_hub_id
 from alignscope.registry import did_you_mean
 
 
@@ -23,7 +20,7 @@ def open_seen(
     regions; one of which nothing inside is read is refused."""
     name = str(name_or_path)
     twins = named_captioners()
-    if name not in twins and name in {each.parent.name for each in PRETRAINED.glob("*/config.json")}:
+    if name in MODELS:
         raise UnknownName(
             f"{name} writes no captions, wanted a captioner: one of {', '.join(twins)}, or a directory"
         )
@@ -32,8 +29,7 @@ def open_seen(
             f"no captioner named '{name}', and no directory is: {did_you_mean(name, twins)}; a hub id reads "
             "organisation/name"
         )
-    source = PRETRAINED / name if name in twins else name_or_path
-    captioner = open_captioner(source, vocabulary=vocabulary, device=device, dtype=dtype)
+    captioner = open_captioner(name_or_path, vocabulary=vocabulary, device=device, dtype=dtype)
     speller = captioner.speller
     if not isinstance(speller, Open):
         raise Unsupported(
@@ -46,10 +42,5 @@ def open_seen(
 
 
 def named_captioners() -> list[str]:
-    """Directories of the package that hold captioners."""
-    wanted = {OSCAR, *OWN, *KINDS}
-    configs = {
-        each.parent.name: json.loads(each.read_text(encoding="utf-8"))
-        for each in PRETRAINED.glob("*/config.json")
-    }
-    return sorted(name for name, facts in configs.items() if wanted & {*facts.get("architectures", ())})
+    """Captioners that a name alone opens."""
+    return sorted(CAPTIONERS)
