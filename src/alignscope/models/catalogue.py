@@ -13,6 +13,7 @@ from typing import Literal
 PRETRAINED = Path(__file__).parent / "pretrained"
 ALL = ("attention", "gradcam", "gradient", "perturbation")
 NO_MAPS = ("gradient", "perturbation")
+"""Methods of a model whose attention the rules for one or two streams do not describe."""
 SCORES_ALONE = ("perturbation",)
 CARD = "see the model card"
 COSINE = "scale x cosine + bias"

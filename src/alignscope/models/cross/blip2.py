@@ -11,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from alignscope.models.catalogue import NO_MAPS
 from alignscope.models.cross.blip import grid, inputs
-from alignscope.models.cross.encoder import NO_MAPS, Family
+from alignscope.models.cross.encoder import Family
 from alignscope.models.protocols import PairInputs
 
 

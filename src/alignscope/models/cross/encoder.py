@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from alignscope.errors import BadInput, LengthMismatch, Unsupported
 from alignscope.models import taps
+from alignscope.models.catalogue import ALL
 from alignscope.models.cross.pixels import view
 from alignscope.models.dual.encoder import evaluating, shuffle, wide
 from alignscope.models.dual.texts import TextSide, check_texts, token_rules, tokenise
@@ -26,9 +27,6 @@ from alignscope.records import Box, Regions
 Calls = tuple[tuple[Stream, Stream], ...]
 """What each call of a module in one forward attends from and to."""
 FIRST_TOKEN = TextSide(attention="", readout="first", is_causal=False, reads_padding=False)
-ALL = ("attention", "gradcam", "gradient", "perturbation")
-NO_MAPS = ("gradient", "perturbation")
-"""Methods of a model whose attention the rules for one or two streams do not describe."""
 BATCH = 32
 
 
