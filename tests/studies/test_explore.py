@@ -28,15 +28,30 @@ def png(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def claimed_png(width: int, height: int) -> bytes:
-    """A PNG of a few bytes whose header claims this size."""
+def claimed_png(width: int, height: int, content: bytes = zlib.compress(b"\0" * 99)) -> bytes:
+    """A PNG of these bytes whose header claims this size."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         sealed = name + content
         return struct.pack(">I", len(content)) + sealed + struct.pack(">I", zlib.crc32(sealed))
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", content) + chunk(b"IEND", b"")
+
+
+def whole_bomb(side: int) -> bytes:
+    """A PNG of black that is a hundred kilobytes as a file and `side` x `side` pixels in memory."""
+    squeeze, row = zlib.compressobj(9), bytes(1 + side // 8)
+    content = b"".join(squeeze.compress(row) for _ in range(side)) + squeeze.flush()
+    return claimed_png(side, side, content)
+
+
+def with_text_bomb(megabytes: int) -> bytes:
+    """A small PNG with a compressed comment that is this long once it is read."""
+    plain, comment = png(Image.new("RGB", (8, 8))), b"c\0\0" + zlib.compress(bytes(megabytes << 20), 9)
+    sealed = b"zTXt" + comment
+    chunk = struct.pack(">I", len(comment)) + sealed + struct.pack(">I", zlib.crc32(sealed))
+    return plain[:33] + chunk + plain[33:]
 
 
 @pytest.fixture(scope="module")
@@ -232,8 +247,13 @@ def test_a_folder_without_images_and_one_with_too_many(tmp_path):
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
         claimed_png(50_000, 50_000),
         claimed_png(6_000, 6_000),
+        whole_bomb(30_000),
+        with_text_bomb(100),
     ],
-    ids=["nothing", "text", "svg", "start of a gif", "half a png", "postscript", "huge bomb", "bomb"],
+    ids=[
+        *("nothing", "text", "svg", "start of a gif", "half a png", "postscript"),
+        *("huge bomb", "bomb", "whole bomb of 900 million pixels", "bomb in a comment"),
+    ],
 )
 def test_uploads_that_are_no_whole_image_of_a_usual_size_are_refused(content):
     gallery = world_gallery(1)
@@ -242,6 +262,19 @@ def test_uploads_that_are_no_whole_image_of_a_usual_size_are_refused(content):
         with pytest.raises(BadImage, match="wanted"):
             gallery.upload(content)
     assert len(gallery.captions) == 1
+
+
+def test_of_a_file_that_is_an_image_and_more_the_pixels_alone_are_kept():
+    """Polyglots: a page behind a PNG, a script behind a GIF's header, an archive behind a JPEG."""
+    image, hidden = Image.new("RGB", (9, 7), "teal"), b"<script>alert(1)</script>PK\x03\x04"
+    gallery = world_gallery(1)
+    for kind in ("PNG", "GIF", "JPEG"):
+        file = io.BytesIO()
+        image.save(file, format=kind, comment=hidden)
+        kept = gallery.image(gallery.upload(file.getvalue() + hidden))
+        assert (kept.size, kept.mode, kept.info) == ((9, 7), "RGB", {}), kind
+        assert kept.getpixel((4, 3)) == pytest.approx((0, 128, 128), abs=2)
+        assert hidden not in kept.tobytes()
 
 
 def test_uploads_are_kept_small_and_few():

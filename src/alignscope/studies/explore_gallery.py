@@ -72,6 +72,7 @@ class Gallery:
         """Keep an image sent by the page; returns its key. Of more than `MOST_UPLOADS` the oldest is forgotten."""
         _check_upload(content)
         image = decode_image(content, "the upload", max_pixels=KEPT_PIXELS).image
+        image.info = {}  # comments and profiles go no further: its pixels alone are kept
         self._count += 1
         key = f"upload {self._count}"
         self._uploads[key] = image
