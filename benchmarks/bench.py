@@ -1,10 +1,12 @@
 """The speed book: every benchmark, one after another, each in a fresh process of one thread.
 
     make bench                  make bench ARGS=--quick                make bench ARGS="--only scst --again"
+    make bench ARGS="--skip training parser"
 
-Writes runs/bench/bench.json after every benchmark, what each printed as runs/bench/NAME.log, and the page
-docs/speed.md. What has finished is not run again unless `--again`; a benchmark that failed is. `--quick` is
+Writes runs/bench/bench.json and the page docs/speed.md after every benchmark, and what each printed as
+runs/bench/NAME.log. What has finished is not run again unless `--again`; a benchmark that failed is. `--quick` is
 fewer rounds, smaller loads and fewer models, and keeps what a whole run has found; a whole run replaces what is quick.
+Those whose bounds the issues name come first. A run that is stopped keeps what has finished, and goes on from there.
 """
 
 from __future__ import annotations
@@ -56,8 +58,6 @@ class Benchmark:
 
 BENCHMARKS = (
     Benchmark("world", "Scenes of the world beside the floor of issue 2", "world_speed.py"),
-    Benchmark("bootstrap", "Clustered bootstrap beside SciPy's", "bootstrap_speed.py"),
-    Benchmark("cider", "CIDEr-D beside pycocoevalcap's", "cider_speed.py"),
     Benchmark(
         "ngrams",
         "Trigram model beside nltk.lm (issue 7)",
@@ -65,43 +65,6 @@ BENCHMARKS = (
         quick="--first 5000 --sample 5",
     ),
     Benchmark("patterns", "Patterns of captions beside the 30 s of issue 7", "pattern_speed.py"),
-    Benchmark(
-        "parser",
-        "Word classes beside SceneGraphParser's: quality, not speed",
-        "parser_quality.py",
-        quick="--world 0",
-    ),
-    Benchmark(
-        "attribution",
-        "Word attribution beside the notebook way and the passes it needs (issue 3)",
-        "attribution_speed.py",
-        quick="--count 64 --batch-size 32 --repetitions 2 --notebook 4 --perturbed 8",
-    ),
-    Benchmark(
-        "streams",
-        "Memory of `attribute` as captions grow",
-        "stream_memory.py",
-        quick="--sizes 200 2000",
-    ),
-    Benchmark(
-        "evaluate",
-        "`evaluate` beside the official per-item way, the encoding alone, and itself at a tenth (issue 4)",
-        "evaluate_speed.py",
-        quick="--images 32 --sample 10 --repeats 2 --growth-images 30",
-    ),
-    Benchmark(
-        "training",
-        "Steps with an attribution loss beside the plain step (issue 5)",
-        "training_speed.py",
-        "--device cpu",
-        quick="--count 32 --batch-size 4 --rounds 2 --only attention gradcam gradient 'perturbation, 1 draw, 1 unit'",
-    ),
-    Benchmark(
-        "scorers",
-        "Scorers beside their models' own forward pass (issue 6)",
-        "scorer_speed.py",
-        quick="--rounds 2 --only uniter vilt clip git",
-    ),
     Benchmark(
         "scst",
         "Self-critical step beside its parts and a plain loop (issue 7)",
@@ -114,6 +77,54 @@ BENCHMARKS = (
         "scst_speed.py",
         "--published --rounds 3",
         quick="--rounds 2",
+    ),
+    Benchmark(
+        "attribution",
+        "Word attribution beside the notebook way and the passes it needs (issue 3)",
+        "attribution_speed.py",
+        "--repetitions 3",
+        quick="--count 64 --batch-size 16 --repetitions 2 --notebook 4 --perturbed 8",
+    ),
+    Benchmark(
+        "shards",
+        "`score` of webdataset shards beside its forwards, and two Ray workers beside one process (issue 9)",
+        "shard_speed.py",
+        quick="--shards 4 --each 64 --rounds 2",
+    ),
+    Benchmark(
+        "evaluate",
+        "`evaluate` beside the official per-item way, the encoding alone, and itself at a tenth (issue 4)",
+        "evaluate_speed.py",
+        "--images 160 --sample 60 --repeats 2",
+        quick="--images 32 --sample 10 --repeats 2 --growth-images 30",
+    ),
+    Benchmark(
+        "scorers",
+        "Scorers beside their models' own forward pass (issue 6)",
+        "scorer_speed.py",
+        "--rounds 3",
+        quick="--rounds 2 --only uniter vilt clip git",
+    ),
+    Benchmark(
+        "training",
+        "Steps with an attribution loss beside the plain step (issue 5)",
+        "training_speed.py",
+        "--device cpu --rounds 5",
+        quick="--count 32 --batch-size 4 --rounds 2 --only attention gradcam gradient 'perturbation, 1 draw, 1 unit'",
+    ),
+    Benchmark("bootstrap", "Clustered bootstrap beside SciPy's", "bootstrap_speed.py"),
+    Benchmark("cider", "CIDEr-D beside pycocoevalcap's", "cider_speed.py"),
+    Benchmark(
+        "parser",
+        "Word classes beside SceneGraphParser's: quality, not speed",
+        "parser_quality.py",
+        quick="--world 0",
+    ),
+    Benchmark(
+        "streams",
+        "Memory of `attribute` as captions grow",
+        "stream_memory.py",
+        quick="--sizes 200 2000",
     ),
     Benchmark(
         "training-gpu",
@@ -197,8 +208,10 @@ def run_book(
     is_quick: bool = False,
     is_again: bool = False,
     only: Sequence[str] = (),
+    skip: Sequence[str] = (),
     has_gpu: Callable[[], bool],
     at_most_seconds: float = 3600.0,
+    after: Callable[[dict[str, Entry]], object] = lambda entries: None,
     say: Callable[[str], object] = sys.stdout.write,
 ) -> dict[str, Entry]:
     """All entries by name, those of earlier runs too; written as they come."""
@@ -206,7 +219,7 @@ def run_book(
     file = out / "bench.json"
     entries = read_entries(file)
     for given in benchmarks:
-        if only and given.name not in only:
+        if (only and given.name not in only) or given.name in skip:
             continue
         kept = entries.get(given.name)
         is_kept = kept is not None and not is_again and is_finished(kept, given, is_quick=is_quick)
@@ -218,6 +231,7 @@ def run_book(
             kept = run_one(given, out, folder=folder, is_quick=is_quick, at_most_seconds=at_most_seconds)
             entries[given.name] = kept
             write_json(file, {"entries": [asdict(each) for each in entries.values()]})
+            after(entries)
         say(f"  {kept.seconds:.0f} s on {kept.date}{', from an earlier run' if is_kept else ''}\n")
         say("".join(map(line, kept.figures)))
         if kept.not_run:
@@ -241,6 +255,15 @@ def gpu_is_here() -> bool:
     return torch.cuda.is_available()
 
 
+def write_page(entries: dict[str, Entry], path: Path) -> None:
+    """The page of all benchmarks, run or not."""
+    sections = [
+        Section(given.title, f"benchmarks/{given.script}", given.is_on_gpu, entries.get(given.name))
+        for given in BENCHMARKS
+    ]
+    write_lines(path, page(sections))
+
+
 def main() -> int:
     """Run, print, write; 1 where a benchmark failed."""
     names = [given.name for given in BENCHMARKS]
@@ -248,6 +271,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="few rounds and small loads: some minutes")
     parser.add_argument("--again", action="store_true", help="run also what has finished")
     parser.add_argument("--only", nargs="+", choices=names, default=[], metavar="NAME", help=", ".join(names))
+    parser.add_argument(
+        "--skip", nargs="+", choices=names, default=[], metavar="NAME", help="leave these out"
+    )
     parser.add_argument("--out", type=Path, default=HERE.parent / "runs" / "bench")
     parser.add_argument("--page", type=Path, default=HERE.parent / "docs" / "speed.md")
     parser.add_argument("--at-most", type=float, default=3600, help="seconds that one benchmark may take")
@@ -258,17 +284,15 @@ def main() -> int:
         is_quick=options.quick,
         is_again=options.again,
         only=options.only,
+        skip=options.skip,
         has_gpu=gpu_is_here,
         at_most_seconds=options.at_most,
+        after=lambda entries: write_page(entries, options.page),
     )
-    sections = [
-        Section(given.title, f"benchmarks/{given.script}", given.is_on_gpu, entries.get(given.name))
-        for given in BENCHMARKS
-    ]
-    write_lines(options.page, page(sections))
+    write_page(entries, options.page)
     sys.stdout.write(f"\n{options.out / 'bench.json'}\n{options.page}\n")
-    asked = [entries[name] for name in options.only or names if name in entries]
-    return int(any(entry.not_run for entry in asked))
+    asked = [name for name in options.only or names if name not in options.skip]
+    return int(any(entries[name].not_run for name in asked if name in entries))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The figures that a benchmark gives: one record each, printed as lines and written as JSON.
 
-Ratios are taken within a round; told are their median and their quartiles over rounds.
+Ratios are taken within a round; told are their median and their quartiles over rounds. Seconds are of the
+processor where nothing waits: other jobs of a busy machine leave those nearly alone, and a quiet machine's wall
+clock agrees with them.
 """
 
 from __future__ import annotations
@@ -8,11 +10,20 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from alignscope.files import write_json
+
+
+class Spent(NamedTuple):
+    """Seconds on the wall's clock, and of all processor cores together."""
+
+    wall: float
+    processor: float
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,35 @@ def figure(
     if at_most is not None:
         return Figure(name, middle, low, high, f"at most {at_most:g}", middle <= at_most, note)
     return Figure(name, middle, low, high, note=note)
+
+
+def spent(call: Callable[[], object]) -> Spent:
+    """What a call takes."""
+    began, busy = time.perf_counter(), time.process_time()
+    call()
+    return Spent(time.perf_counter() - began, time.process_time() - busy)
+
+
+def figure_of_times(
+    name: str,
+    over: Sequence[Spent],
+    under: Sequence[Spent],
+    *,
+    scale: float = 1.0,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    note: str = "",
+) -> Figure:
+    """`scale * over / under` of every round by processor time; the wall clock's is in the note.
+
+    >>> figure_of_times("encoding", [Spent(9.0, 4.0)], [Spent(3.0, 2.0)], at_most=3).note
+    'by processor time; 3.000 by the wall clock'
+    """
+    rounds = list(zip(over, under, strict=True))
+    wall = statistics.median(scale * a.wall / b.wall for a, b in rounds)
+    ratios = [scale * a.processor / b.processor for a, b in rounds]
+    note = "; ".join(filter(None, (note, f"by processor time; {shortly(wall)} by the wall clock")))
+    return figure(name, ratios, at_least=at_least, at_most=at_most, note=note)
 
 
 def spread(found: Figure) -> str:

@@ -6,7 +6,8 @@ Model: the published sizes of CLIP ViT-B/32, both towers, random weights, all tr
 per image, in the order drawn, padded to the longest of their batch; words classed by the product's parser.
 A step is pixels (already on the device) and strings to updated weights: image tower with fused attention,
 contrastive loss, backward, AdamW. The plain step runs the same eager text tower as the others. Steps of all
-kinds take turns; every ratio is of the same batch in the same round.
+kinds take turns; every ratio is of the same batch in the same round, of processor time on a CPU and of the
+wall clock's on a GPU.
 
 Memory is the most that the process ever held, each kind in a process of its own: on a CPU `ru_maxrss`
 (weights, gradients, both moments of AdamW, activations, Python), on a GPU `max_memory_allocated`.
@@ -21,16 +22,14 @@ import resource
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from attribution_speed import COCO, read_captions, vit_b_32
-from figures import Figure, add_option, figure, tell
+from figures import Figure, Spent, add_option, figure, figure_of_times, spent, tell
 from torch import Tensor
 
 from alignscope.attribution.options import Options
@@ -51,13 +50,6 @@ class Kind:
 
     objective: Objective | None = None
     limit: float | None = None
-
-
-class Spent(NamedTuple):
-    """Seconds on the wall's clock, and of all processor cores together: the steadier one on a busy machine."""
-
-    wall: float
-    processor: float
 
 
 def perturbed(draws: int, units: int) -> Objective:
@@ -125,14 +117,12 @@ def step(given: Bench, captions: Sequence[Caption], objective: Objective | None)
         clip.logit_scale.clamp_(0.0, MAX_LOG_SCALE)
 
 
-def spent(call: Callable[[], None], device: torch.device) -> Spent:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    began, busy = time.perf_counter(), time.process_time()
-    call()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return Spent(time.perf_counter() - began, time.process_time() - busy)
+def spent_on(call: Callable[[], None], device: torch.device) -> Spent:
+    """What a call takes, and what it asks of a GPU."""
+    if device.type != "cuda":
+        return spent(call)
+    torch.cuda.synchronize(device)
+    return spent(lambda: (call(), torch.cuda.synchronize(device)))
 
 
 def timed(given: Bench, names: Sequence[str], rounds: int) -> dict[str, list[Spent]]:
@@ -145,7 +135,7 @@ def timed(given: Bench, names: Sequence[str], rounds: int) -> dict[str, list[Spe
         captions = given.batches[turn % len(given.batches)]
         shift = turn % len(names)
         for name in [*names[shift:], *names[:shift]]:
-            taken = spent(partial(step, given, captions, KINDS[name].objective), given.device)
+            taken = spent_on(partial(step, given, captions, KINDS[name].objective), given.device)
             if turn:
                 times[name].append(taken)
     return times
@@ -169,7 +159,7 @@ def memories(names: Sequence[str], arguments: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def table(times: Mapping[str, Sequence[Spent]], peaks: Mapping[str, int]) -> list[str]:
+def table(times: Mapping[str, Sequence[Spent]], peaks: Mapping[str, int], *, is_on_gpu: bool) -> list[str]:
     """Medians, ratios with their quartiles over rounds, and whether the limits hold."""
     lines = [
         f"{'step':<32}{'median s':>9}{'ratio':>8}{'quartiles':>16}{'limit':>15}"
@@ -179,32 +169,30 @@ def table(times: Mapping[str, Sequence[Spent]], peaks: Mapping[str, int]) -> lis
         pairs = list(zip(taken, times[PLAIN], strict=True))
         walls = [one.wall / plain.wall for one, plain in pairs]
         busy = [one.processor / plain.processor for one, plain in pairs]
-        middle, limit = statistics.median(walls), KINDS[name].limit
+        middle, limit = statistics.median(walls if is_on_gpu else busy), KINDS[name].limit
         verdict = "" if limit is None else f"<= {limit} {'holds' if middle <= limit else 'MISSED'}"
         lines.append(
-            f"{name:<32}{statistics.median(one.wall for one in taken):>9.2f}{middle:>8.3f}{quartiles(walls)}"
+            f"{name:<32}{statistics.median(one.wall for one in taken):>9.2f}{statistics.median(walls):>8.3f}{quartiles(walls)}"
             f"{verdict:>15}{statistics.median(busy):>11.3f}{quartiles(busy)}"
             + (f"{peaks[name] / 1e9:>9.2f}{peaks[name] / peaks[PLAIN]:>7.2f}" if peaks else "")
         )
     return lines
 
 
-def figures_of(times: Mapping[str, Sequence[Spent]], peaks: Mapping[str, int], place: str) -> list[Figure]:
-    """Steps on the wall's clock and peaks, beside the plain step's."""
+def figures_of(
+    times: Mapping[str, Sequence[Spent]], peaks: Mapping[str, int], place: str, *, is_on_gpu: bool
+) -> list[Figure]:
+    """Steps and peaks, beside the plain step's."""
     found = []
     for name in times:
         if name == PLAIN:
             continue
-        pairs = list(zip(times[name], times[PLAIN], strict=True))
-        busy = statistics.median(one.processor / plain.processor for one, plain in pairs)
-        found.append(
-            figure(
-                f"step with {name} / plain step, {place}",
-                [one.wall / plain.wall for one, plain in pairs],
-                at_most=KINDS[name].limit,
-                note=f"{busy:.3f} by processor time",
-            )
-        )
+        what, limit = f"step with {name} / plain step, {place}", KINDS[name].limit
+        if is_on_gpu:
+            walls = [one.wall / plain.wall for one, plain in zip(times[name], times[PLAIN], strict=True)]
+            found.append(figure(what, walls, at_most=limit, note="by the wall clock"))
+        else:
+            found.append(figure_of_times(what, times[name], times[PLAIN], at_most=limit))
         if peaks:
             found.append(
                 figure(f"peak memory with {name} / plain step, {place}", [peaks[name] / peaks[PLAIN]])
@@ -254,11 +242,11 @@ def main() -> None:
         f"{torch.get_num_threads()} threads of {os.cpu_count()} cores, "
         f"load {before[0]:.1f} before and {os.getloadavg()[0]:.1f} after, {options.rounds} rounds",
         "",
-        *table(times, peaks),
+        *table(times, peaks, is_on_gpu=device.type == "cuda"),
     ]
     sys.stdout.write("\n".join(report) + "\n")
     place = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    tell(figures_of(times, peaks, place), options.json)
+    tell(figures_of(times, peaks, place, is_on_gpu=device.type == "cuda"), options.json)
 
 
 if __name__ == "__main__":

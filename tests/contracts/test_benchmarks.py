@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -156,6 +157,33 @@ def test_only_one_is_run_and_others_are_kept(fakes: Fakes):
     fakes.run(only=["bad"])
     assert {*fakes.run(only=["good"])} == {"good", "bad"}
     assert fakes.times_run == 1
+
+
+def test_what_is_skipped_is_not_run_and_keeps_what_it_had(fakes: Fakes):
+    fakes.run(only=["good"])
+    found = fakes.run(skip=["good"], is_again=True)
+    assert {*found} == {"good", "bad"}
+    assert fakes.times_run == 1
+
+
+def test_the_page_follows_every_benchmark_that_was_run(fakes: Fakes):
+    seen: list[set[str]] = []
+    fakes.run(after=lambda entries: seen.append({*entries}))
+    assert seen == [{"good"}, {"good", "bad"}]
+    fakes.run(after=lambda entries: seen.append({*entries}))
+    assert len(seen) == 3, "only the one that had failed was run again"
+
+
+def test_times_are_compared_by_the_processor_and_the_wall_is_told(book: Any):
+    spent = book.figures.Spent
+    over, under = [spent(10.0, 4.0), spent(30.0, 6.0)], [spent(1.0, 2.0), spent(1.0, 2.0)]
+    found = book.figures.figure_of_times("a / b", over, under, scale=2.0, at_most=5, note="two")
+    assert (found.ratio, found.is_met) == (5.0, True)
+    assert found.note == "two; by processor time; 40.0 by the wall clock"
+    busy = book.figures.spent(lambda: sum(range(10**6)))
+    assert 0 < busy.processor < 60
+    idle = book.figures.spent(lambda: time.sleep(0.05))
+    assert idle.wall >= 0.05 > idle.processor
 
 
 def test_a_gpu_is_used_where_there_is_one(fakes: Fakes):
