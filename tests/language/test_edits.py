@@ -30,10 +30,10 @@ def test_the_hand_tagging_is_what_it_says() -> None:
     assert set(NAMES.values()) | {"scene"} == set(get_args(WordClass))
 
 
-def test_wrong_nouns_change_nouns_alone_and_never_to_a_true_one() -> None:
+def test_wrong_nouns_change_nouns_alone_and_never_to_themselves() -> None:
     seen = set()
     for seed in range(40):
-        edited, count = wrong_nouns(CAPTION, NOUNS, {"CAT"}, random.Random(seed))
+        edited, count = wrong_nouns(CAPTION, NOUNS[1:], random.Random(seed))
         match = re.fullmatch(r"  A RED (\w+),  sits on\tthe (\w+) \(in the kitchen\)!", edited)
         assert match, edited
         assert count == 2
@@ -53,26 +53,11 @@ def test_random_other_words_keep_nouns_and_places() -> None:
     assert match[2].isupper()
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 6, 7])
-def test_count_makes_the_edits_equally_large(count: int) -> None:
-    edited, replaced = random_other_words(CAPTION, ["zzz"], random.Random(3), count=count)
-    assert replaced == count == edited.lower().count("zzz")
-
-
-def test_more_than_there_are_says_how_many() -> None:
-    assert random_other_words(CAPTION, FILLERS, random.Random(0), count=99)[1] == 7
-
-
-def test_which_words_are_replaced_depends_on_the_seed() -> None:
-    drawn = {random_other_words(CAPTION, ["zzz"], random.Random(s), count=2)[0] for s in range(60)}
-    assert len(drawn) > 10  # of 21 pairs
-
-
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda rng: wrong_nouns(CAPTION, NOUNS, {"cat"}, rng),
-        lambda rng: random_other_words(CAPTION, FILLERS, rng, count=3),
+        lambda rng: wrong_nouns(CAPTION, NOUNS, rng),
+        lambda rng: random_other_words(CAPTION, FILLERS, rng),
     ],
 )
 def test_a_seed_gives_one_edit(edit: object) -> None:
@@ -81,14 +66,12 @@ def test_a_seed_gives_one_edit(edit: object) -> None:
 
 def test_nothing_to_replace_is_the_same_text() -> None:
     bare = Caption("Hm ...", (Word("Hm", 0, 2, "other"),))
-    assert wrong_nouns(bare, [], [], random.Random(0)) == ("Hm ...", 0)
+    assert wrong_nouns(bare, [], random.Random(0)) == ("Hm ...", 0)
     assert random_other_words(Caption("", ()), [], random.Random(0)) == ("", 0)
 
 
 def test_too_small_a_vocabulary_is_an_error() -> None:
     with pytest.raises(BadInput, match=r"'dog'.*larger"):
-        wrong_nouns(CAPTION, ["dog", "cat"], {"cat"}, random.Random(0))
+        wrong_nouns(CAPTION, ["dog"], random.Random(0))
     with pytest.raises(BadInput, match="larger"):
         random_other_words(CAPTION, [], random.Random(0))
-    with pytest.raises(BadInput, match="count is -1"):
-        random_other_words(CAPTION, FILLERS, random.Random(0), count=-1)

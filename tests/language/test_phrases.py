@@ -52,10 +52,5 @@ def test_phrases(text: str, letters: str, wanted: list[str]) -> None:
     assert [phrase.start for phrase in found] == sorted(phrase.start for phrase in found)
 
 
-def test_attributes_alone() -> None:
-    found = phrases(tagged("a striped red ball on a mat", "-aaor-o"), attributes="alone")
-    assert [phrase.text for phrase in found] == ["striped red", "ball", "on", "mat"]
-
-
 def test_an_untagged_caption_has_no_phrases() -> None:
     assert phrases(Caption("a red ball")) == []

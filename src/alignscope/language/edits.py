@@ -1,58 +1,45 @@
 """Edits of a caption that break either its nouns or everything but its nouns.
 
 The replacement experiment of paper A (Fig. 2), with its unspecified parts chosen: words are drawn
-uniformly with a seed, spacing and punctuation stay, and both edits can be made equally large.
+uniformly with a seed, spacing and punctuation stay.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from alignscope.errors import BadInput
 from alignscope.records import Caption, Word
 
 
-def wrong_nouns(
-    caption: Caption, vocabulary: Sequence[str], forbidden: Collection[str], rng: random.Random
-) -> tuple[str, int]:
+def wrong_nouns(caption: Caption, vocabulary: Sequence[str], rng: random.Random) -> tuple[str, int]:
     """Every object word replaced by a noun drawn from `vocabulary`, and how many were.
 
-    `forbidden` are nouns true of the image; the word itself is never drawn. Case is carried over,
+    Nouns true of the image do not belong there; the word itself is never drawn. Case is carried over,
     articles ("a", "an") are not adjusted.
 
     >>> words = (Word("Dogs", 0, 4, "object"), Word("run", 5, 8, "other"))
-    >>> wrong_nouns(Caption("Dogs run.", words), ["cars", "dogs"], {"dogs"}, random.Random(0))
+    >>> wrong_nouns(Caption("Dogs run.", words), ["cars", "dogs"], random.Random(0))
     ('Cars run.', 1)
     """
-    barred = {word.casefold() for word in forbidden}
-    allowed = [noun for noun in vocabulary if noun.casefold() not in barred]
     chosen = [word for word in caption.words if word.word_class == "object"]
-    return _replaced(caption, chosen, allowed, rng, "nouns outside the forbidden ones")
+    return _replaced(caption, chosen, vocabulary, rng)
 
 
-def random_other_words(
-    caption: Caption, vocabulary: Sequence[str], rng: random.Random, count: int | None = None
-) -> tuple[str, int]:
+def random_other_words(caption: Caption, vocabulary: Sequence[str], rng: random.Random) -> tuple[str, int]:
     """Nouns kept (object and scene words), other words replaced by draws from `vocabulary`, and how many.
-
-    `count` replaces only that many, chosen by `rng`, so that the edit can be as large as
-    `wrong_nouns`; where the caption has fewer, all are replaced and the number says so.
 
     >>> words = (Word("Dogs", 0, 4, "object"), Word("run", 5, 8, "other"))
     >>> random_other_words(Caption("Dogs run.", words), ["blue"], random.Random(0))
     ('Dogs blue.', 1)
     """
-    if count is not None and count < 0:
-        raise BadInput(f"count is {count}: give the number of words to replace, or None for all")
     chosen = [word for word in caption.words if word.word_class not in ("object", "scene")]
-    if count is not None and count < len(chosen):
-        chosen = sorted(rng.sample(chosen, count), key=lambda word: word.start)
-    return _replaced(caption, chosen, list(vocabulary), rng, "other words")
+    return _replaced(caption, chosen, vocabulary, rng)
 
 
 def _replaced(
-    caption: Caption, chosen: Sequence[Word], allowed: Sequence[str], rng: random.Random, what: str
+    caption: Caption, chosen: Sequence[Word], allowed: Sequence[str], rng: random.Random
 ) -> tuple[str, int]:
     """The text with each chosen word exchanged for an allowed one that differs from it."""
     parts, at = [], 0
@@ -60,7 +47,7 @@ def _replaced(
         fitting = [other for other in allowed if other.casefold() != word.text.casefold()]
         if not fitting:
             raise BadInput(
-                f"no word can replace {word.text!r}: the vocabulary has no {what}; give a larger one"
+                f"no word can replace {word.text!r}: the vocabulary has no other; give a larger one"
             )
         parts += [caption.text[at : word.start], cased_as(word.text, rng.choice(fitting))]
         at = word.end

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Literal
 
 from alignscope.records import Caption, Word, WordClass
 
@@ -25,13 +24,13 @@ class Phrase:
     word_class: WordClass
 
 
-def phrases(caption: Caption, *, attributes: Literal["with object", "alone"] = "with object") -> list[Phrase]:
+def phrases(caption: Caption) -> list[Phrase]:
     """The phrases of a caption in the order in which they begin.
 
     object: a noun with its compounds. relation: neighbouring relation words ("to the left of").
     attribute: neighbouring attribute words, with commas and "and" between them, and the noun right after
-    them ("striped red ball"); by themselves where none follows ("the ball is red") or with
-    `attributes="alone"`. The paper says no more than "relation/attribute phrase".
+    them ("striped red ball"); by themselves where none follows ("the ball is red"). The paper says no more than
+    "relation/attribute phrase".
 
     >>> words = (Word("red", 2, 5, "attribute"), Word("ball", 6, 10, "object"), Word("on", 11, 13, "relation"))
     >>> [(phrase.text, phrase.word_class) for phrase in phrases(Caption("a red ball on", words))]
@@ -41,7 +40,7 @@ def phrases(caption: Caption, *, attributes: Literal["with object", "alone"] = "
     found = []
     for run, following in zip_longest(runs, runs[1:]):
         end = run.end
-        if run.word_class == "attribute" and attributes == "with object" and following is not None:
+        if run.word_class == "attribute" and following is not None:
             between = caption.text[run.end : following.start]
             if following.word_class == "object" and SPACE.fullmatch(between):
                 end = following.end

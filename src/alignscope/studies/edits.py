@@ -50,7 +50,7 @@ def plan_edits(items: Sequence[Item], *, draws: int, seed: int) -> tuple[list[Ed
             continue
         rng = random.Random(f"{seed}/{item.id}")
         for draw in range(draws):
-            edits.append(Edit(item, "wrong nouns", draw, *wrong_nouns(item.caption, wrong, (), rng)))
+            edits.append(Edit(item, "wrong nouns", draw, *wrong_nouns(item.caption, wrong, rng)))
             changed = random_other_words(item.caption, fillers, rng)
             edits.append(Edit(item, "random other words", draw, *changed))
     return [edit for edit in edits if edit.count], problems
