@@ -273,7 +273,7 @@ def test_of_a_file_that_is_an_image_and_more_the_pixels_alone_are_kept():
         image.save(file, format=kind, comment=hidden)
         kept = gallery.image(gallery.upload(file.getvalue() + hidden))
         assert (kept.size, kept.mode, kept.info) == ((9, 7), "RGB", {}), kind
-        assert kept.getpixel((4, 3)) == pytest.approx((0, 128, 128), abs=2)
+        assert kept.getpixel((4, 3)) == pytest.approx((0, 128, 128), abs=4)  # JPEG rounds
         assert hidden not in kept.tobytes()
 
 
