@@ -20,7 +20,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer, PreTrainedTokenizerFast
 
-from alignscope.models.captioners.captioner import KINDS, Captioner
+from alignscope.models.captioners.captioner import KINDS, CaptionDecoder
 from alignscope.models.captioners.chat import Chat
 from alignscope.models.captioners.question import REQUEST, TEXT, around
 from alignscope.models.captioners.scorer import GenerativeScorer
@@ -129,7 +129,7 @@ def captioner(
     torch.manual_seed(0)
     model = getattr(transformers, architecture)(config()).eval()
     parts = model, bert_tokenizer(corpus), processor(), KINDS[architecture], "likelihood", TEXT
-    return Built(GenerativeScorer(Captioner(*parts), name=architecture), pairs)
+    return Built(GenerativeScorer(CaptionDecoder(*parts), name=architecture), pairs)
 
 
 def llava(corpus: Sequence[str]) -> Built:

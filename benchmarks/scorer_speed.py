@@ -36,7 +36,7 @@ from PIL import Image
 from scorer_models import MODELS, Built
 from torch import nn
 
-from alignscope.models.captioners.captioner import Captioner
+from alignscope.models.captioners.captioner import CaptionDecoder
 from alignscope.models.captioners.reading import padded
 from alignscope.models.captioners.scorer import GenerativeScorer
 from alignscope.models.cross.encoder import TransformersCrossEncoder
@@ -160,7 +160,7 @@ def generative_calls(scorer: GenerativeScorer, pairs: Pairs) -> dict[str, Call]:
 
     def read() -> dict[str, Any]:
         readings = [decoder.read(text) for text in pairs.texts]
-        if isinstance(decoder, Captioner):
+        if isinstance(decoder, CaptionDecoder):
             prefix = torch.tensor([reading.prefix for reading in readings])
             seen = [pixels(decoder.image_processor, picture) for picture in pairs.pictures]
             return {

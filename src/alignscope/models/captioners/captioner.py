@@ -47,7 +47,7 @@ class Kind:
 
 @final
 @dataclass(frozen=True)
-class Captioner:
+class CaptionDecoder:
     """A captioner with its tokenizer and image processor; a template's words before the text are its prompt."""
 
     model: PreTrainedModel

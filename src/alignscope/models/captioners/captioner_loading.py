@@ -13,8 +13,7 @@ from alignscope.models import weights
 from alignscope.models.captioners import loading, oscar_loading
 from alignscope.models.captioners.attention_lstm import AttentionLstmCaptioner
 from alignscope.models.captioners.autoregressive import AutoregressiveCaptioner
-from alignscope.models.captioners.captioner import KINDS
-from alignscope.models.captioners.captioner import Captioner as Decoder
+from alignscope.models.captioners.captioner import KINDS, CaptionDecoder
 from alignscope.models.captioners.fc import OLD_KEYS, FcCaptioner, config_from
 from alignscope.models.captioners.oscar import OscarForCaptioning
 from alignscope.models.captioners.oscar_speller import OscarSpeller
@@ -171,7 +170,7 @@ def _published(path: Path, vocabulary: Path | None) -> AutoregressiveCaptioner:
 
 def _of_transformers(source: str, named: str, device: str, dtype: str) -> AutoregressiveCaptioner:
     decoder = loading.load(source, device=device, dtype=dtype).decoder
-    assert isinstance(decoder, Decoder)  # `named` is one of KINDS
+    assert isinstance(decoder, CaptionDecoder)  # `named` is one of KINDS
     speller = TransformersSpeller(decoder, READERS[named])
     name = Path(source).resolve().name if Path(source).is_dir() else source
     return AutoregressiveCaptioner(speller, TokenizerWords(decoder), name=name)

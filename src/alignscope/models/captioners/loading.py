@@ -12,7 +12,7 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 from transformers.processing_utils import ProcessorMixin
 
 from alignscope.errors import CheckpointError, UnknownName, Unsupported
-from alignscope.models.captioners.captioner import KINDS, Captioner
+from alignscope.models.captioners.captioner import KINDS, CaptionDecoder
 from alignscope.models.captioners.chat import Chat
 from alignscope.models.captioners.question import QUESTION, REQUEST, TEXT, Scoring, around, check_template
 from alignscope.models.captioners.reading import check_tokenizer
@@ -112,13 +112,13 @@ def _model(source: str, named: str) -> Any:
 
 def _captioner(
     source: str, model: Any, named: str, scoring: Scoring | None, template: str | None
-) -> Captioner:
+) -> CaptionDecoder:
     tokenizer = _part("tokenizer", source, AutoTokenizer.from_pretrained, trust_remote_code=False)
     images = _part("image processor", source, AutoImageProcessor.from_pretrained, trust_remote_code=False)
     check_tokenizer(tokenizer)
     scoring, template = scoring or "likelihood", TEXT if template is None else template
     check_template(template, scoring)
-    return Captioner(model, tokenizer, images, KINDS[named], scoring, template)
+    return CaptionDecoder(model, tokenizer, images, KINDS[named], scoring, template)
 
 
 def _chat(source: str, model: Any, named: str, scoring: Scoring | None, template: str | None) -> Chat:

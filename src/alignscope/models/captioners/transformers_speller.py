@@ -20,7 +20,7 @@ from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from alignscope.errors import BadInput, Unsupported
-from alignscope.models.captioners.captioner import Captioner as Decoder
+from alignscope.models.captioners.captioner import CaptionDecoder
 from alignscope.models.captioners.decoding import State
 from alignscope.models.captioners.inside import Inside
 from alignscope.models.captioners.protocol import Features, Sight, ended, words_before
@@ -36,7 +36,7 @@ Rows = Int[Tensor, "row token"]
 class TokenizerWords:
     """The pieces of words that a tokenizer knows; special tokens are left out of texts."""
 
-    decoder: Decoder
+    decoder: CaptionDecoder
 
     @cached_property
     def end(self) -> int:
@@ -73,7 +73,7 @@ class Reader:
 class TransformersSpeller:
     """A captioner that `captioners.loading` opened, token by token."""
 
-    decoder: Decoder
+    decoder: CaptionDecoder
     reader: Reader
 
     @property
