@@ -104,8 +104,8 @@ def _check_file(path: Path) -> None:
 
 
 def _what_is_there(path: Path) -> str:
-    start = path.open("rb").read(16) if path.is_file() else b""
-    return f"{path.stat().st_size} bytes beginning with {start!r}"
+    with path.open("rb") as file:
+        return f"{path.stat().st_size} bytes beginning with {file.read(16)!r}"
 
 
 def _decode(file: Path | io.BytesIO, name: str, max_pixels: int) -> OpenedImage:
