@@ -5,10 +5,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from benchmark_lines import parted
 
 from alignscope.data.benchmarks.comvg import COMVG, TWO_SLOTS, read
 from alignscope.errors import BadData
-from alignscope.records import Problem, Question, Shown
+from alignscope.records import Question, Shown
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not (SHARED / "comvg").is_dir(), reason="../shared/data is not here")
@@ -16,14 +17,9 @@ needs_data = pytest.mark.skipif(not (SHARED / "comvg").is_dir(), reason="../shar
 COLUMNS = "id,sentence,pos_triplet,neg_triplet,pos_image_id,neg_image_id,neg_value,sentence_id"
 
 
-def parted(found: list[Question | Problem]) -> tuple[list[Question], list[Problem]]:
-    questions = [one for one in found if isinstance(one, Question)]
-    return questions, [one for one in found if isinstance(one, Problem)]
-
-
 @needs_data
 def test_the_official_file_has_its_official_counts():
-    questions, problems = parted(list(read(SHARED / "comvg")))
+    questions, problems = parted(read(SHARED / "comvg"))
     assert problems == []
     assert len({one.id for one in questions}) == len(questions) == 5_400
     # reference/benchmarks.md section 7
@@ -67,7 +63,7 @@ def test_faults_are_told_by_row(tmp_path):
         "7,cut off",
         row(8) + ",9,10",
     )
-    questions, problems = parted(list(read(path)))
+    questions, problems = parted(read(path))
     assert [(one.id, one.tags) for one in questions] == [
         ("subject/1", ()),
         ("subject/4", ()),
@@ -97,7 +93,7 @@ def test_columns_go_by_name_and_unknown_ones_are_told_once(tmp_path):
         rows = csv.writer(file)
         rows.writerow([*reversed(names), "mine"])
         rows.writerows([[*reversed(values), "x"], [*reversed(["2", *values[1:]]), "y"]])
-    questions, problems = parted(list(read(tmp_path / "mine.csv")))
+    questions, problems = parted(read(tmp_path / "mine.csv"))
     assert [one.id for one in questions] == ["subject/1", "subject/2"]
     assert len(problems) == 1
     assert problems[0].what.startswith("unknown field 'mine' passed over here and further on")

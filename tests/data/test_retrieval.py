@@ -7,24 +7,17 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from benchmark_lines import parted
 
 from alignscope.data.benchmarks.retrieval import COCO, FLICKR
 from alignscope.errors import BadData
-from alignscope.records import Problem, Question
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
 
-def read(benchmark, path) -> tuple[list[Question], list[Problem]]:
-    found = list(benchmark.read(path))
-    return [one for one in found if isinstance(one, Question)], [
-        one for one in found if isinstance(one, Problem)
-    ]
-
-
 @pytest.mark.skipif(not (DATA / "coco_karpathy").exists(), reason="no shared data")
 def test_coco_has_5000_images_and_25010_captions():
-    questions, problems = read(COCO, DATA / "coco_karpathy")
+    questions, problems = parted(COCO.read(DATA / "coco_karpathy"))
     assert Counter(len(one.texts) for one in questions) == {5: 4990, 6: 10}
     assert len({one.id for one in questions}) == 5000 == sum(COCO.sizes.values())
     assert not problems
@@ -47,7 +40,7 @@ def test_the_three_forms_give_the_same_questions(tmp_path):
         ],
     }
     (tmp_path / "coco.json").write_text(json.dumps(whole))
-    lines, problems = read(FLICKR, tmp_path)
+    lines, problems = parted(FLICKR.read(tmp_path))
     assert [(one.id, one.subset, list(one.texts)) for one in lines] == [
         ("test/10", "test", texts["10.jpg"]),
         ("test/7", "test", texts["7.jpg"]),
@@ -56,7 +49,7 @@ def test_the_three_forms_give_the_same_questions(tmp_path):
         ("3 captions, the authors' split has 5000", "handled")
     ]
     for form in ("list.json", "coco.json"):
-        others = read(FLICKR, tmp_path / form)[0]
+        others = parted(FLICKR.read(tmp_path / form))[0]
         assert [(one.id, one.texts) for one in others] == [(one.id, one.texts) for one in lines]
 
 
@@ -69,7 +62,7 @@ def test_what_is_wrong_is_said_by_image_and_nothing_counts_twice(tmp_path):
         {"image": "a/3.jpg", "caption": []},
     ]
     (tmp_path / "t.json").write_text(json.dumps(records))
-    questions, problems = read(COCO, tmp_path / "t.json")
+    questions, problems = parted(COCO.read(tmp_path / "t.json"))
     assert [(one.id, one.texts) for one in questions] == [("test/1", ("x", "y")), ("test/2", ("w",))]
     assert [(one.item, one.what, one.action) for one in problems if one.item] == [
         ("test/2", "caption is empty", "unscored"),
@@ -82,7 +75,7 @@ def test_what_is_wrong_is_said_by_image_and_nothing_counts_twice(tmp_path):
 def test_lines_that_do_not_read_are_named(tmp_path):
     path = tmp_path / "f.txt"
     path.write_bytes(b"image,caption\n1.jpg,good\nno comma here\n2.jpg, \n3.jpg,\xff\n")
-    questions, problems = read(FLICKR, path)
+    questions, problems = parted(FLICKR.read(path))
     assert [one.id for one in questions] == ["test/1"]
     assert [(one.item, one.subject) for one in problems if one.action == "unscored"] == [
         ("test/line 3", "f.txt:3"),

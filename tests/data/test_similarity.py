@@ -6,43 +6,36 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from benchmark_lines import parted
 
 from alignscope.data.benchmarks.similarity import SICK_R, STS_B
 from alignscope.errors import BadData
-from alignscope.records import Problem, Question
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 HEADER = "pair_ID\tsentence_A\tsentence_B\trelatedness_score\tentailment_judgment"
 
 
-def read(benchmark, path) -> tuple[list[Question], list[Problem]]:
-    found = list(benchmark.read(path))
-    return [one for one in found if isinstance(one, Question)], [
-        one for one in found if isinstance(one, Problem)
-    ]
-
-
 @pytest.mark.skipif(not (DATA / "sts_benchmark").exists(), reason="no shared data")
 def test_sts_b_loses_no_row_to_quotes():
-    questions, problems = read(STS_B, DATA / "sts_benchmark")
+    questions, problems = parted(STS_B.read(DATA / "sts_benchmark"))
     assert len(questions) == 1379 == STS_B.sizes["test"]
     genres = Counter(one.tags for one in questions)
     assert genres == {("main-captions",): 625, ("main-forums",): 254, ("main-news",): 500}
     assert not problems
     assert (questions[0].id, questions[0].gold) == ("test/1", 2.5)
-    dev, _ = read(STS_B, DATA / "sts_benchmark" / "sts-dev.csv")
+    dev, _ = parted(STS_B.read(DATA / "sts_benchmark" / "sts-dev.csv"))
     assert Counter(one.subset for one in dev) == {"dev": 1500}
 
 
 @pytest.mark.skipif(not (DATA / "sick").exists(), reason="no shared data")
 def test_sick_has_all_9927_pairs():
-    questions, problems = read(SICK_R, DATA / "sick")
+    questions, problems = parted(SICK_R.read(DATA / "sick"))
     assert Counter(one.subset for one in questions) == SICK_R.sizes
     assert len({one.id for one in questions}) == 9927
     assert not problems
     assert {one.id: one.gold for one in questions}["test/6"] == 3.3
     assert not any(text.endswith("\r") for one in questions for text in one.texts)
-    alone, _ = read(SICK_R, DATA / "sick" / "SICK_test_annotated.txt")
+    alone, _ = parted(SICK_R.read(DATA / "sick" / "SICK_test_annotated.txt"))
     assert alone == [one for one in questions if one.subset == "test"]
 
 
@@ -52,8 +45,8 @@ def test_both_forms_of_sts_b_give_the_same_pairs(tmp_path):
         "main-forums\tx\t2013\t7\t0.000\tone\ttwo\tsource\tsource\n"
     )
     (tmp_path / "stsb-en-test.csv").write_text('"He said ""no, never",She left,2.5\none,two,0.000\n')
-    tabs, _ = read(STS_B, tmp_path)
-    commas, _ = read(STS_B, tmp_path / "stsb-en-test.csv")
+    tabs, _ = parted(STS_B.read(tmp_path))
+    commas, _ = parted(STS_B.read(tmp_path / "stsb-en-test.csv"))
     assert [(one.id, one.texts, one.gold) for one in tabs] == [
         ("test/1", ('He said "no, never', "She left"), 2.5),
         ("test/2", ("one", "two"), 0.0),
@@ -73,7 +66,7 @@ def test_rows_that_cannot_be_used_are_named(tmp_path):
         "5\ta\tb\t6\tX",
     ]
     (tmp_path / "SICK_trial.txt").write_text("\r\n".join([HEADER, *rows]) + "\r\n")
-    questions, problems = read(SICK_R, tmp_path)
+    questions, problems = parted(SICK_R.read(tmp_path))
     assert [one.id for one in questions] == ["trial/1"]
     assert [(one.item, one.subject) for one in problems] == [
         ("trial/2", "SICK_trial.txt:3"),

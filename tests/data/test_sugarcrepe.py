@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from benchmark_lines import parted
 
 from alignscope.data.benchmarks.as_pairs import as_pairs
 from alignscope.data.benchmarks.sugarcrepe import KINDS, SUGARCREPE, read
@@ -13,7 +14,7 @@ from alignscope.data.images import ImageFolder
 from alignscope.data.items import FolderItems
 from alignscope.data.pairs import read_pairs, write_pairs
 from alignscope.errors import BadData
-from alignscope.records import FOIL_KINDS, Caption, Foil, Item, Problem, Question, Shown
+from alignscope.records import FOIL_KINDS, Caption, Foil, Item, Question, Shown
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not (SHARED / "sugar_crepe").is_dir(), reason="../shared/data is not here")
@@ -34,14 +35,9 @@ def bag(text: str) -> Counter[str]:
     return Counter(re.findall(r"[a-z0-9']+", text.lower()))
 
 
-def parted(found: list[Question | Problem]) -> tuple[list[Question], list[Problem]]:
-    questions = [one for one in found if isinstance(one, Question)]
-    return questions, [one for one in found if isinstance(one, Problem)]
-
-
 @needs_data
 def test_the_official_files_have_their_official_counts():
-    questions, problems = parted(list(read(SHARED / "sugar_crepe")))
+    questions, problems = parted(read(SHARED / "sugar_crepe"))
     assert problems == []
     assert len({one.id for one in questions}) == len(questions) == 7_511
     assert len({one.images for one in questions}) == 1_560
@@ -57,7 +53,7 @@ def test_the_official_files_have_their_official_counts():
 
 @needs_data
 def test_captions_stand_as_they_are_and_numbers_over_the_gap():
-    swaps, _ = parted(list(read(SHARED / "sugar_crepe" / "swap_obj.json")))
+    swaps, _ = parted(read(SHARED / "sugar_crepe" / "swap_obj.json"))
     names = {one.id for one in swaps}
     assert len(names) == 245
     assert {"swap_obj/107", "swap_obj/109", "swap_obj/245"} <= names
@@ -127,7 +123,7 @@ def test_unusable_records_are_problems_and_unknown_fields_are_told_once(tmp_path
         "7": record(filename=3),
         "8": record(note=2, negative_caption=" a  cat"),
     }
-    questions, problems = parted(list(read(folder(tmp_path, swap_att=bad))))
+    questions, problems = parted(read(folder(tmp_path, swap_att=bad)))
     assert [one.id for one in questions] == ["swap_att/0", "swap_att/8"]
     unscored = {one.item: one.what for one in problems if one.action == "unscored"}
     assert unscored == {

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from benchmark_lines import parted
 
 from alignscope.data.benchmarks.sugarcrepe_pp import SUGARCREPE_PP, read
 from alignscope.errors import BadData
-from alignscope.records import Problem, Question, Shown
+from alignscope.records import Question, Shown
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not (SHARED / "sugarcrepe_pp").is_dir(), reason="../shared/data is not here")
@@ -22,14 +23,9 @@ OFFICIAL = {
 }
 
 
-def parted(found: list[Question | Problem]) -> tuple[list[Question], list[Problem]]:
-    questions = [one for one in found if isinstance(one, Question)]
-    return questions, [one for one in found if isinstance(one, Problem)]
-
-
 @needs_data
 def test_the_official_files_have_their_official_counts():
-    questions, problems = parted(list(read(SHARED / "sugarcrepe_pp")))
+    questions, problems = parted(read(SHARED / "sugarcrepe_pp"))
     assert len({one.id for one in questions}) == len(questions) == 4_757
     assert {name: size for name, (size, _) in OFFICIAL.items()} | {"": 4_757} == SUGARCREPE_PP.sizes
     for name, (size, equal) in OFFICIAL.items():
@@ -91,7 +87,7 @@ def test_faults_are_told_by_record_and_nothing_counts_twice(tmp_path):
             ]
         )
     )
-    questions, problems = parted(list(read(tmp_path / "swap_att.json")))
+    questions, problems = parted(read(tmp_path / "swap_att.json"))
     assert [one.id for one in questions] == ["swap_att/0", "swap_att/record-4", "swap_att/9"]
     assert questions[0].texts == ("a cat", "one cat", "a dog")
     assert [one.action for one in problems] == ["unscored"] * 3 + ["handled", "unscored"]

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from benchmark_lines import parted
 
 from alignscope.data.benchmarks.svo_probes import read
 from alignscope.errors import BadData
-from alignscope.records import Problem, Question, Shown
+from alignscope.records import Question, Shown
 
 COLUMNS = (
     "sentence,pos_triplet,neg_triplet,pos_url,neg_url,pos_image_id,neg_image_id,subj_neg,verb_neg,obj_neg"
@@ -17,11 +18,6 @@ ROWS = (
     '"A man, walking.","man,walk,beach","man,run,beach",http://a/3,http://a/4,3,4,False,True,False',
     'A cat eats fish.,"cat,eat,fish","cat,eat,meat",http://a/5,http://a/6,5,6,False,False,True',
 )
-
-
-def parted(found: list[Question | Problem]) -> tuple[list[Question], list[Problem]]:
-    questions = [one for one in found if isinstance(one, Question)]
-    return questions, [one for one in found if isinstance(one, Problem)]
 
 
 def write(path: Path, *rows: str, header: str = COLUMNS) -> Path:
@@ -58,7 +54,7 @@ def test_rows_without_exactly_one_change_are_left_out_and_told_of(tmp_path):
         "short,p,n,u,v,1,2,True",
         ",p,n,u,v,1,2,True,False,False",
     )
-    questions, problems = parted(list(read(path)))
+    questions, problems = parted(read(path))
     assert questions == WANTED[:1]
     assert [(one.item, one.what, one.action) for one in problems] == [
         ("1", "changed are subject and object: left out, as the authors do", "handled"),
@@ -89,7 +85,7 @@ def test_lines_of_the_fine_grained_evaluation(tmp_path):
     path = tmp_path / "annotations" / "test.jsonl"
     lines = [line(12), "", line(7, subj_neg=False, obj_neg=True), line(7), line(9, subj_neg=1), line(3)[:-9]]
     path.write_text("\n".join(lines))
-    questions, problems = parted(list(read(tmp_path)))
+    questions, problems = parted(read(tmp_path))
     assert [one.id for one in questions] == ["subject/12", "object/7"]
     assert questions[0].images == (Shown("1.jpg"), Shown("2.jpeg"))
     assert [(one.item, one.subject) for one in problems] == [

@@ -6,18 +6,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from benchmark_lines import parted
 
 from alignscope.data.benchmarks.winoground import CLEAN, WINOGROUND, diwan_tags, read
 from alignscope.errors import BadData
-from alignscope.records import Problem, Question, Shown
+from alignscope.records import Question, Shown
 
 TAGS = Path(__file__).parents[2].parent / "shared" / "data" / "winoground_tags"
 needs_tags = pytest.mark.skipif(not TAGS.is_dir(), reason="../shared/data is not here")
-
-
-def parted(found: list[Question | Problem]) -> tuple[list[Question], list[Problem]]:
-    questions = [one for one in found if isinstance(one, Question)]
-    return questions, [one for one in found if isinstance(one, Problem)]
 
 
 def record(number: object, **changes: object) -> dict[str, object]:
@@ -70,7 +66,7 @@ def test_images_and_captions_of_equal_place_belong_together(tmp_path):
 
 
 def test_without_the_tags_it_says_so(tmp_path):
-    questions, problems = parted(list(read(write(tmp_path, record(0)))))
+    questions, problems = parted(read(write(tmp_path, record(0))))
     assert [one.tags for one in questions] == [("1 main predicate",)]
     assert [(one.item, one.action) for one in problems] == [("", "handled")]
     assert "no new_tag_assignments.json beside it" in problems[0].what
@@ -80,7 +76,7 @@ def test_without_the_tags_it_says_so(tmp_path):
 def test_the_tags_of_diwan_and_the_clean_171(tmp_path):
     write(tmp_path, *map(record, range(400)))
     shutil.copy(TAGS / "new_tag_assignments.json", tmp_path)
-    questions, problems = parted(list(read(tmp_path)))
+    questions, problems = parted(read(tmp_path))
     assert problems == []
     assert len(questions) == WINOGROUND.sizes[""] == 400
     by_tag = Counter(tag for one in questions for tag in one.tags)
@@ -117,7 +113,7 @@ def test_faults_are_told_by_record(tmp_path):
         record(8, split="x"),
     ]
     folder = write(tmp_path, *rows, tags={"0": [], "7": []})
-    questions, problems = parted(list(read(folder)))
+    questions, problems = parted(read(folder))
     assert [one.id for one in questions] == ["Object/0", "Object/record-2", "Object/7", "Object/8"]
     unscored = [(one.item, one.what) for one in problems if one.action == "unscored"]
     assert unscored[:4] == [
