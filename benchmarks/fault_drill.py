@@ -17,6 +17,7 @@ import re
 import shutil
 import signal
 import sys
+import tarfile
 import tempfile
 import time
 import traceback
@@ -124,6 +125,7 @@ RUNS: Mapping[str, tuple[str, ...]] = {
     "evaluate": ("evaluate world", "--model tiny-clip --annotations w --images w/images --batch-size 8"),
     "attribute": ("attribute tiny-clip", "--size 8 --checked 8"),
     "audit": ("audit tiny-clip", "--size 8 --checked 8"),
+    "score": ("score tiny-clip", "--shards s-*.tar --batch-size 4"),
     "fine-tuning": ("train finetuning.toml", ""),
     "captioner": ("train captioner.toml", ""),
     "matrix": (
@@ -359,7 +361,7 @@ def main() -> int:
 
 
 def prepare(directory: Path) -> None:
-    """An exported world of a few scenes, two files of captions of it, and the recipes."""
+    """An exported world of a few scenes, two files of captions of it, shards of three pairs, and the recipes."""
     from alignscope.data.world.export import export
     from alignscope.data.world.world import World
 
@@ -370,6 +372,13 @@ def prepare(directory: Path) -> None:
             for item in world.items:
                 text = item.caption.text if name == "right" else item.foils[0].text
                 file.write(json.dumps({"image": item.image, "caption": text}) + "\n")
+    for number in range(4):
+        with tarfile.open(directory / f"s-{number}.tar", "w") as tar:
+            for item in world.items[3 * number : 3 * number + 3]:
+                key = Path(item.image).stem
+                (directory / f"{key}.txt").write_text(item.caption.text)
+                tar.add(directory / f"{key}.txt", f"{key}.txt")
+                tar.add(directory / "w" / "images" / f"{item.image}.png", f"{key}.png")
     recipes(directory)
 
 
