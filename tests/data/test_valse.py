@@ -1,10 +1,11 @@
-"""VALSE: the official counts, published scores by their own keys, and faults by record."""
+"""VALSE: the official counts, the questions that others scored, and faults by record."""
 
 import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from benchmark_lines import parted
 
 from alignscope.data.benchmarks.valse import PIECES, SIZES, VALSE
 from alignscope.errors import BadData
@@ -29,10 +30,7 @@ RECORDS = {  # all records of a file, valid or not: reference/benchmarks.md sect
 
 
 def read(annotations: Path) -> tuple[list[Question], list[Problem]]:
-    found = list(VALSE.read(annotations))
-    return [one for one in found if isinstance(one, Question)], [
-        one for one in found if isinstance(one, Problem)
-    ]
+    return parted(VALSE.read(annotations))
 
 
 def record(caption: str = "A cat.", foil: str = "A dog.", *, votes: int = 3) -> dict:
@@ -75,22 +73,6 @@ def test_the_questions_are_those_that_others_scored():
     places = {f"{instrument}/{key}": place for place, (instrument, key) in enumerate(keys)}
     questions, _ = read(SHARED / "valse")
     assert {(one.subset, places[one.id], one.tags[0]) for one in questions} == scored
-
-
-@needs_data
-def test_the_published_pairwise_accuracies_come_out():
-    rows = [
-        json.loads(line)
-        for line in (SHARED / "valse" / "reference_scores" / "albef_4m.jsonl").read_text().splitlines()
-    ]
-    scores = {row["label"]: row["score"] for row in rows}
-    rights: Counter[str] = Counter()
-    for row in rows:
-        if row["type"] == "caption":
-            rights[row["instrument"]] += row["score"] > scores[f"{row['id']}_f"]
-    found = [round(100 * rights[name] / SIZES[name], 1) for name in SIZES]  # notebooks/VALSE.ipynb
-    assert found == [71.3, 78.8, 62.2, 65.1, 59.8, 73.1, 73.6, 58.4, 52.4, 55.8, 95.5]
-    assert round(100 * rights.total() / 7_702, 1) == 69.1
 
 
 def test_a_valid_record_is_a_question_and_the_others_are_counted(tmp_path):

@@ -5,6 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from benchmark_lines import parted
 
 from alignscope.data.benchmarks.vl_checklist import SIZES, SUBSETS, VL_CHECKLIST
 from alignscope.errors import BadData
@@ -29,9 +30,8 @@ def corpus(root: Path, subset: str, text: str) -> None:
 
 
 def read(annotations: Path) -> tuple[list[Question], list[Problem]]:
-    found = list(VL_CHECKLIST.read(annotations))
-    questions = [one for one in found if isinstance(one, Question)]
-    return questions, [one for one in found if isinstance(one, Problem) and "no file" not in one.what]
+    questions, problems = parted(VL_CHECKLIST.read(annotations))
+    return questions, [one for one in problems if "no file" not in one.what]
 
 
 def test_the_56_files_of_13_axes():
