@@ -345,3 +345,16 @@ def test_the_odds_of_half_precision_logits_are_not_rounded_again(
     else:
         wanted = exact[0] - (exact[1].exp() + exact[2].exp()).log()
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["blip", "blip2", "bridgetower", "flava"])
+def test_images_of_a_size_the_tower_does_not_take(
+    kind: str, twin: Callable[..., Path], tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(twin(kind), tmp_path / "copy"))
+    file = other / "preprocessor_config.json"
+    settings = json.loads(file.read_text())
+    changed = {n: dict.fromkeys(settings[n], 48) for n in ("size", "crop_size") if settings.get(n)}
+    file.write_text(json.dumps({**settings, **changed}))
+    with pytest.raises(CheckpointMismatch, match=r"gives 48 x 48 pixels .* wants 32 x 32"):
+        load(other)

@@ -231,6 +231,14 @@ def test_pooling_of_convolutions_is_in_the_fingerprint(tiny_align_dir: Path, tmp
     assert load(other).fingerprint != load(tiny_align_dir).fingerprint
 
 
+def test_the_bias_of_siglip_is_exact_in_half_precision(tiny_siglip_dir: Path, tmp_path: Path) -> None:
+    """Published SigLIP's is about -12.9, which bfloat16 moves by up to a thirtieth."""
+    other = Path(shutil.copytree(tiny_siglip_dir, tmp_path / "copy"))
+    change_weights(other, lambda state: state["logit_bias"].fill_(-12.932))
+    half, full = load(other, dtype="bfloat16"), load(other)
+    assert half.traits.bias == full.traits.bias == pytest.approx(-12.932, abs=1e-5)
+
+
 def test_the_scale_of_align_is_exact_in_half_precision(tiny_align_dir: Path) -> None:
     half, full = load(tiny_align_dir, dtype="bfloat16"), load(tiny_align_dir)
     assert half.model.text_projection.weight.dtype == torch.bfloat16

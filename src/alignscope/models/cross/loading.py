@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedConfig
 
 from alignscope.errors import CheckpointError
 from alignscope.models.cross.encoder import TransformersCrossEncoder
+from alignscope.models.cross.pixels import pixels
 from alignscope.models.dual.loading import (
     EVERY_KEY,
     FAILURES,
     broken,
     check_finite,
+    check_image_size,
     check_report,
     compute_device,
     compute_dtype,
@@ -72,6 +75,9 @@ def load(
             if takes_pixels
             else None
         )
+        if takes_pixels and family.grid(config) is not None:
+            tower = getattr(config, "vision_config", None) or config.image_config
+            check_image_size(source, tower, partial(pixels, image_processor))
     name = Path(source).resolve().name if Path(source).is_dir() else source
     model.to(place, number).eval()
     check_finite(source, model)

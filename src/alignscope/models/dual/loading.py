@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 import transformers
 from PIL import Image
 from safetensors import SafetensorError
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -21,7 +22,7 @@ from transformers import (
 )
 
 from alignscope.errors import BadInput, CheckpointError, CheckpointMismatch, UnknownName
-from alignscope.models.dual.encoder import TransformersDualEncoder
+from alignscope.models.dual.encoder import TransformersDualEncoder, patch_grid
 from alignscope.models.dual.families import FAMILIES
 from alignscope.registry import did_you_mean
 
@@ -64,24 +65,26 @@ def load(
         model = _model(config, source, is_local)
         tokenizer = _tokenizer(source, is_local)
         image_processor = _part("image processor", source, is_local, AutoImageProcessor)
-    scale = model.get_parameter(FAMILIES[config.model_type].scale)
-    exact = scale.detach().clone()
+    family = FAMILIES[config.model_type]
+    numbers = [model.get_parameter(path) for path in (family.scale, family.bias) if path]
+    exact = [each.detach().clone() for each in numbers]
     model.to(place, number).eval()
     check_finite(source, model)
-    scale.data = exact.to(place)  # the score is computed in float32: its scale stays exact
+    for each, value in zip(numbers, exact, strict=True):
+        each.data = value.to(place)  # the score is computed in float32: its scale and bias stay exact
     name = Path(source).resolve().name if is_local else source
     encoder = TransformersDualEncoder(model, tokenizer, image_processor, name=name)
-    check_image_size(source, encoder)
+    check_image_size(source, config.vision_config, encoder.image_transform.pixels)
     return encoder
 
 
-def check_image_size(source: str, encoder: TransformersDualEncoder) -> None:
-    """Where the tower has a fixed grid of patches, the image processor gives images that fill it."""
-    if encoder.traits.grid is None:
+def check_image_size(source: str, tower: Any, pixels: Callable[[Image.Image], Tensor]) -> None:
+    """Where the tower (its configuration) has a fixed grid of patches, `pixels` gives images that fill it."""
+    if patch_grid(tower) is None:
         return
-    size = encoder.model.config.vision_config.image_size
+    size = tower.image_size
     wanted = (size, size) if isinstance(size, int) else tuple(size)
-    got = tuple(encoder.pixels([Image.new("RGB", (9, 7))]).shape[-2:])
+    got = tuple(pixels(Image.new("RGB", (9, 7))).shape[-2:])
     if got != wanted:
         raise CheckpointMismatch(
             f"{source}: its image processor gives {got[0]} x {got[1]} pixels (height x width), its image tower wants "
