@@ -30,7 +30,7 @@ def test_two_clusters_have_three_possible_draws():
     assert (wide.low, wide.high) == (0.0, 1.0)
     narrow = clustered_bootstrap(values, clusters, draws=4000, level=0.4)  # inside the middle half
     assert (narrow.low, narrow.high) == (0.75, 0.75)
-    assert narrow.reason == "all draws equal: the interval has no width"
+    assert narrow.reason == "inner draws equal: the interval has no width"
 
 
 def test_the_draws_follow_the_exact_distribution_of_three_clusters():
@@ -262,6 +262,8 @@ def test_a_symmetric_interval_worked_by_hand():
     assert (some.low, some.high) == (found.low, found.high)
     assert some.reason == "undefined in 1 of 5 draws"
     assert symmetric(0.8, np.array([*draws, np.nan])).low is None
+    most = symmetric(0.5, np.array([*[0.5] * 99, 0.2]))
+    assert (most.low, most.high, most.reason) == (0.5, 0.5, "inner draws equal: the interval has no width")
     same = symmetric(0.1 + 0.2, np.full(9, 0.3))  # but for rounding
     assert same.low == same.high == 0.1 + 0.2
     assert same.reason == "all draws equal: the interval has no width"

@@ -226,9 +226,10 @@ def _spread(
         return Interval(value, None, None, f"no interval: undefined in {undefined} of {draws} draws")
     shares = [(1 - level) / 2, (1 + level) / 2]
     low, high = (float(edge) for edge in (edges(defined) if edges else np.quantile(defined, shares)))
+    equal = "all" if np.ptp(defined).round(ROUNDED) == 0 else "inner"
     remarks = [
         f"undefined in {undefined} of {draws} draws" if undefined else "",
-        "all draws equal: the interval has no width" if low == high else "",
+        f"{equal} draws equal: the interval has no width" if low == high else "",
     ]
     return Interval(value, low, high, "; ".join(filter(None, remarks)))
 
