@@ -29,12 +29,12 @@ def test_lines_and_rows_are_read_no_further_than_asked(tmp_path):
 
 
 def test_byte_order_marks_windows_line_ends_and_quoted_line_ends(tmp_path):
-    path = tmp_path / "a.tsv"
-    path.write_bytes(b'\xef\xbb\xbfkey\ttext\r\nx\t"one\r\ntwo"\r\n\r\ny\tcaf\xc3\xa9\r\n')
-    rows = list(table_records(path, ("text",), wanted="rows", subset="s", key="key", separator="\t"))
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'\xef\xbb\xbfkey,text\r\nx,"one\r\ntwo"\r\n\r\ny,caf\xc3\xa9\r\n')
+    rows = list(table_records(path, ("text",), wanted="rows", key="key"))
     assert [(row.id, row.subject, row.value["text"]) for row in rows] == [
-        ("s/x", "a.tsv:3", "one\r\ntwo"),
-        ("s/y", "a.tsv:5", "café"),
+        ("x", "a.csv:3", "one\r\ntwo"),
+        ("y", "a.csv:5", "café"),
     ]
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"id": 4}\r\n\r\n{"id": "caf\xe9"}\r\n{"id": 1, "id": 2}\r\n')

@@ -35,35 +35,31 @@ class Record:
         return Problem(self.id, self.subject, what, action)
 
 
-def subset_files(
-    annotations: Path, subsets: Collection[str], *, wanted: str, suffix: str = ".json"
-) -> dict[str, Path]:
-    """The files `<subset><suffix>` of a folder, or the one file given, in the order of `subsets`."""
+def subset_files(annotations: Path, subsets: Collection[str], *, wanted: str) -> dict[str, Path]:
+    """The files `<subset>.json` of a folder, or the one file given, in the order of `subsets`."""
     if annotations.is_file():
-        if annotations.name.removesuffix(suffix) not in subsets:
+        if annotations.name.removesuffix(".json") not in subsets:
             raise BadData(
                 f"{annotations}: the file name tells the subset; got '{annotations.name}', "
-                f"wanted one of {', '.join(name + suffix for name in subsets)}; rename the file"
+                f"wanted one of {', '.join(f'{name}.json' for name in subsets)}; rename the file"
             )
-        return {annotations.name.removesuffix(suffix): annotations}
-    files = {subset: annotations / (subset + suffix) for subset in subsets}
+        return {annotations.stem: annotations}
+    files = {subset: annotations / f"{subset}.json" for subset in subsets}
     files = {subset: path for subset, path in files.items() if path.is_file()}
     if not files:
         raise BadData(
-            f"{annotations}: got no {', '.join(name + suffix for name in subsets)}, "
+            f"{annotations}: got no {', '.join(f'{name}.json' for name in subsets)}, "
             f"wanted a folder of {wanted}; check the path"
         )
     return files
 
 
-def absent_files(
-    annotations: Path, subsets: Iterable[str], files: Collection[str], *, suffix: str = ".json"
-) -> Iterator[Problem]:
+def absent_files(annotations: Path, subsets: Iterable[str], files: Collection[str]) -> Iterator[Problem]:
     """A problem for every subset that a folder has no file of; none where one file was asked for."""
     if annotations.is_dir():
         for subset in subsets:
             if subset not in files:
-                yield Problem(subset, str(annotations), f"no file {subset}{suffix}", "unscored")
+                yield Problem(subset, str(annotations), f"no file {subset}.json", "unscored")
 
 
 def object_records(path: Path, *, wanted: str, subset: str = "") -> Iterator[Record]:
@@ -84,7 +80,7 @@ def list_records(path: Path, *, wanted: str, subset: str = "", key: str = "") ->
         yield _keyed(value, f"{path.name}: record {place}", subset, key, place)
 
 
-def line_records(path: Path, *, wanted: str, subset: str = "", key: str = "") -> Iterator[Record | Problem]:
+def line_records(path: Path, *, wanted: str, key: str = "") -> Iterator[Record | Problem]:
     """The records of a JSONL file, each under its field `key`, or its place from 0; streams.
 
     A line that is no JSON is a problem of that line.
@@ -99,29 +95,21 @@ def line_records(path: Path, *, wanted: str, subset: str = "", key: str = "") ->
                     value = parse_json(line.decode("utf-8-sig" if place == 0 else "utf-8"))
                 except ValueError as error:
                     what = f"not JSON in UTF-8 ({error}): {line[:60]!r}"
-                    yield Problem(_id(subset, f"line-{place + 1}"), subject, what, "unscored")
+                    yield Problem(f"line-{place + 1}", subject, what, "unscored")
                     continue
-                yield _keyed(value, subject, subset, key, place)
+                yield _keyed(value, subject, "", key, place)
     except OSError as error:
         raise cannot_read(path, error, wanted=wanted) from None
 
 
-def table_records(
-    path: Path,
-    columns: Collection[str],
-    *,
-    wanted: str,
-    subset: str = "",
-    key: str = "",
-    separator: str = ",",
-) -> Iterator[Record]:
+def table_records(path: Path, columns: Collection[str], *, wanted: str, key: str = "") -> Iterator[Record]:
     """The rows of a CSV file with a header that has `columns` in any order; streams; values are texts.
 
     Each row goes by its column `key`, or its place from 0. A row too short lacks its last fields.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, strict=True, delimiter=separator)
+            rows = csv.reader(file, strict=True)
             header = next(rows, [])
             _check_header(path, header, columns, wanted)
             place = 0
@@ -131,7 +119,7 @@ def table_records(
                 fields: Any = dict(zip(header, row, strict=False))
                 if len(row) > len(header):
                     fields = row  # no telling which is which; `usable` says that this is no object
-                yield _keyed(fields, f"{path.name}:{rows.line_num}", subset, key, place)
+                yield _keyed(fields, f"{path.name}:{rows.line_num}", "", key, place)
                 place += 1
     except OSError as error:
         raise cannot_read(path, error, wanted=wanted) from None
