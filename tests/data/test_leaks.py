@@ -44,6 +44,8 @@ FORMS = {
     "comma.csv": f'filepath,caption\n{IMAGE},"A red\ndog."\n',
     "flickr.token": f"{IMAGE}#0\t{CAPTION}\n",
     "clip_benchmark.txt": f"{IMAGE},{CAPTION}\r\n",
+    "capitals.JSONL": json.dumps({"image": IMAGE, "caption": CAPTION}),
+    "capitals.JSON": json.dumps([{"image": IMAGE, "caption": CAPTION}]),
     "bom.tsv": f"\ufefftitle\tfilepath\n{CAPTION}\t{IMAGE}\n",
 }
 

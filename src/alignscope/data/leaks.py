@@ -149,10 +149,11 @@ def _hash(text: str) -> int:
 
 
 def _rows(path: Path) -> Iterator[_Row]:
-    if path.suffix == ".json":
+    ending = path.suffix.casefold()
+    if ending == ".json":
         yield from _document(read_json(path, wanted=_WANTED), path)
         return
-    read = {".jsonl": _json_lines, ".tsv": _table, ".csv": _table}.get(path.suffix, _lines)
+    read = {".jsonl": _json_lines, ".tsv": _table, ".csv": _table}.get(ending, _lines)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             yield from read(file, path)
