@@ -61,7 +61,7 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
     """
     count = 0
     # backslashreplace: half of a surrogate pair becomes the JSON escape it was read from
-    with _whole(path) as half, half.open("w", encoding="utf-8", errors="backslashreplace") as file:
+    with whole(path) as half, half.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, default=as_row, allow_nan=False) + "\n")
             count += 1
@@ -85,20 +85,20 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write lines of text, whole or not at all."""
-    with _whole(path) as half, half.open("w", encoding="utf-8", newline="\n") as file:
+    with whole(path) as half, half.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{line}\n" for line in lines)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file's content, whole or not at all."""
-    with _whole(path) as half:
+    with whole(path) as half:
         half.write_bytes(content)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write one readable JSON document, whole or not at all."""
     text = json.dumps(value, indent=2, ensure_ascii=False, default=as_row, allow_nan=False)
-    with _whole(path) as half:
+    with whole(path) as half:
         half.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
@@ -113,7 +113,7 @@ def write_table(path: Path, table: Any) -> None:
     """Write an Arrow table as one Parquet file, whole or not at all."""
     import pyarrow.parquet as pq
 
-    with _whole(path) as half, half.open("wb") as file:
+    with whole(path) as half, half.open("wb") as file:
         pq.write_table(table, file)
 
 
@@ -122,7 +122,7 @@ def merge_parquet(path: Path, parts: Sequence[Path], record: type) -> int:
     import pyarrow.parquet as pq
 
     schema, rows = _schema(record), 0
-    with _whole(path) as half, pq.ParquetWriter(half, schema) as writer:
+    with whole(path) as half, pq.ParquetWriter(half, schema) as writer:
         for part in parts:
             with _reading(part, record):
                 table = pq.read_table(part, schema=schema)
@@ -159,9 +159,9 @@ def _reading(path: Path, record: type) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def whole(path: Path) -> Iterator[Path]:
     """A temporary neighbour of `path` that takes its place at the end and is gone after an error."""
-    half = path.with_name(path.name + ".part")
+    half = path.parent / f"{path.name}.part"
     try:
         yield half
         os.replace(half, path)

@@ -10,7 +10,7 @@ from region_bytes import drawn as regions
 
 from alignscope.data.regionfiles import open_regions
 from alignscope.data.regionfiles.tsv import LXMERT, write_region_tsv
-from alignscope.errors import BadData
+from alignscope.errors import BadData, UnwritableOutput
 
 
 def test_our_lines_are_read_by_plain_code(tmp_path):
@@ -76,6 +76,11 @@ def test_nothing_is_written_of_a_contradictory_record(tmp_path, bad, match):
     with pytest.raises(BadData, match=match):
         write_region_tsv(tmp_path / "r.tsv", [regions("good"), bad])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(UnwritableOutput, match=r"absent/r\.tsv cannot be written"):
+        write_region_tsv(tmp_path / "absent" / "r.tsv", [regions()])
 
 
 def test_one_image_is_written_once(tmp_path):

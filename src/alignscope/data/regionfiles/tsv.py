@@ -7,7 +7,6 @@ beside; -1, which detectors never write, stands for "no attribute".
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import final
@@ -19,6 +18,7 @@ from alignscope.data.regionfiles.companions import Companions
 from alignscope.data.regionfiles.lines import Lines
 from alignscope.data.regionfiles.vocabulary import ATTRIBUTES_VOCABULARY, OBJECTS_VOCABULARY, Vocabulary
 from alignscope.errors import BadData
+from alignscope.files import whole, write_lines
 from alignscope.records import Regions
 from alignscope.records.regions import fault_of_regions
 
@@ -100,21 +100,14 @@ def write_region_tsv(path: Path, sets: Iterable[Regions]) -> int:
     files = [path.with_name(name) for name in (OBJECTS_VOCABULARY, ATTRIBUTES_VOCABULARY)]
     vocabularies = [Vocabulary.read(file) if file.exists() else Vocabulary() for file in files]
     seen: set[str] = set()
-    half = path.with_name(path.name + ".part")
-    try:
+    with whole(path) as half:
         with half.open("w", encoding="utf-8", newline="\n") as file:
             for regions in sets:
                 _check_writable(regions, seen)
                 seen.add(regions.image)
                 file.write("\t".join(_cells(regions, *vocabularies)) + "\n")
-    except BaseException:
-        half.unlink(missing_ok=True)
-        raise
-    for vocabulary, companion in zip(vocabularies, files, strict=True):
-        part = companion.with_name(companion.name + ".part")
-        part.write_text("".join(f"{line}\n" for line in vocabulary.lines), encoding="utf-8")
-        os.replace(part, companion)
-    os.replace(half, path)
+        for vocabulary, companion in zip(vocabularies, files, strict=True):
+            write_lines(companion, vocabulary.lines)
     return len(seen)
 
 
