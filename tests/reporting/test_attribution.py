@@ -102,7 +102,7 @@ def test_the_heat_of_each_word_can_be_read_with_the_keyboard_alone(
     told = "in numbers: heat of the words of “a striped cup left of a large lamp in the kitchen”"
     assert tab.value("document.activeElement.textContent") == told
     assert tab.value("getComputedStyle(document.activeElement).outlineStyle") != "none"
-    read = "[...document.activeElement.parentElement.querySelectorAll('tr')].map((row) => row.innerText.split('\\t'))"
+    read = "[...document.activeElement.parentElement.querySelectorAll('tr')].map((row) => [...row.cells].map((cell) => cell.textContent))"
     is_shown = "document.activeElement.parentElement.querySelector('table').checkVisibility()"
     assert tab.value(is_shown) is False
     tab.press("Enter")

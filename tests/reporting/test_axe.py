@@ -57,7 +57,7 @@ def violations(
 def _ready(text: str, axe: str, name: str, scheme: str) -> str:
     """A page that lets axe run in it and tells its parent."""
     text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
-    text = text.replace("<details>", "<details open>")
+    text = text.replace("<details", "<details open")
     run = (
         f"axe.run(document, {{runOnly: {json.dumps(RULES[scheme])}}}).then((told) => parent.done({json.dumps(name)},"
         "told.violations.flatMap((one) => one.nodes.map((node) => [one.id, node.target.join(' '), node.failureSummary]))))"

@@ -92,7 +92,7 @@ def test_no_page_is_wider_than_its_screen(
     write_pair: Callable[..., Path],
 ) -> None:
     attributed, evaluated, suite, pair = (
-        page.read_text(encoding="utf-8").replace("<details>", "<details open>")
+        page.read_text(encoding="utf-8").replace("<details", "<details open")
         for page in (
             attribution_page(attribution_directory),
             evaluation_page(evaluation_directory),
@@ -100,9 +100,9 @@ def test_no_page_is_wider_than_its_screen(
             pair_page(write_pair(tmp_path / "pair", [f"model-{n}-{'x' * 60}" for n in range(5)])),
         )
     )
-    usual = audit_page(run_directory).read_text(encoding="utf-8").replace("<details>", "<details open>")
+    usual = audit_page(run_directory).read_text(encoding="utf-8").replace("<details", "<details open")
     with_unbreakable_contents(run_directory)
-    hard = audit_page(run_directory).read_text(encoding="utf-8").replace("<details>", "<details open>")
+    hard = audit_page(run_directory).read_text(encoding="utf-8").replace("<details", "<details open")
     assert "<details open>" in hard
     pages = {"usual": usual, "hard": hard, "attributed": attributed, "evaluated": evaluated}
     asked = {f"{name}-{width}": (html, width) for name, html in pages.items() for width in (1200, 760, 390)}
