@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from alignscope.records import WordClass, WordHeat
-from alignscope.reporting.captions import differences, shaded_caption, telling, under_methods
+from alignscope.reporting.captions import differences, in_numbers, shaded_caption, telling, under_methods
 
 
 def word(text: str, start: int, word_class: WordClass, heat: float, item: str = "a") -> WordHeat:
@@ -26,6 +26,21 @@ def test_pieces_join_to_the_caption_and_shade_by_its_hottest_word() -> None:
         ("ball", 1.0),
         ("rolling", 0.0),  # less than nothing is not shaded
     ]
+
+
+def test_numbers_are_those_of_the_shades_word_by_word() -> None:
+    """The same word twice stays two; what a method leaves out is None there, not zero."""
+    text = "ball on a ball"
+    whole = [word("ball", 0, "object", 0.4), word("on", 5, "relation", 0.0), word("ball", 10, "object", -0.1)]
+    partly = [word("ball", 10, "object", 7.0), word("a", 8, "other", 2.0)]
+    rows = (("gradcam", shaded_caption(whole, text)), ("gradient", shaded_caption(partly, text)))
+    assert [(one.word, one.word_class, one.heats) for one in in_numbers(rows)] == [
+        ("ball", "object", (0.4, None)),
+        ("on", "relation", (0.0, None)),
+        ("a", "other", (None, 2.0)),
+        ("ball", "object", (-0.1, 7.0)),
+    ]
+    assert in_numbers(()) == ()
 
 
 def test_a_text_that_does_not_fit_the_offsets_is_not_used() -> None:
