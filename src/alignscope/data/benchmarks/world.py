@@ -14,8 +14,7 @@ from alignscope.data.items import read_json
 from alignscope.data.pairs import stream_pairs
 from alignscope.errors import BadData
 from alignscope.records import Item, Problem, Question, Shown
-
-PAIRS_FILE, MARK = "pairs.jsonl", "world.json"
+from alignscope.data.world.export import MARK, PAIRS_FILE
 
 
 def read(annotations: Path) -> Iterator[Question | Problem]:

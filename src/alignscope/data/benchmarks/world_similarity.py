@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alignscope.data.benchmarks.facts import Benchmark, Official
-from alignscope.data.benchmarks.world import PAIRS_FILE, pairs_file
+from alignscope.data.benchmarks.world import pairs_file
 from alignscope.data.pairs import stream_pairs
+from alignscope.data.world.export import PAIRS_FILE
 from alignscope.data.world.grammar import realise
 from alignscope.data.world.paraphrases import paraphrase, understood
 from alignscope.records import Item, Problem, Question, Shown

@@ -29,7 +29,8 @@ from alignscope.errors import OutputExists, UnwritableOutput
 from alignscope.files import as_row, write_json, write_jsonl
 from alignscope.records import Item
 
-IMAGES, ANNOTATIONS, REGIONS, MARK = "images", "annotations", "regions", "world.json"
+IMAGES, ANNOTATIONS, REGIONS = "images", "annotations", "regions"
+PAIRS_FILE, MARK = "pairs.jsonl", "world.json"
 
 
 def export(
@@ -51,7 +52,7 @@ def export(
         Image.fromarray(render(scene)).save(directory / IMAGES / file_name(scene.id))
     write_json(directory / ANNOTATIONS / "captions.json", _captions(world, register, captions_per_image))
     write_json(directory / ANNOTATIONS / "instances.json", _instances(world))
-    write_pairs(directory / "pairs.jsonl", (_with_file(item) for item in world.items))
+    write_pairs(directory / PAIRS_FILE, (_with_file(item) for item in world.items))
     write_jsonl(directory / "scenes.jsonl", _scenes(world))
     write_region_tsv(
         directory / REGIONS / "regions.tsv", regions_of(world, count=regions_per_image, width=region_width)
