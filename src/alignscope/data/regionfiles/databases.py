@@ -97,8 +97,9 @@ class DatabaseFile:
     def __init__(self, path: Path, companions: Companions, *, is_uniter: bool) -> None:
         self._path, self._companions, self._is_uniter = path, companions, is_uniter
         self._database = database(path)
-        self._keys = {_name(key): key for key in self._database.names()}
-        if len(self._keys) < len(self._database.names()):
+        keys = self._database.names()
+        self._keys = {_name(key): key for key in keys}
+        if len(self._keys) < len(keys):
             raise BadData(
                 f"{path}: got keys that name one image twice (with .npz and without, or not in UTF-8)"
             )
