@@ -7,12 +7,11 @@ from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from transformers import LxmertConfig, PreTrainedModel
 
 from alignscope.models.cross.bert import heads_of, layers_of, size_of
 from alignscope.models.cross.encoder import Calls, Family, Site
-from alignscope.models.cross.regions import region_inputs, shares
+from alignscope.models.cross.regions import padded, region_inputs, shares
 from alignscope.models.protocols import PairInputs, Tokens
 from alignscope.records import Regions
 
@@ -49,13 +48,13 @@ def inputs(
 
 def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, "pair 2"]:
     """Logits (no match, match)."""
-    kind = {"device": model.device, "dtype": model.dtype}
+    ids, mask, features, positions, present = padded(model, inputs)
     output = model(
-        input_ids=inputs.tokens.ids.to(model.device),
-        attention_mask=inputs.tokens.mask.to(model.device),
-        visual_feats=pad_sequence(list(inputs.images), batch_first=True).to(**kind),
-        visual_pos=pad_sequence(list(inputs.positions), batch_first=True).to(**kind),
-        visual_attention_mask=(inputs.units >= 0).to(model.device),
+        input_ids=ids,
+        attention_mask=mask,
+        visual_feats=features,
+        visual_pos=positions,
+        visual_attention_mask=present,
     )
     return output.cross_relationship_score
 

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from alignscope.models.cross.encoder import Family, one_stream
-from alignscope.models.cross.regions import region_inputs
+from alignscope.models.cross.regions import padded, region_inputs
 from alignscope.models.protocols import PairInputs, Tokens
 from alignscope.records import Regions
 
@@ -30,13 +29,13 @@ def inputs(
 
 def match(model: PreTrainedModel, inputs: PairInputs) -> Float[Tensor, "pair 2"]:
     """The matching head's logits, the first of which transformers documents as "the text fits the image"."""
-    real = (inputs.units >= 0).to(model.device)
+    ids, mask, features, _, present = padded(model, inputs)
     output = model(
-        input_ids=inputs.tokens.ids.to(model.device),
-        attention_mask=inputs.tokens.mask.to(model.device),
-        visual_embeds=pad_sequence(list(inputs.images), batch_first=True).to(model.device, model.dtype),
-        visual_attention_mask=real.long(),
-        visual_token_type_ids=torch.ones_like(real, dtype=torch.long),
+        input_ids=ids,
+        attention_mask=mask,
+        visual_embeds=features,
+        visual_attention_mask=present,
+        visual_token_type_ids=torch.ones_like(present, dtype=torch.long),
     )
     return output.seq_relationship_logits
 
