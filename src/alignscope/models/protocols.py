@@ -168,8 +168,9 @@ class PairInputs:
     """A batch of pairs as a cross-encoder takes them, and what its positions stand for.
 
     `images` holds pixels (channel, height, width) or features (region, width), one per pair and without
-    padding; `positions` are the model's own vectors of where each region lies, empty where there are none. `units` says for each position of the image
-    stream which patch (row by row) or region it stands for, -1 where none: a class token, padding.
+    padding; `positions` are the model's own vectors of where each region lies, empty where there are none.
+    `units` says for each position of the image stream which patch (row by row) or region it stands for, -1
+    where none: a class token, padding.
     """
 
     tokens: Tokens

@@ -119,16 +119,16 @@ def single(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def canonical(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names without `module.`, LayerNorm's in today's words.
+    """Names without `module.`, LayerNorm's as later releases of BERT have them.
 
     >>> [*canonical({"module.LayerNorm.gamma": torch.ones(1), "module.LayerNorm.beta": torch.ones(1)})]
     ['LayerNorm.weight', 'LayerNorm.bias']
     """
     stripped = single(state)
-    return _under(stripped, {key: _today(key) for key in stripped}, "a file")
+    return _under(stripped, {key: _renewed(key) for key in stripped}, "a file")
 
 
-def _today(key: str) -> str:
+def _renewed(key: str) -> str:
     stem, dot, last = key.rpartition(".")
     return f"{stem}{dot}{OLD_NAMES.get(last, last)}"
 
@@ -213,8 +213,7 @@ def _check_tied(source: str, key: str, other: str, given: Mapping[str, Tensor]) 
 
 
 def save_tokenizer(tokenizer: Any, directory: Path) -> None:
-    """Write a tokenizer as it was made: a call leaves its truncation and padding in it, so that the file would tell
-    which texts a run had read since it was resumed."""
+    """Write a tokenizer as it was made: a call leaves its truncation and padding in it, which is no part of it."""
     core = getattr(tokenizer, "backend_tokenizer", None)
     if core is not None:
         core.no_truncation()
