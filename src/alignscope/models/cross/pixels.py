@@ -18,7 +18,7 @@ from alignscope.records import Box
 
 
 def pixels(image_processor: Any, image: Image, **changes: bool) -> Float[Tensor, "channel height width"]:
-    """Pixels as the model takes them; any mode, any size. `changes` overrule the processor's settings."""
+    """Pixels as the model takes them; any mode of bytes, any size. `changes` overrule the processor's settings."""
     # Said, not guessed: an image three pixels high would pass for channels-first.
     kinds = {"return_tensors": "pt", "input_data_format": "channels_last"}
     try:

@@ -56,7 +56,7 @@ class TransformersDualEncoder:
         self._name = name
         self._rules = token_rules(TEXT_SIDES[text_type], model.config.text_config, tokenizer)
         self._family = family(model.config.model_type)
-        self._width = model.get_submodule(self._family.width).out_features
+        self.width: int = model.get_submodule(self._family.width).out_features  # numbers of an embedding
 
     @property
     def name(self) -> str:
@@ -65,11 +65,6 @@ class TransformersDualEncoder:
     @property
     def device(self) -> torch.device:
         return self.model.device
-
-    @property
-    def width(self) -> int:
-        """Numbers of an embedding."""
-        return self._width
 
     @property
     def fingerprint(self) -> str:
@@ -108,7 +103,7 @@ class TransformersDualEncoder:
                 f"{len(texts)} texts for {len(images)} images: `score` takes them one to one; "
                 "for every combination call `score_grid`"
             )
-        traits, vectors = self.traits, [torch.zeros(0, self._width)]
+        traits, vectors = self.traits, [torch.zeros(0, self.width)]
         for start in range(0, len(images), BATCH):
             part = range(start, min(start + BATCH, len(images)))
             vectors.append(self._encode_pictures([images[row] for row in part]))
@@ -134,7 +129,7 @@ class TransformersDualEncoder:
         rows = {key: row for row, key in enumerate(first)}
 
         def embed(batch: Sequence[Image]) -> Float[Tensor, "image dim"]:
-            return self._embed_inputs(self._inputs(batch))
+            return self._embed_inputs(self.image_transform.inputs(batch))
 
         unique = self._in_batches(list(first.values()), embed, batch_size, progress)
         return unique[[rows[id(image)] for image in images]]
@@ -167,8 +162,8 @@ class TransformersDualEncoder:
         return embeddings[[rows[text] for text in texts]]
 
     def pixels(self, images: Sequence[Image]) -> Float[Tensor, "image channel height width"]:
-        """Images as the vision tower takes them, by the model's own processor; any mode, any size."""
-        inputs = self._inputs(images)
+        """Images as the vision tower takes them, by the model's own processor; any mode of bytes, any size."""
+        inputs = self.image_transform.inputs(images)
         if inputs.keys() != {"pixel_values"}:
             raise Unsupported(
                 f"{self.name} sees every image in its own proportions, which is {', '.join(inputs)} "
@@ -204,11 +199,9 @@ class TransformersDualEncoder:
         with taps.eager(tower), taps.attention(modules) as maps:
             yield maps
 
-    @contextmanager
-    def text_inputs(self) -> Iterator[list[Tensor]]:
+    def text_inputs(self) -> AbstractContextManager[list[Tensor]]:
         """Within the `with`, each text-tower forward appends the token embeddings that enter it."""
-        with taps.embeddings(self.model.text_model.get_input_embeddings()) as found:
-            yield found
+        return taps.embeddings(self.model.text_model.get_input_embeddings())
 
     def scrambled(self, *, seed: int) -> TransformersDualEncoder:
         """A copy whose weights are shuffled within each tensor; tokenizer and image processor are shared."""
@@ -218,18 +211,13 @@ class TransformersDualEncoder:
             model, self.tokenizer, self.image_processor, name=f"{self.name}-scrambled"
         )
 
-    @contextmanager
-    def image_attention(self) -> Iterator[list[Tensor]]:
+    def image_attention(self) -> AbstractContextManager[list[Tensor]]:
         """Within the `with`, each image-tower forward appends its maps, of the pooling last."""
-        with vision.image_attention(self.model) as maps:
-            yield maps
+        return vision.image_attention(self.model)
 
     def view(self, width: int, height: int) -> Box:
         """The part of an image of this size that the model sees, in the image's pixels."""
         return vision.view(self.image_processor, width, height)
-
-    def _inputs(self, images: Sequence[Image]) -> dict[str, Tensor]:
-        return self.image_transform.inputs(images)
 
     def _embed_inputs(self, inputs: Mapping[str, Tensor]) -> Float[Tensor, "image dim"]:
         number = next(self.model.vision_model.parameters()).dtype
@@ -247,7 +235,7 @@ class TransformersDualEncoder:
         progress: Progress | None,
     ) -> Float[Tensor, "thing dim"]:
         """Embeddings of all things, on the CPU, without a graph, in evaluation mode."""
-        rows, done = [torch.zeros(0, self._width)], 0
+        rows, done = [torch.zeros(0, self.width)], 0
         with torch.no_grad(), evaluating(self.model):
             for start in range(0, len(things), batch_size):
                 batch = things[start : start + batch_size]
