@@ -34,6 +34,7 @@ from alignscope.models.dual.loading import (
     reason_of,
 )
 from alignscope.models.fingerprint import CLASS_NAMES, whole
+from alignscope.models.hub import look_for
 from alignscope.records import Regions
 
 AT_LEAST = 10
@@ -251,6 +252,7 @@ def load(path_or_hub_id: str | Path, *, device: str = "cpu") -> Detector:
     is_local = Path(source).is_dir()
     if is_local and not (Path(source) / "config.json").is_file():
         raise CheckpointError(f"{source} is no model directory: it has no config.json; give one that has")
+    look_for(source)
     with quiet():
         config = _part("config.json", source, AutoConfig.from_pretrained)
         if config.model_type not in FAMILIES:

@@ -23,6 +23,7 @@ from alignscope.models.dual.loading import (
     compute_dtype,
     quiet,
 )
+from alignscope.models.hub import look_for
 from alignscope.registry import Registry
 
 FAMILIES = Registry(
@@ -88,8 +89,14 @@ def load(
 
 def architecture(source: str) -> str:
     """The class that a checkpoint's configuration names, or its model type where it names none."""
+    look_for(source)
     facts, _ = _part("config.json", source, PreTrainedConfig.get_config_dict)
-    return str((facts.get("architectures") or [facts.get("model_type", "model of no type")])[0])
+    if not isinstance(facts, dict):
+        raise CheckpointError(
+            f"{source}: its config.json is no object with named entries; give a directory written by save_pretrained"
+        )
+    named = facts.get("architectures") or facts.get("model_type", "model of no type")
+    return str(named[0] if isinstance(named, list) else named)
 
 
 def _part(what: str, source: str, read: Any, **options: Any) -> Any:

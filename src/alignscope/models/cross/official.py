@@ -31,6 +31,7 @@ from alignscope.models.dual.loading import (
     quiet,
     reason_of,
 )
+from alignscope.models.hub import look_for
 
 HOME = "alignscope.models.cross."
 HEADS = {"hidden_size": HEAD, "v_hidden_size": CHANNELS, "bi_hidden_size": CHANNELS}
@@ -243,6 +244,7 @@ def find_tokenizer(tokenizer: str | Path | None, layout: Layout, path: Path) -> 
     wanted = f"give --tokenizer a directory with the files of {layout.tokenizer}, or that hub id"
     if tokenizer is None:
         raise CheckpointError(f"{path} is {layout.name}'s, and such a file holds no tokenizer: {wanted}")
+    look_for(tokenizer)
     is_local = Path(tokenizer).is_dir()
     has_more = any((Path(tokenizer) / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
     try:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
@@ -35,6 +36,7 @@ FAILURES = (
     TypeError,
     AttributeError,
     ImportError,
+    StrictDataclassError,
     SafetensorError,
     pickle.UnpicklingError,
 )
