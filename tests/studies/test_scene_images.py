@@ -19,6 +19,7 @@ from alignscope.records import Labelled
 from alignscope.studies.scene_images import (
     HighLevelImages,
     WorldImages,
+    fitting,
     named_objects,
     objects_of,
     scene_images,
@@ -202,6 +203,23 @@ def test_objects_of_labels_alone(files):
     assert set(named.scenes.values()) == {"road"}
     assert named.objects == dict.fromkeys(named.scenes, ("car", "man"))
     assert [one.subject for one in named.problems] == ["COCO_train2014_000000000009.jpg"]
+
+
+def test_an_image_of_another_width_is_its_own_problem():
+    """Whether it comes first or later; where no image is taken, nobody is blamed for another's width."""
+    sights = {name: labelled(name, ["man"], width=5 if name in "ad" else 2) for name in "abcd"}
+    sights["b"] = labelled("b", ["man"], regions=0)
+    images = fitting(scenes(sights, dict.fromkeys(sights, "road")), [Drawn(), Pixels()])
+    assert [*images.sights] == [*sights]
+    assert images.sights["c"] is sights["c"]
+    assert images.sights["b"] is sights["b"], "nothing was found in it, which has no width"
+    for name in "ad":
+        with pytest.raises(BadData, match=f"'{name}': got features of width 5, wanted 2 as of other images"):
+            images.sights[name]
+    alone = scenes({"a": sights["a"]}, {"a": "road"})
+    assert fitting(alone, [Drawn()]) is alone
+    pictures = scenes({"a": Image.new("RGB", (2, 2))}, {"a": "road"})
+    assert fitting(pictures, [Pixels()]) is pictures
 
 
 def test_what_a_captioner_takes_is_found_out():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -167,8 +168,13 @@ def check_boxes(images: SceneImages, cuts: Cuts) -> None:
 
 def check_captioners(models: Mapping[str, SeenInside], images: SceneImages) -> None:
     """Refuse captioners of which no labels or regions can be taken away, by name."""
-    seen = (one for one in images.sights.values() if isinstance(one, Labelled))
-    first = next((one for one in seen if one.labels and len(one.regions)), None)
+    first = None
+    for image in images.sights:
+        with contextlib.suppress(BadData):  # a problem of this image, told where it is cut
+            seen = images.sights[image]
+            if isinstance(seen, Labelled) and seen.labels and len(seen.regions):
+                first = seen
+                break
     for name, model in models.items():
         if first is None or not can_lose_objects(model, first):
             raise Unsupported(

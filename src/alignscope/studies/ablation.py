@@ -45,7 +45,7 @@ from alignscope.studies.ablation_numbers import AblatedSet, ablation_numbers, ab
 from alignscope.studies.clock import Clock
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.output import RUN, claimed
-from alignscope.studies.scene_images import NamedObjects, SceneImages
+from alignscope.studies.scene_images import NamedObjects, SceneImages, fitting
 from alignscope.studies.store import batches
 
 Key = tuple[str, str]  # an image, and the objects that are gone
@@ -92,6 +92,7 @@ def ablation(
     `reference` are the images of which is learned what objects tell of scenes, best none of those ablated.
     """
     clock, started = Clock(), datetime.datetime.now(datetime.UTC)
+    sets = {name: fitting(images, models.values()) for name, images in sets.items()}
     _check(models, sets, settings)
     identity = _identity(models, sets, reference, settings)
     with claimed(out, identity, resume=resume, overwrite=overwrite) as work:

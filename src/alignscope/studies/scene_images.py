@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -153,6 +154,39 @@ class _Opened(Sights):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def fitting(images: SceneImages, captioners: Iterable[SeenInside]) -> SceneImages:
+    """The same images, where one with features of another width than the first that all captioners take does not open.
+
+    So that it is one image's problem, as one that is broken is. Where none is taken, they are left as they are.
+    """
+    width, captioners = 0, list(captioners)
+
+    def opened(image: str) -> Sight:
+        seen = images.sights[image]
+        got = seen.regions.features.shape[1] if isinstance(seen, Labelled) and len(seen.regions) else width
+        if got != width:
+            raise BadData(
+                f"regions of {image!r}: got features of width {got}, wanted {width} as of other images"
+            )
+        return seen
+
+    for image in images.sights:
+        try:
+            first = images.sights[image]
+            if not isinstance(first, Labelled):
+                return images
+            if not len(first.regions):
+                continue
+            for captioner in captioners:
+                with contextlib.suppress(Unsupported):  # which is told where it is looked into
+                    captioner.inside([first])
+        except BadData:
+            continue
+        width = first.regions.features.shape[1]
+        return replace(images, sights=_Opened(images.sights, opened))
+    return images
 
 
 def scene_images(plan: WorldImages | HighLevelImages) -> SceneImages:

@@ -37,7 +37,7 @@ from alignscope.studies.ablated_images import Cuts, check_boxes, in_both, refere
 from alignscope.studies.clock import Clock
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.output import RUN, claimed
-from alignscope.studies.scene_images import NamedObjects, SceneImages
+from alignscope.studies.scene_images import NamedObjects, SceneImages, fitting
 from alignscope.studies.scene_states import RAW, Route, routes_of, states_of
 from alignscope.studies.store import batches
 
@@ -102,6 +102,7 @@ def scene_probes(
     and again of those held out. `reference` tells which objects are informative, for cuts.
     """
     clock, started = Clock(), datetime.datetime.now(datetime.UTC)
+    sets = {name: fitting(images, models.values()) for name, images in sets.items()}
     routes = _checked(models, sets, reference, settings)
     identity = _identity(models, sets, reference, settings)
     with claimed(out, identity, resume=resume, overwrite=overwrite) as work:
