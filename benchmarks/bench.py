@@ -82,7 +82,7 @@ BENCHMARKS = (
         "attribution",
         "Word attribution beside the notebook way and the passes it needs (issue 3)",
         "attribution_speed.py",
-        "--repetitions 3",
+        "--repetitions 3 --notebook 4",
         quick="--count 64 --batch-size 16 --repetitions 2 --notebook 4 --perturbed 8",
     ),
     Benchmark(
@@ -109,7 +109,7 @@ BENCHMARKS = (
         "training",
         "Steps with an attribution loss beside the plain step (issue 5)",
         "training_speed.py",
-        "--device cpu --rounds 5",
+        "--device cpu --rounds 3",
         quick="--count 32 --batch-size 4 --rounds 2 --only attention gradcam gradient 'perturbation, 1 draw, 1 unit'",
     ),
     Benchmark("bootstrap", "Clustered bootstrap beside SciPy's", "bootstrap_speed.py"),

@@ -32,7 +32,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from attribution_speed import COCO, read_captions
-from figures import Figure, add_option, figure, line, tell
+from figures import Figure, add_option, figure, line, shortly, tell
 from PIL import Image
 from scorer_models import clip
 
@@ -199,7 +199,7 @@ def compared(
         for part, row in zip(PARTS, zip(*parts, strict=True), strict=True)
     ]
     rate, *rates = (
-        f"{captions / statistics.median(each):.3g}" for each in (whole, *zip(*plain, strict=True))
+        shortly(captions / statistics.median(each)) for each in (whole, *zip(*plain, strict=True))
     )
     ratios = [a / sum(b) for a, b in zip(whole, parts, strict=True)]
     found = [figure(f"{name}: step / sum of its parts", ratios, at_most=1.15)]
