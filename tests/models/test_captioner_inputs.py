@@ -249,6 +249,17 @@ def test_checkpoints_that_do_not_fit(twin: Callable[[str], Path], tmp_path: Path
         load(half)
 
 
+@pytest.mark.parametrize("kind", CAPTIONERS)
+def test_images_of_a_size_the_tower_does_not_take(kind: str, twin: Callable[[str], Path], tmp_path: Path):
+    there = broken(twin(kind), tmp_path / "other")
+    file = there / "preprocessor_config.json"
+    settings = json.loads(file.read_text())
+    changed = {n: dict.fromkeys(settings[n], 48) for n in ("size", "crop_size") if settings.get(n)}
+    file.write_text(json.dumps({**settings, **changed}))
+    with pytest.raises(CheckpointMismatch, match=r"gives 48 x 48 pixels .* wants 32 x 32"):
+        load(there)
+
+
 def test_a_library_that_a_processor_needs_is_named(
     twin: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -17,11 +18,14 @@ from alignscope.models.captioners.chat import Chat
 from alignscope.models.captioners.question import QUESTION, REQUEST, TEXT, Scoring, around, check_template
 from alignscope.models.captioners.reading import check_tokenizer
 from alignscope.models.captioners.scorer import GenerativeScorer
+from alignscope.models.captioners.transformers_inside import TOWERS
 from alignscope.models.cross.loading import architecture
+from alignscope.models.cross.pixels import pixels
 from alignscope.models.dual.loading import (
     EVERY_KEY,
     FAILURES,
     check_finite,
+    check_image_size,
     check_report,
     compute_device,
     compute_dtype,
@@ -116,6 +120,9 @@ def _captioner(
     tokenizer = _part("tokenizer", source, AutoTokenizer.from_pretrained, trust_remote_code=False)
     images = _part("image processor", source, AutoImageProcessor.from_pretrained, trust_remote_code=False)
     check_tokenizer(tokenizer)
+    tower = getattr(model.config, "vision_config", None) or model.config.encoder
+    if hasattr(model.config, "vision_config") or tower.model_type in TOWERS:  # others may take any size
+        check_image_size(source, tower, partial(pixels, images))
     scoring, template = scoring or "likelihood", TEXT if template is None else template
     check_template(template, scoring)
     return CaptionDecoder(model, tokenizer, images, KINDS[named], scoring, template)
