@@ -132,8 +132,8 @@ def main() -> None:
             found.append(by_workers(str(directory), pattern, options.rounds))
         else:
             sys.stdout.write("ray is not installed: pip install 'alignscope[ray]'\n")
-    if options.json is None:
-        sys.stdout.write("".join(map(line, found)))
+        if options.json is None:
+            sys.stdout.write("".join(map(line, found)))
     tell(found, options.json)
 
 

@@ -62,6 +62,7 @@ class _Worker:
 def ray_scorers(opening: Opening, *, address: str, workers: int, device: str) -> Iterator[RayScorers]:
     """Workers on a cluster (`local`: on this machine) for as long as the `with` lasts."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read when ray starts: it tells nobody
+    os.environ.setdefault("RAY_worker_niceness", "0")  # else 15: others on the machine would come first
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError:
