@@ -13,6 +13,7 @@ from typing import final
 import numpy as np
 
 from alignscope.data.names import Names
+from alignscope.data.regular import regular
 from alignscope.errors import BadData, UnknownName
 
 
@@ -46,7 +47,7 @@ class FeatureFolder(Mapping[str, np.ndarray]):
             raise UnknownName(f"{self.folder}: no features of {image!r}: {self._names.nearest(image)}")
         path = self._files[name]
         try:
-            features = np.load(path, allow_pickle=False)
+            features = np.load(regular(path), allow_pickle=False)
         except (OSError, ValueError, EOFError, MemoryError) as error:  # or a header of more than memory holds
             raise BadData(f"{path}: got no readable array ({error}); replace it by a whole copy") from None
         if not isinstance(features, np.ndarray):

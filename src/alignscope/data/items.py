@@ -15,6 +15,7 @@ from typing import Any, final
 from PIL.Image import Image
 
 from alignscope.data.images import ImageFolder
+from alignscope.data.regular import regular
 from alignscope.errors import BadData, BadImage, LengthMismatch
 from alignscope.files import sha_of
 from alignscope.records import Caption, Item, Problem
@@ -49,7 +50,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def read_bytes(path: Path, *, wanted: str) -> bytes:
     """A file's bytes; `wanted` says what the file should have been."""
     try:
-        return path.read_bytes()
+        return regular(path).read_bytes()
     except OSError as error:
         raise cannot_read(path, error, wanted=wanted) from None
 

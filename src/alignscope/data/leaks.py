@@ -18,6 +18,7 @@ from typing import Any, TextIO, final
 
 from alignscope.data.benchmarks.facts import Asks
 from alignscope.data.items import cannot_read, kind_of, parse_json, read_json
+from alignscope.data.regular import regular
 from alignscope.errors import BadData
 from alignscope.records import Question
 
@@ -155,7 +156,7 @@ def _rows(path: Path) -> Iterator[_Row]:
         return
     read = {".jsonl": _json_lines, ".tsv": _table, ".csv": _table}.get(ending, _lines)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with regular(path).open(encoding="utf-8-sig", newline="") as file:
             yield from read(file, path)
     except OSError as error:
         raise cannot_read(path, error, wanted=_WANTED) from None
@@ -204,7 +205,7 @@ def _table(file: TextIO, path: Path) -> Iterator[_Row]:
         head = file.readline()
         names = next(csv.reader([head], delimiter="\t" if "\t" in head else ","), [])
         if not {*names} & {*IMAGE_FIELDS, *CAPTION_FIELDS, COCO_NUMBER}:
-            raise BadData(f"{path}: got the columns {names}, wanted {_WANTED}; name the columns so")
+            raise BadData(f"{path}: got the columns {str(names)[:80]}, wanted {_WANTED}; name the columns so")
         reader = csv.DictReader(file, names, delimiter="\t" if "\t" in head else ",")
         for row in reader:
             yield _row(row, f"{path}:{reader.line_num + 1}")

@@ -25,6 +25,7 @@ from alignscope.data.items import (
     kind_of,
     parse_json,
 )
+from alignscope.data.regular import regular
 from alignscope.errors import BadData
 from alignscope.files import write_jsonl
 from alignscope.records import Caption, Foil, Item, Problem
@@ -124,7 +125,7 @@ def stream_pairs(path: Path) -> Iterator[PairLines]:
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Lines by their number from 1; what follows the last line end is a line only if it holds anything."""
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff"):
                     raise BadData(

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from alignscope.data.regular import regular
 from alignscope.errors import BadData
 from alignscope.records import Problem, Question, Rank, Shown
 
@@ -77,7 +78,7 @@ def _ranks(
 def _array(path: Path) -> Float[np.ndarray, " query"]:
     wanted = "a one-dimensional .npy array of ranks from 0"
     try:
-        array = np.load(path, allow_pickle=False)
+        array = np.load(regular(path), allow_pickle=False)
     except (OSError, ValueError, EOFError, MemoryError) as error:
         raise BadData(f"{path}: got no array ({error}), wanted {wanted}; check the file") from None
     if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iuf":

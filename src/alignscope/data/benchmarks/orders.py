@@ -16,6 +16,7 @@ from typing import Any
 
 from alignscope.data.benchmarks.facts import Benchmark, Official
 from alignscope.data.items import cannot_read, read_bytes
+from alignscope.data.regular import regular
 from alignscope.errors import BadData
 from alignscope.files import read_jsonl, sha_of, write_jsonl
 from alignscope.records import Problem, Question, Shown
@@ -93,7 +94,7 @@ def _check(path: Path) -> None:
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        yield from read_jsonl(path)
+        yield from read_jsonl(regular(path))
     except OSError as error:
         raise cannot_read(path, error, wanted=_ORDER_SET) from None
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alignscope.data.items import cannot_read, fault_of_text, kind_of, parse_json, read_json
+from alignscope.data.regular import regular
 from alignscope.errors import BadData
 from alignscope.records import Problem, Question
 from alignscope.registry import did_you_mean
@@ -86,7 +87,7 @@ def line_records(path: Path, *, wanted: str, key: str = "") -> Iterator[Record |
     A line that is no JSON is a problem of that line.
     """
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             for place, line in enumerate(file):
                 subject = f"{path.name}:{place + 1}"
                 if not line.strip():
@@ -108,7 +109,7 @@ def table_records(path: Path, columns: Collection[str], *, wanted: str, key: str
     Each row goes by its column `key`, or its place from 0. A row too short lacks its last fields.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with regular(path).open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file, strict=True)
             header = next(rows, [])
             _check_header(path, header, columns, wanted)

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from alignscope.data.benchmarks.facts import Benchmark, Official
 from alignscope.data.coco import CaptionSet, gathered, read_captions
 from alignscope.data.items import cannot_read, fault_of_text
+from alignscope.data.regular import regular
 from alignscope.errors import BadData
 from alignscope.records import Problem, Question, Shown
 
@@ -79,7 +80,7 @@ def _read_lines(path: Path) -> CaptionSet:
     captions: dict[str, list[str]] = {}
     problems: list[Problem] = []
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = regular(path).read_bytes().split(b"\n")
     except OSError as error:
         raise cannot_read(path, error, wanted=_WANTED) from None
     for number, raw in enumerate(lines[1:], start=2):

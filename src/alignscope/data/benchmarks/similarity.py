@@ -14,6 +14,7 @@ from pathlib import Path
 from alignscope.data.benchmarks.facts import Benchmark, Official
 from alignscope.data.benchmarks.reading import Record, at_least_one, usable
 from alignscope.data.items import cannot_read
+from alignscope.data.regular import regular
 from alignscope.errors import BadData
 from alignscope.records import Problem, Question
 
@@ -74,7 +75,7 @@ def _files(annotations: Path, names: Mapping[str, tuple[str, ...]], *, wanted: s
 def _rows(path: Path, *, wanted: str) -> Iterator[list[str]]:
     """Fields of each line: split at tabs and nothing quoted, or CSV where the first line has no tab."""
     try:
-        with path.open(encoding="utf-8-sig", newline="\n") as file:
+        with regular(path).open(encoding="utf-8-sig", newline="\n") as file:
             is_plain = "\t" in file.readline()
             file.seek(0)
             if is_plain:
@@ -114,7 +115,7 @@ def _questions(records: Iterator[Record], subset: str, score: str) -> Iterator[Q
             continue
         gold = _score(record.value[score])
         if gold is None:
-            yield record.problem(f"the score is {record.value[score]!r}, not a number from 0 to 5")
+            yield record.problem(f"the score is {record.value[score][:40]!r}, not a number from 0 to 5")
             continue
         tags = (record.value["genre"],) if "genre" in record.value else ()
         texts = tuple(record.value[name] for name in _SENTENCES)

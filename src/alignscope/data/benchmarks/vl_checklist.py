@@ -19,6 +19,7 @@ from typing import Any
 from alignscope.data.benchmarks.facts import Benchmark, Official
 from alignscope.data.benchmarks.reading import at_least_one, list_records
 from alignscope.data.items import fault_of_text, is_same_text, kind_of, read_bytes
+from alignscope.data.names import fault_of_name
 from alignscope.errors import BadData
 from alignscope.records import Problem, Question, Shown
 
@@ -125,6 +126,9 @@ def _corpus(root: Path, subset: str) -> _Corpus:
             f"{path}: got {text[:80]!r}, wanted the three lines ANNO_PATH, IMG_ROOT and "
             'TYPE: "TUPLE_JSON"; replace the file by a whole copy'
         )
+    for name in ("ANNO_PATH", "IMG_ROOT"):
+        if fields.get(name) and (fault := fault_of_name(fields[name])):
+            raise BadData(f"{path}: `{name}`: {fault}; replace the file by a whole copy")
     return _Corpus(fields["ANNO_PATH"], fields.get("IMG_ROOT", ""))
 
 

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from alignscope.data.benchmarks.facts import Benchmark, Official
+from alignscope.data.benchmarks.reading import at_least_one
 from alignscope.data.items import read_json
 from alignscope.data.pairs import stream_pairs
+from alignscope.data.world.export import MARK, PAIRS_FILE
 from alignscope.errors import BadData
 from alignscope.records import Item, Problem, Question, Shown
-from alignscope.data.world.export import MARK, PAIRS_FILE
 
 
 def read(annotations: Path) -> Iterator[Question | Problem]:
     """A question per foil, called KIND/ITEM, a second foil of the same kind KIND/ITEM@foil-2."""
-    for line in stream_pairs(pairs_file(annotations)):
-        yield from line.problems
-        for item in line.items:
-            yield from _questions(item)
+    lines = stream_pairs(pairs_file(annotations))
+    found = chain.from_iterable(chain(line.problems, *map(_questions, line.items)) for line in lines)
+    yield from at_least_one(found, annotations, wanted="pairs with foils")
 
 
 def pairs_file(annotations: Path) -> Path:

@@ -6,6 +6,7 @@ and digest (sha256 of the record as stored, so that `check` sees damage). Any Ar
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ import numpy as np
 
 from alignscope.data.regionfiles.companions import Companions
 from alignscope.data.regionfiles.digests import digest, sha_of_digests
+from alignscope.data.regular import regular
 from alignscope.errors import BadData, OutputExists, UnwritableOutput
 from alignscope.records import Regions
 from alignscope.records.regions import fault_of_regions
@@ -48,7 +50,7 @@ def write_regions(
 
     if path.exists() and not overwrite:
         raise OutputExists(f"{path} exists: give another name, or --overwrite to replace it")
-    part = path.with_name(path.name + ".part")
+    part = path.parent / f"{path.name}.part"
     writer = _Writer(half=half, source=source)
     try:
         with part.open("wb") as file:
@@ -59,7 +61,8 @@ def write_regions(
             raise  # another file's trouble
         raise UnwritableOutput(f"{path} cannot be written ({error}): name another place") from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
     return writer.written()
 
 
@@ -199,7 +202,7 @@ class ArrowFile:
 
         self._path = path
         try:
-            self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            self._reader = pa.ipc.open_file(pa.memory_map(str(regular(path))))
         except (pa.ArrowException, OSError) as error:
             raise BadData(f"{path}: got no whole Arrow file ({error}); convert it anew") from None
         self.notes = self._told(self._reader.schema)

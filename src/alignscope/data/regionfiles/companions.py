@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, final
 
 from alignscope.data.names import Names
 from alignscope.data.regionfiles.vocabulary import ATTRIBUTES_VOCABULARY, OBJECTS_VOCABULARY, Vocabulary
+from alignscope.data.regular import regular
 from alignscope.errors import BadData
 from alignscope.files import read_jsonl
 
@@ -100,7 +101,7 @@ def read_sizes(path: Path) -> dict[str, Size]:
 
 
 def _size_rows(path: Path) -> Iterator[tuple[str, str, Any, Any]]:
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         start = file.read(1 << 16).lstrip()
     is_jsonl = start.startswith(b"{") and b"\n" in start and _is_json(start.split(b"\n")[0])
     if is_jsonl or path.suffix.casefold() == ".jsonl":
@@ -109,7 +110,7 @@ def _size_rows(path: Path) -> Iterator[tuple[str, str, Any, Any]]:
     elif start.startswith(b"{"):
         try:
             images = json.loads(path.read_text(encoding="utf-8-sig"))["images"]
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise BadData(f"{path}: got no JSON with `images`, wanted COCO's annotations or JSONL") from None
         for number, row in enumerate(images, start=1):
             yield f"{path}: image {number}", *_fields(row, f"{path}: image {number}")
@@ -135,12 +136,12 @@ def _fields(row: Any, place: str) -> tuple[str, Any, Any]:
 def _is_json(line: bytes) -> bool:
     try:
         return isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
 def _side(place: str, value: Any) -> int:
     text = str(value)
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**31):
+    if not (text.isascii() and text.isdigit() and len(text) < 11 and 0 < int(text) < 2**31):
         raise BadData(f"{place}: got {text[:40]!r} as a side in pixels, wanted a whole number from 1")
     return int(text)

@@ -40,7 +40,7 @@ def convert(
 
     With `skip_broken` such records are left out and listed in OUT.problems.jsonl.
     """
-    listing = out.with_name(out.name + ".problems.jsonl")
+    listing = out.parent / f"{out.name}.problems.jsonl"
     if out.resolve() == source.path.resolve():
         raise OutputExists(f"{out} is the file to convert: give another name")
     if listing.exists() and skip_broken and not overwrite:

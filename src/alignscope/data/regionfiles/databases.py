@@ -19,6 +19,7 @@ from alignscope.data.regionfiles.cells import regions_of
 from alignscope.data.regionfiles.companions import Companions
 from alignscope.data.regionfiles.npz import CUT, confident, first, read_npz
 from alignscope.data.regionfiles.unpickling import plain
+from alignscope.data.regular import regular
 from alignscope.errors import BadData, MissingExtra
 from alignscope.records import Regions
 
@@ -38,7 +39,12 @@ class Database:
         file = path / "data.mdb" if path.is_dir() else path
         try:
             self._environment = lmdb.open(
-                str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False, create=False
+                str(regular(path)),
+                subdir=path.is_dir(),
+                readonly=True,
+                lock=False,
+                readahead=False,
+                create=False,
             )
             pages = self._environment.info()["last_pgno"] + 1
             wanted = pages * self._environment.stat()["psize"]

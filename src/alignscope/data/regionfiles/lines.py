@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, final
 
+from alignscope.data.regular import regular
 from alignscope.errors import BadData
 
 LONGEST_LINE = 2**28
@@ -34,7 +35,7 @@ class Lines(Mapping[str, Line]):
         index = path.with_suffix(".lineidx")
         self._lines: dict[str, Line] = {}
         try:
-            with path.open("rb") as file:
+            with regular(path).open("rb") as file:
                 for number, offset, end, first in (
                     _indexed(file, index) if index.is_file() else _scanned(file)
                 ):

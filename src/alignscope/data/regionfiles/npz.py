@@ -18,6 +18,7 @@ import numpy as np
 
 from alignscope.data.regionfiles.cells import READ, floats, regions_of
 from alignscope.data.regionfiles.companions import Companions
+from alignscope.data.regular import regular
 from alignscope.errors import BadData
 from alignscope.records import Regions
 
@@ -49,7 +50,7 @@ class NpzFolder:
         """Whether images are cut, by the first one that reads."""
         for file in self._files.values():
             try:
-                with file.open("rb") as opened:
+                with regular(file).open("rb") as opened:
                     return (CUT,) if _is_whole(read_npz(opened)) else ()
             except (OSError, BadData):  # told when the image is asked for
                 continue
@@ -67,7 +68,7 @@ class NpzFolder:
     def read(self, image: str) -> Regions:
         """The record of an image."""
         try:
-            with self._files[image].open("rb") as file:
+            with regular(self._files[image]).open("rb") as file:
                 arrays = read_npz(file)
             if _is_whole(arrays):
                 arrays = first(arrays, confident(arrays["conf"]))

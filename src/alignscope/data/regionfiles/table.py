@@ -6,10 +6,11 @@ from pathlib import Path
 
 from alignscope.data.regionfiles import databases, tsv
 from alignscope.data.regionfiles.arrow import ArrowFile
-from alignscope.data.regionfiles.companions import Companions
+from alignscope.data.regionfiles.companions import UNIT, Companions
 from alignscope.data.regionfiles.npz import NpzFolder
 from alignscope.data.regionfiles.regionfile import Format, RegionFile
 from alignscope.data.regionfiles.vinvl import VinvlFile
+from alignscope.data.regular import regular
 from alignscope.errors import BadData, UnknownName
 from alignscope.registry import did_you_mean
 
@@ -54,6 +55,9 @@ def open_regions(
     """
     if not path.exists():
         raise BadData(f"{path}: got nothing there, wanted a file or folder of regions; check the path")
+    for beside in (objects, attributes, sizes):  # of which a format may need none
+        if beside is not None and str(beside) != UNIT and not beside.exists():
+            raise BadData(f"{beside}: got nothing there, wanted a file that goes with {path}; check the path")
     name = format or recognised(path)
     if name not in FORMATS:
         raise UnknownName(f"no format of regions named {name!r}: {did_you_mean(name, FORMATS)}")
@@ -70,7 +74,7 @@ def recognised(path: Path) -> str:
             return "npz"
         raise BadData(f"{path}: got a folder with neither data.mdb nor .npz files; name the file of regions")
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             head = file.read(32)
             file.seek(0)
             line = file.readline(_LONGEST_LINE)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import final
 
+from alignscope.data.regular import regular
 from alignscope.errors import BadData
 
 OBJECTS_VOCABULARY = "objects_vocab.txt"
@@ -30,7 +31,7 @@ class Vocabulary:
     def read(cls, path: Path) -> Vocabulary:
         """The words of a file; a missing file is an error."""
         try:
-            text = path.read_text(encoding="utf-8-sig").rstrip("\n")
+            text = regular(path).read_text(encoding="utf-8-sig").rstrip("\n")
             return cls(text.split("\n") if text else ())
         except (OSError, UnicodeDecodeError) as error:
             raise BadData(
