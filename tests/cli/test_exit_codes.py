@@ -76,10 +76,10 @@ def test_a_command_that_keeps_nothing_says_so(
     from alignscope import cli
     from alignscope.studies import verification
 
-    def stopped(run: Path, model: str) -> str:
+    def stopped(run: Path, model: str) -> dict[str, list[object]]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(verification, "verification", stopped)
+    monkeypatch.setattr(verification, "verified", stopped)
     monkeypatch.setattr(sys, "argv", ["alignscope", "verify", "runs/x", "--as", "y"])
     with pytest.raises(SystemExit) as ended:
         cli.main()

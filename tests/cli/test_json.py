@@ -13,17 +13,17 @@ import typer
 from typer.testing import CliRunner
 
 from alignscope.cli import app, machine
+from alignscope.data.leaks import read_training
 from alignscope.files import read_jsonl, read_parquet
 from alignscope.records import Measurement, SceneProbeScore
 
-VERBS = ["audit", "attribute", "calibrate", "evaluate", "compare", "doctor", "list models"]
-PROBES = ["texts", "replacements", "templates", "nouns", "choice", "matrix"]
-PROBES += ["attention", "diagnosticity", "ablation", "scenes"]
+WITHOUT = {"explore"}
+"""A server, which ends with Ctrl-C and finds nothing."""
 
 
-def told(*words: object) -> dict[str, Any]:
+def told(*words: object, code: int = 0) -> dict[str, Any]:
     done = CliRunner().invoke(app, [*map(str, words), "--json"])
-    assert done.exit_code == 0, (done.output, done.exception)
+    assert done.exit_code == code, (done.output, done.exception)
     assert done.stdout.endswith("\n")
     (line,) = done.stdout.splitlines()
     return json.loads(line)
@@ -134,14 +134,119 @@ def test_probes_of_scenes(tmp_path: Path) -> None:
     assert found["images"] == 40
 
 
-def test_every_verb_that_measures_has_it() -> None:
-    command = typer.main.get_command(app)
-    for name in [*VERBS, *(f"probe {verb}" for verb in PROBES)]:
-        leaf = command
-        for word in name.split():
-            leaf = leaf.commands[word]
-        assert any(option.opts == ["--json"] for option in leaf.params), name
-    assert {*command.commands["probe"].commands} == {*PROBES}
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported world of twelve scenes."""
+    folder = tmp_path_factory.mktemp("world")
+    found = told("world", "export", folder, "--size", 12, "--width", 4, "--overwrite")
+    assert found == {"directory": str(folder), "scenes": 12}
+    return folder
+
+
+def test_files_of_benchmarks(world: Path, tmp_path: Path) -> None:
+    listed_here = told("data", "list")
+    assert "world" in {one["name"] for one in listed_here["benchmarks"]}
+    assert "winoground" in listed_here["suites"]["composition"]
+    (world / "images" / "test-0-000003.png").rename(tmp_path / "gone.png")
+    try:
+        words = ["data", "check", "world", "--annotations", world, "--images", world / "images"]
+        found = told(*words, "--out", tmp_path / "p.jsonl", code=1)
+        rows = [*read_jsonl(tmp_path / "p.jsonl")]
+        assert found["complete"] is False
+        assert found["problems"] == {"unscored": len(rows), "handled": 0}
+        assert found["first"] == rows[:5]
+        assert found["subsets"][-1]["missing"] == 1
+        words = ["pairs", "world", "--annotations", world, "--images", world / "images"]
+        found = told(*words, "--out", tmp_path / "pairs.jsonl")
+        assert found["pairs"] == len([*read_jsonl(tmp_path / "pairs.jsonl")])
+        assert {one["subject"] for one in found["problems"]} == {"test-0-000003.png"}
+    finally:
+        (tmp_path / "gone.png").rename(world / "images" / "test-0-000003.png")
+
+
+def test_leaks(world: Path, tmp_path: Path) -> None:
+    words = ["leaks", "world", "--annotations", world, "--training", world / "annotations" / "captions.json"]
+    found = told(*words, "--out", tmp_path / "leaks.jsonl")
+    assert found["items"] == len([*read_jsonl(tmp_path / "leaks.jsonl")])
+    rows = read_parquet(tmp_path / "leaks-measurements.parquet", Measurement)
+    assert found["measurements"] == [asdict(row) for row in rows]
+    read = read_training([world / "annotations" / "captions.json"])
+    told_of = found["training"]
+    assert (told_of["images"], told_of["captions"]) == (len(read.images), len(read.captions))
+    assert told_of["rows"] == read.rows > 0
+
+
+def test_files_of_regions(world: Path, tmp_path: Path) -> None:
+    source = world / "regions" / "regions.tsv"
+    assert "lxmert-tsv" in {one["name"] for one in told("regions", "list")["formats"]}
+    found = told("regions", "check", source)
+    checked = found["checked"]
+    assert (found["complete"], checked["images"], checked["widths"]) == (True, 12, {"4": 12})
+    assert sum(int(many) * images for many, images in checked["regions"].items()) > 12
+    lines = source.read_text().splitlines()
+    (tmp_path / "broken.tsv").write_text("\n".join([*lines[1:], lines[0][:-9]]) + "\n")
+    for name in ("objects_vocab.txt", "attributes_vocab.txt"):
+        (tmp_path / name).write_bytes((source.parent / name).read_bytes())
+    found = told("regions", "check", tmp_path / "broken.tsv", code=1)
+    assert [one["item"] for one in found["checked"]["problems"]] == ["test-0-000000"]
+    words = ["regions", "convert", tmp_path / "broken.tsv", tmp_path / "r.arrow", "--skip-broken"]
+    found = told(*words, code=1)
+    assert (found["images"], found["written"]["images"], len(found["problems"])) == (12, 11, 1)
+    assert told("regions", "check", tmp_path / "r.arrow")["checked"]["sha"] == found["written"]["sha"]
+
+
+def test_a_run_beside_published_numbers(tmp_path: Path) -> None:
+    from alignscope.evaluation.published import published
+    from alignscope.files import write_parquet
+
+    row = next(row for row in published() if row.benchmark == "winoground")
+    ours = Measurement(row.measure, row.group, row.value / 100, None, None, 400, 400)
+    write_parquet(tmp_path / "measurements.parquet", [ours], Measurement)
+    (tmp_path / "run.json").write_text('{"identity": {"kind": "evaluate"}, "benchmark": "winoground"}')
+    found = told("verify", tmp_path, "--as", row.model)
+    first = next(line for line in found["benchmarks"]["winoground"] if line["measure"] == row.measure)
+    assert (first["published"], first["is_same"]) == (row.value, True)
+
+
+def test_one_image_and_its_page_and_an_export(world: Path, tiny_clip_dir: Path, tmp_path: Path) -> None:
+    image = world / "images" / "test-0-000000.png"
+    found = told("inspect", tiny_clip_dir, "--image", image, "--caption", "a dog", "--out", tmp_path / "i")
+    assert found == {"directory": str(tmp_path / "i"), "report": str(tmp_path / "i" / "report.html")}
+    assert told("report", tmp_path / "i") == {"report": found["report"]}
+    found = told("export", tiny_clip_dir, "--form", "transformers", "--out", tmp_path / "e")
+    assert found["directory"] == str(tmp_path / "e")
+    assert 0 <= found["difference"] < 1e-4
+
+
+def leaves(command: Any, name: str = "") -> dict[str, Any]:
+    found = {} if hasattr(command, "commands") else {name.strip(): command}
+    for word, child in getattr(command, "commands", {}).items():
+        found |= leaves(child, f"{name} {word}")
+    return found
+
+
+def test_every_verb_that_finds_something_has_it() -> None:
+    lack = {
+        name
+        for name, leaf in leaves(typer.main.get_command(app)).items()
+        if not any(option.opts == ["--json"] for option in leaf.params)
+    }
+    assert {name for name in lack if not name.startswith("reproduce ")} == WITHOUT
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["verify", "nowhere", "--as", "x"], 1),
+        (["leaks", "wrld", "--annotations", ".", "--training", ".", "--out", "o"], 1),
+        (["regions", "check", "nowhere"], 1),
+        (["data", "check", "wrld", "--annotations", "."], 1),
+        (["data", "check", "world"], 2),
+    ],
+)
+def test_an_error_leaves_stdout_empty(words: list[str], code: int) -> None:
+    done = CliRunner().invoke(app, [*words, "--json"])
+    assert (done.exit_code, done.stdout) == (code, "")
 
 
 def test_what_json_cannot_say_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,6 +29,7 @@ from alignscope.cli.regions import app as regions
 from alignscope.cli.report import report
 from alignscope.cli.reproduce import app as reproduce
 from alignscope.cli.score import score
+from alignscope.cli.terminal import tell
 from alignscope.cli.train import train
 from alignscope.cli.verify import verify
 from alignscope.cli.world import app as world
@@ -79,11 +80,16 @@ def main() -> None:
     try:
         app()
     except AlignscopeError as error:
-        typer.echo(f"alignscope: {error}", err=True)
+        tell(f"alignscope: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:  # of a file that no reader or writer spoke of
+        if error.filename is None:
+            raise
+        tell(f"alignscope: {error.filename}: {error.strerror}; check the path and its rights", err=True)
         sys.exit(1)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
-            typer.echo(f"alignscope: interrupted; {how_to_go_on(sys.argv[1:])}", err=True)
+            tell(f"alignscope: interrupted; {how_to_go_on(sys.argv[1:])}", err=True)
         raise
 
 

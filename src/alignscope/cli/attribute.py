@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from alignscope.cli import options as shared
+from alignscope.cli.terminal import tell
 
 Methods = Annotated[
     list[str] | None,
@@ -97,6 +98,6 @@ def attribute(
             problems=result.problems,
         )
         return
-    typer.echo(summary_text(result.measurements, result.directory / "measurements.parquet"))
-    typer.echo(f"{counted(result.problems, 'problem')}, listed in {result.directory / 'problems.jsonl'}")
-    typer.echo(f"report: {result.report.resolve()}")
+    tell(summary_text(result.measurements, result.directory / "measurements.parquet"))
+    tell(f"{counted(result.problems, 'problem')}, listed in {result.directory / 'problems.jsonl'}")
+    tell(f"report: {result.report.resolve()}")

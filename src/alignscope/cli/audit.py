@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from alignscope.cli import options as shared
+from alignscope.cli.terminal import tell
 
 
 def audit(
@@ -73,6 +74,6 @@ def audit(
             problems=len(result.problems),
         )
         return
-    typer.echo(summary_text(result.measurements, result.directory / "measurements.parquet"))
-    typer.echo(f"{counted(len(result.problems), 'problem')}, listed in {result.directory / 'problems.jsonl'}")
-    typer.echo(f"report: {result.report.resolve()}")
+    tell(summary_text(result.measurements, result.directory / "measurements.parquet"))
+    tell(f"{counted(len(result.problems), 'problem')}, listed in {result.directory / 'problems.jsonl'}")
+    tell(f"report: {result.report.resolve()}")

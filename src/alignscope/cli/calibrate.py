@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from alignscope.cli import options as shared
+from alignscope.cli.terminal import tell
 
 if TYPE_CHECKING:
     from alignscope.records import Measurement
@@ -48,10 +49,10 @@ def _tell(name: str, found: Measurement) -> None:
     from alignscope.studies.calibration import doubts
 
     if found.value is None:
-        typer.echo(found.reason)
+        tell(found.reason)
         return
     told = f"AUC {value_in_words(found)} ({interval_in_words(found)}) over {found.items} images"
-    typer.echo(f"{name}: own captions above those of other images, {told}")
+    tell(f"{name}: own captions above those of other images, {told}")
     for doubt in doubts(found):
-        typer.echo(f"but: {doubt.what}")
-    typer.echo(found.signature)
+        tell(f"but: {doubt.what}")
+    tell(found.signature)

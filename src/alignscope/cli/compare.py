@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from alignscope.cli import options as shared
+from alignscope.cli.terminal import tell
 
 
 def compare(
@@ -17,7 +18,7 @@ def compare(
         Path | None, typer.Option(help="directory for comparison.parquet, measurements.parquet")
     ] = None,
     draws: Annotated[int, typer.Option(help="of images, for the intervals", min=1)] = 2000,
-    seed: Annotated[int, typer.Option(help="of these draws")] = 0,
+    seed: Annotated[int, typer.Option(help="of these draws", min=0)] = 0,
     overwrite: Annotated[bool, typer.Option(help="replace the files in --out")] = False,
     as_json: shared.Json = False,
 ) -> None:
@@ -26,4 +27,4 @@ def compare(
     from alignscope.studies.comparison import compare as run
 
     found = run(first, second, out=out, overwrite=overwrite, draws=draws, seed=seed)
-    say(**vars(found)) if as_json else typer.echo(str(found))
+    say(**vars(found)) if as_json else tell(str(found))

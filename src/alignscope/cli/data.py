@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alignscope.cli import options as shared
+from alignscope.cli.terminal import tell
 
 if TYPE_CHECKING:
     from alignscope.studies.checking import Checked
@@ -21,15 +22,20 @@ def data() -> None:
 
 
 @app.command("list")
-def list_benchmarks() -> None:
+def list_benchmarks(as_json: shared.Json = False) -> None:
     """Print the benchmarks and suites by name."""
+    from alignscope.cli.machine import say
+    from alignscope.data.benchmarks.facts import told_of
     from alignscope.data.benchmarks.table import BENCHMARKS, SUITES
 
+    if as_json:
+        say(benchmarks=[told_of(BENCHMARKS[name]) for name in BENCHMARKS], suites=SUITES)
+        return
     width = max(map(len, [*BENCHMARKS, *SUITES]))
     for name in BENCHMARKS:
-        typer.echo(f"{name:<{width}}  {BENCHMARKS[name].title}")
+        tell(f"{name:<{width}}  {BENCHMARKS[name].title}")
     for name, members in SUITES.items():
-        typer.echo(f"{name:<{width}}  all of {', '.join(members)}")
+        tell(f"{name:<{width}}  all of {', '.join(members)}")
 
 
 @app.command()
@@ -41,17 +47,32 @@ def check(
     ] = None,
     decode: Annotated[bool, typer.Option(help="open every image, not only look for it")] = False,
     out: Annotated[Path | None, typer.Option(help="a JSONL to write all problems to, by item")] = None,
-    overwrite: Annotated[bool, typer.Option(help="replace an existing file")] = False,
+    overwrite: shared.Replace = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Say what of BENCHMARK is present, missing or broken; exit code 1 unless all is as it should be."""
+    from alignscope.cli.machine import say
+    from alignscope.data.benchmarks.facts import told_of
     from alignscope.data.benchmarks.table import BENCHMARKS
     from alignscope.studies.checking import check_benchmark
 
     known = BENCHMARKS[benchmark]
     checked = check_benchmark(known, annotations, images, decode=decode, out=out, overwrite=overwrite)
-    _facts(checked)
-    _table(checked)
-    _findings(checked, out)
+    if as_json:
+        say(
+            benchmark=told_of(known),
+            annotations=checked.annotations,
+            complete=checked.is_complete,
+            subsets=checked.subsets,
+            problems={"unscored": checked.unscored, "handled": checked.handled},
+            first=checked.first,
+            images_checked=checked.are_images_checked,
+            file=out and out.resolve(),
+        )
+    else:
+        _facts(checked)
+        _table(checked)
+        _findings(checked, out)
     if not checked.is_complete:
         raise typer.Exit(1)
 
@@ -61,16 +82,21 @@ def orders(
     captions: Annotated[Path, typer.Argument(help="captions of a test split, in BLIP's or COCO's form")],
     out: Annotated[Path, typer.Option(help="the order set to write")],
     seed: shared.Seed = 0,
-    overwrite: Annotated[bool, typer.Option(help="replace an existing file")] = False,
+    overwrite: shared.Replace = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Write an order set for aro-coco-order or aro-flickr-order: seeded shuffles of CAPTIONS."""
+    from alignscope.cli.machine import say
     from alignscope.errors import OutputExists
     from alignscope.studies.orders import write_orders
 
     if out.exists() and not overwrite:
         raise OutputExists(f"{out} exists: give --overwrite or another --out")
     count = write_orders(captions, out, seed=seed)
-    typer.echo(f"{count} captions: {out.resolve()}")
+    if as_json:
+        say(file=out.resolve(), captions=count)
+        return
+    tell(f"{count} captions: {out.resolve()}")
 
 
 def _facts(checked: Checked) -> None:
@@ -84,7 +110,7 @@ def _facts(checked: Checked) -> None:
         "images": known.images or "none needed",
     }
     for name, text in lines.items():
-        typer.echo(f"{name}: {text}")
+        tell(f"{name}: {text}")
 
 
 def _table(checked: Checked) -> None:
@@ -98,18 +124,18 @@ def _table(checked: Checked) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
-        typer.echo("  ".join([f"{row[0]:<{widths[0]}}", *cells]))
+        tell("  ".join([f"{row[0]:<{widths[0]}}", *cells]))
 
 
 def _findings(checked: Checked, out: Path | None) -> None:
     for one in checked.differences:
-        typer.echo(f"{one.subset}: {one.records} records, the authors count {one.official}", err=True)
+        tell(f"{one.subset}: {one.records} records, the authors count {one.official}", err=True)
     for problem in checked.first if out is None else ():
-        typer.echo(f"{problem.item or problem.subject}: {problem.what}", err=True)
+        tell(f"{problem.item or problem.subject}: {problem.what}", err=True)
     if out is None and checked.unscored > len(checked.first):
-        typer.echo(f"... {checked.unscored} in all: --out FILE writes them, by item", err=True)
+        tell(f"... {checked.unscored} in all: --out FILE writes them, by item", err=True)
     where = f": {out.resolve()}" if out is not None else ""
-    typer.echo(f"problems: {checked.unscored} unscored, {checked.handled} handled{where}")
+    tell(f"problems: {checked.unscored} unscored, {checked.handled} handled{where}")
     is_blind = checked.benchmark.images and not checked.are_images_checked
     unseen = ", images not looked for: give --images" if is_blind else ""
-    typer.echo(f"{'complete' if checked.is_complete else 'not complete'}{unseen}")
+    tell(f"{'complete' if checked.is_complete else 'not complete'}{unseen}")

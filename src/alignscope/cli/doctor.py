@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from alignscope.cli import options as shared
+from alignscope.cli.terminal import tell
 
 if TYPE_CHECKING:
     from alignscope.records.health import HealthCheck
@@ -30,7 +31,7 @@ def doctor(as_json: shared.Json = False) -> None:
     if as_json:
         say(works=is_well, checks=checks)
     else:
-        typer.echo("\n".join(told(checks)))
+        tell("\n".join(told(checks)))
     if not is_well:
         raise typer.Exit(1)
 

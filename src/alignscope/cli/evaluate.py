@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alignscope.cli import options as shared
+from alignscope.cli.terminal import tell
 
 if TYPE_CHECKING:
     from alignscope.studies.benchmarks import Evaluation
@@ -109,9 +110,9 @@ def _tell(found: Evaluation) -> None:
     from alignscope.reporting.wording import counted
 
     for name, result in found.runs.items():
-        typer.echo(f"{name}\n{evaluation_text(result.measurements, result.directory)}")
-        typer.echo(f"{counted(result.problems, 'problem')}, listed in {result.directory / 'problems.jsonl'}")
-    typer.echo(f"report: {found.report.resolve()}")
+        tell(f"{name}\n{evaluation_text(result.measurements, result.directory)}")
+        tell(f"{counted(result.problems, 'problem')}, listed in {result.directory / 'problems.jsonl'}")
+    tell(f"report: {found.report.resolve()}")
 
 
 def _tell_machines(found: Evaluation) -> None:

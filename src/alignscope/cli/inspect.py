@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from alignscope.cli import options as shared
+from alignscope.cli.terminal import tell
 
 
 def inspect(
@@ -24,12 +25,14 @@ def inspect(
     match_index: shared.MatchIndex = None,
     scoring: shared.Scoring = None,
     overwrite: shared.Overwrite = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Score one --image with one --caption, word heats and image maps of every model side by side.
 
     --activation, --tokenizer, --match-index and --scoring go to every model that takes them.
     """
     from alignscope.attribution.options import Options, layers_of
+    from alignscope.cli.machine import say
     from alignscope.models.zoo import open_models
     from alignscope.studies.public import inspect as run
 
@@ -49,4 +52,7 @@ def inspect(
         dtype=dtype,
         overwrite=overwrite,
     )
-    typer.echo(f"report: {report.resolve()}")
+    if as_json:
+        say(directory=out.resolve(), report=report.resolve())
+        return
+    tell(f"report: {report.resolve()}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from alignscope.cli import options as shared
+from alignscope.cli.terminal import tell
 
 if TYPE_CHECKING:
     from alignscope.models.catalogue import Known
@@ -34,12 +35,12 @@ def models(
         names = [{"name": one.name, "of": one.known and one.known.name} for one in named]
         say(names=names, families=CATALOGUE)
         return
-    typer.echo("Names (no path is needed):")
+    tell("Names (no path is needed):")
     for one in named:
-        typer.echo(f"  {one.name:<20} {f'as {one.known.name}' if one.known else 'by its own loader'}")
-    typer.echo("\nFamilies (give a directory, a file of weights or a hub id):")
+        tell(f"  {one.name:<20} {f'as {one.known.name}' if one.known else 'by its own loader'}")
+    tell("\nFamilies (give a directory, a file of weights or a hub id):")
     for known in CATALOGUE:
-        typer.echo("\n" + "\n".join(told(known)))
+        tell("\n" + "\n".join(told(known)))
 
 
 def told(known: Known) -> list[str]:

@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 
 import typer
 
+MOST_SCENES = 10_000_000
 Model = Annotated[str, typer.Argument(help="a name (tiny-clip), a local directory or file, or a hub id")]
 Pairs = Annotated[
     Path | None, typer.Option(help="pairs.jsonl with image, caption, foils; without it: the world")
 ]
 Images = Annotated[Path | None, typer.Option(help="folder of the images that --pairs names")]
-Size = Annotated[int, typer.Option(help="scenes of the world's test split", min=2)]
+Size = Annotated[int, typer.Option(help="scenes of the world's test split", min=2, max=MOST_SCENES)]
 Layers = Annotated[
     str, typer.Option(help="of the text tower, for attention and gradcam: all, last or FIRST:STOP")
 ]
@@ -57,6 +58,7 @@ Seed = Annotated[
 ]
 Resume = Annotated[bool, typer.Option(help="go on with the same run in --out")]
 Overwrite = Annotated[bool, typer.Option(help="delete the run in --out first")]
+Replace = Annotated[bool, typer.Option(help="replace an existing file")]
 Json = Annotated[
     bool, typer.Option("--json", help="records as one JSON object on stdout, and nothing else there")
 ]

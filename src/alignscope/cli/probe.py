@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from alignscope.cli import options as shared
+from alignscope.cli.terminal import tell
 
 if TYPE_CHECKING:
     from alignscope.records import Problem
@@ -130,8 +131,8 @@ def texts(
     if as_json:
         _say(out, found, "measurements", "words", "mined")
         return
-    typer.echo(captions_text(found.measurements, out / "measurements.parquet"))
-    typer.echo(words_text(found.words, found.mined))
+    tell(captions_text(found.measurements, out / "measurements.parquet"))
+    tell(words_text(found.words, found.mined))
     _end(out, found.problems)
 
 
@@ -336,15 +337,15 @@ def _run(
     if as_json:
         _say(out, found, "measurements")
         return
-    typer.echo(columns_text(found.measurements, first=list(named)))
+    tell(columns_text(found.measurements, first=list(named)))
     _end(out, found.problems)
 
 
 def _end(out: Path, problems: Sequence[Problem]) -> None:
     from alignscope.reporting.probes import problems_text
 
-    typer.echo(problems_text(problems, out / "problems.jsonl"))
-    typer.echo(f"records: {out.resolve()}")
+    tell(problems_text(problems, out / "problems.jsonl"))
+    tell(f"records: {out.resolve()}")
 
 
 def _say(out: Path, found: Any, *fields: str) -> None:

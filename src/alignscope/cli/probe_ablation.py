@@ -31,6 +31,7 @@ from alignscope.cli.probe_attention import (
     _plan,
     _reference,
 )
+from alignscope.cli.terminal import tell
 
 if TYPE_CHECKING:
     from alignscope.studies.scene_images import HighLevelImages, NamedObjects, SceneImages, WorldImages
@@ -167,7 +168,7 @@ def ablation(
     if as_json:
         _say(out, found, "measurements", "tests")
         return
-    typer.echo(ablation_text(found.measurements, found.tests))
+    tell(ablation_text(found.measurements, found.tests))
     _end(out, found.problems)
 
 
@@ -269,8 +270,8 @@ def scenes(
     if as_json:
         _say(out, found, "scores", "differences", "counts", "images", "held_out")
         return
-    typer.echo(scenes_text(found.scores, found.differences))
-    typer.echo(f"{found.held_out} of {found.images} images are held out: captioners were not trained on them")
+    tell(scenes_text(found.scores, found.differences))
+    tell(f"{found.held_out} of {found.images} images are held out: captioners were not trained on them")
     _end(out, found.problems)
 
 

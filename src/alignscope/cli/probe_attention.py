@@ -12,6 +12,7 @@ import typer
 
 from alignscope.cli import options as shared
 from alignscope.cli.probe import Draws, Out, _end, _named, _say
+from alignscope.cli.terminal import tell
 
 if TYPE_CHECKING:
     from alignscope.models.captioners.inside import SeenInside
@@ -24,7 +25,10 @@ Captioners = Annotated[
         metavar="MODELS",
     ),
 ]
-Scenes = Annotated[int, typer.Option(help="of the world's test split, where --hl is not given", min=1)]
+Scenes = Annotated[
+    int,
+    typer.Option(help="of the world's test split, where --hl is not given", min=1, max=shared.MOST_SCENES),
+]
 Background = Annotated[
     bool | None,
     typer.Option(
@@ -66,6 +70,8 @@ Recipe = Annotated[
 Agreement = Annotated[int, typer.Option(help="captions of an image that must name its scene", min=1)]
 Heads = Literal["max", "mean", "rollout"]
 BatchSize = Annotated[int, typer.Option(help="images at a time", min=1)]
+OF_HL = {"scenes": "paper7", "recipe": "paper", "agreement": 1}
+"""How scenes are read off captions, where no option says otherwise; the world's scenes are known."""
 
 
 def attention(
@@ -146,7 +152,7 @@ def attention(
     if as_json:
         _say(out, found, "measurements", "tests")
         return
-    typer.echo(attention_text(found.measurements, found.tests, out / "measurements.parquet"))
+    tell(attention_text(found.measurements, found.tests, out / "measurements.parquet"))
     _end(out, found.problems)
 
 
@@ -269,9 +275,7 @@ def diagnosticity(
     if as_json:
         _say(out, found, "measurements", "tests", "ranked")
         return
-    typer.echo(
-        diagnosticity_text(found.measurements, found.ranked, found.tests, out / "measurements.parquet")
-    )
+    tell(diagnosticity_text(found.measurements, found.ranked, found.tests, out / "measurements.parquet"))
     _end(out, found.problems)
 
 
@@ -312,6 +316,10 @@ def _plan(
         extra = [name for name, path in given.items() if path is not None]
         if extra:
             raise BadInput(f"got {extra[0]} without --hl, which names the images: give it, or neither")
+        if other := [name for name, value in OF_HL.items() if told.get(name, value) != value]:
+            raise BadInput(
+                f"got another value of {other[0]} without --hl, of whose captions it is: give it, or neither"
+            )
         return WorldImages(size=scenes, seed=seed, has_background=background, feature_width=feature_width)
     if background is not None:
         raise BadInput("got --background or --no-background with --hl: only the world can be drawn otherwise")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alignscope.cli import options as shared
+from alignscope.cli.terminal import tell
 
 if TYPE_CHECKING:
     from alignscope.data.regionfiles.checking import Checked
@@ -39,16 +40,21 @@ def regions() -> None:
 
 
 @app.command("list")
-def list_formats() -> None:
+def list_formats(as_json: shared.Json = False) -> None:
     """Print the formats of region files, what they keep and what they need beside."""
+    from alignscope.cli.machine import say
     from alignscope.data.regionfiles.table import FORMATS
 
+    if as_json:
+        fields = ("name", "title", "keeps", "needs")
+        say(formats=[{field: getattr(one, field) for field in fields} for one in FORMATS.values()])
+        return
     rows = [["format", "of", "keeps beyond boxes", "needs"]]
     rows += [[one.name, one.title, one.keeps or "-", one.needs or "-"] for one in FORMATS.values()]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:
         cells = [f"{cell:<{width}}" for cell, width in zip(row[:3], widths, strict=True)]
-        typer.echo("  ".join([*cells, row[3]]))
+        tell("  ".join([*cells, row[3]]))
 
 
 @app.command()
@@ -68,8 +74,10 @@ def convert(
         typer.Option("--skip-broken", help="leave broken records out and list them in OUT.problems.jsonl"),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing file")] = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Write the regions of SOURCE to OUT in the safe format; exit code 1 if images were left out."""
+    from alignscope.cli.machine import say
     from alignscope.cli.progress import bars
     from alignscope.data.regionfiles import open_regions
     from alignscope.data.regionfiles.converting import convert as write
@@ -78,17 +86,27 @@ def convert(
     file = open_regions(source, format=format, objects=objects, attributes=attributes, sizes=sizes, tags=tags)
     with bars() as show:
         done = write(file, out, half=half, skip_broken=skip_broken, overwrite=overwrite, progress=show)
-    for note in file.notes:
-        typer.echo(f"note: {note}", err=True)
     written = done.written
+    if as_json:
+        say(
+            file=out.resolve(),
+            format=file.format,
+            images=len(file),
+            written=written._asdict(),
+            notes=file.notes,
+            problems=done.problems,
+        )
+        raise typer.Exit(1 if done.problems else 0)
+    for note in file.notes:
+        tell(f"note: {note}", err=True)
     if half:
-        typer.echo(f"float16: features changed by at most {written.largest_change:.3g}")
-    typer.echo(
+        tell(f"float16: features changed by at most {written.largest_change:.3g}")
+    tell(
         f"{written.images} of {len(file)} images, {written.regions} regions of width {written.width} "
         f"({file.format}, hash {written.sha}): {out.resolve()}"
     )
     if done.problems:
-        typer.echo(f"{counted(len(done.problems), 'image')} left out: {done.problems_file}", err=True)
+        tell(f"{counted(len(done.problems), 'image')} left out: {done.problems_file}", err=True)
         raise typer.Exit(1)
 
 
@@ -105,8 +123,10 @@ def check(
     tags: Tags = True,
     out: Annotated[Path | None, typer.Option(help="a JSONL to write all problems to, by image")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing file")] = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Read every record of FILE and say what is there and what is wrong; exit code 1 unless all is right."""
+    from alignscope.cli.machine import say
     from alignscope.cli.progress import bars
     from alignscope.data.regionfiles import open_regions
     from alignscope.data.regionfiles.checking import check as read
@@ -118,17 +138,20 @@ def check(
     opened = open_regions(file, format=format, objects=objects, attributes=attributes, sizes=sizes, tags=tags)
     with bars() as show:
         checked = read(opened, images=images, progress=show)
-    _facts(checked, opened.format, opened.notes)
     if out is not None:
         write_jsonl(out, checked.problems)
+    if as_json:
+        say(format=opened.format, notes=opened.notes, complete=checked.is_complete, checked=vars(checked))
+        raise typer.Exit(0 if checked.is_complete else 1)
+    _facts(checked, opened.format, opened.notes)
     for problem in checked.problems[:_TOLD] if out is None else ():
-        typer.echo(problem.what, err=True)
+        tell(problem.what, err=True)
     for name in (checked.missing or ())[:_TOLD]:
-        typer.echo(f"missing: no regions of {name}", err=True)
+        tell(f"missing: no regions of {name}", err=True)
     more = (len(checked.problems) if out is None else 0) > _TOLD or len(checked.missing or ()) > _TOLD
     if more:
-        typer.echo(f"... the first {_TOLD} of each: --out FILE writes the problems", err=True)
-    typer.echo("complete" if checked.is_complete else "not complete")
+        tell(f"... the first {_TOLD} of each: --out FILE writes the problems", err=True)
+    tell("complete" if checked.is_complete else "not complete")
     if not checked.is_complete:
         raise typer.Exit(1)
 
@@ -151,6 +174,7 @@ def detect(
     batch_size: Annotated[int, typer.Option(help="images at a time", min=1)] = 8,
     resume: Annotated[bool, typer.Option("--resume", help="go on with a stopped run from OUT.work")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="begin anew and replace OUT")] = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Write regions that a detector finds in IMAGES to OUT; exit code 1 if images were left out.
 
@@ -158,6 +182,7 @@ def detect(
     no convolutions. They are NOT those of the Visual Genome detector that published models of regions were
     trained on: every record says so, and whatever is computed from them.
     """
+    from alignscope.cli.machine import say
     from alignscope.cli.progress import bars
     from alignscope.models.detectors import load
     from alignscope.reporting.wording import counted
@@ -168,17 +193,27 @@ def detect(
     with bars() as show:
         done = look(opened, images, out, settings=settings, resume=resume, overwrite=overwrite, progress=show)
     written = done.written
-    typer.echo(f"made by {opened.made_by}")
-    typer.echo(
+    if as_json:
+        say(
+            file=out.resolve(),
+            made_by=opened.made_by,
+            images=done.images,
+            others=done.others,
+            written=written._asdict(),
+            problems=done.problems,
+        )
+        raise typer.Exit(1 if done.left_out else 0)
+    tell(f"made by {opened.made_by}")
+    tell(
         f"{written.images} of {done.images} images, {written.regions} regions of width {written.width} "
         f"(hash {written.sha}): {out.resolve()}"
     )
     if done.others:
-        typer.echo(f"note: {done.others} other files are no images by their names", err=True)
+        tell(f"note: {done.others} other files are no images by their names", err=True)
     if done.problems:
-        typer.echo(f"{counted(len(done.problems), 'problem')}, listed in {done.problems_file}", err=True)
+        tell(f"{counted(len(done.problems), 'problem')}, listed in {done.problems_file}", err=True)
     if done.left_out:
-        typer.echo(f"{counted(done.left_out, 'image')} left out", err=True)
+        tell(f"{counted(done.left_out, 'image')} left out", err=True)
         raise typer.Exit(1)
 
 
@@ -200,6 +235,6 @@ def _facts(checked: Checked, format: str, notes: tuple[str, ...]) -> None:
     if checked.missing is not None:
         lines["missing"] = f"{counted(len(checked.missing), 'image')} of the folder"
     for name, text in lines.items():
-        typer.echo(f"{name}: {text}")
+        tell(f"{name}: {text}")
     for note in notes:
-        typer.echo(f"note: {note}")
+        tell(f"note: {note}")

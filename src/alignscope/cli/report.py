@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from alignscope.cli import options as shared
+from alignscope.cli.terminal import tell
+
 
 def report(
     directories: Annotated[
@@ -16,10 +19,15 @@ def report(
         ),
     ],
     out: Annotated[Path, typer.Option(help="the page of several audits")] = Path("compared.html"),
+    as_json: shared.Json = False,
 ) -> None:
     """Rebuild report.html from the records in a directory, or set audits side by side; needs no model."""
+    from alignscope.cli.machine import say
     from alignscope.reporting.compared import compared_page
     from alignscope.reporting.pages import page
 
     made = page(directories[0]) if len(directories) == 1 else compared_page(directories, out)
-    typer.echo(f"report: {made.resolve()}")
+    if as_json:
+        say(report=made.resolve())
+        return
+    tell(f"report: {made.resolve()}")

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from alignscope.cli import options as shared
+from alignscope.cli.terminal import tell
 
 Changes = Annotated[
     list[str] | None,
@@ -18,14 +19,14 @@ Changes = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="another value for an entry of the recipe, in TOML: seed=3, attribution.weight=2.0, "
-        "model='\"runs/x/model\"'; may be given again",
+        "model=runs/x/model; may be given again",
     ),
 ]
 
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="a TOML file, or the name of one in ./recipes such as paper-b/ft")
+        str, typer.Argument(help="a TOML file, or a name in ./recipes or among alignscope's own, such as paper-b/ft")
     ],
     out: Annotated[Path | None, typer.Option(help="directory of the run; default runs/NAME")] = None,
     changes: Changes = None,
@@ -34,6 +35,7 @@ def train(
     tensorboard: Annotated[bool, typer.Option(help="curves for TensorBoard in OUT/tensorboard")] = False,
     resume: Annotated[bool, typer.Option(help="go on from the last checkpoint in --out")] = False,
     overwrite: shared.Overwrite = False,
+    as_json: shared.Json = False,
 ) -> None:
     """Train the model of RECIPE; the result in OUT/model loads with transformers and `alignscope audit`.
 
@@ -43,6 +45,7 @@ def train(
     in RECIPE are relative to the current directory. Several processes share a fine-tuning or a captioner:
     `torchrun --nproc-per-node 2 --no-python alignscope train RECIPE`.
     """
+    from alignscope.cli.machine import say
     from alignscope.cli.progress import training_bars
     from alignscope.studies.training import train_recipe
 
@@ -60,5 +63,7 @@ def train(
             command=shlex.join(["alignscope", *sys.argv[1:]]),
             watch=watch,
         )
-    if is_first:
-        typer.echo(f"model: {directory.resolve()}")
+    if is_first and as_json:
+        say(model=directory.resolve())
+    elif is_first:
+        tell(f"model: {directory.resolve()}")

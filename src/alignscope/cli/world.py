@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from alignscope.cli import options as shared
+from alignscope.cli.terminal import tell
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -21,7 +22,7 @@ def world() -> None:
 def export(
     directory: Annotated[Path, typer.Argument(help="where to write")],
     split: Annotated[str, typer.Option(help="train, val or test")] = "test",
-    size: Annotated[int, typer.Option(help="number of scenes", min=1)] = 500,
+    size: Annotated[int, typer.Option(help="number of scenes", min=1, max=shared.MOST_SCENES)] = 500,
     seed: Annotated[int, typer.Option(help="of the scenes")] = 0,
     width: Annotated[
         int, typer.Option(help="of region features; tiny-uniter and its kin read 256", min=1)
@@ -38,5 +39,5 @@ def export(
     if as_json:
         say(directory=directory.resolve(), scenes=size)
         return
-    typer.echo(f"{size} scenes: {directory.resolve()}")
-    typer.echo(f"alignscope audit MODEL --pairs {directory / 'pairs.jsonl'} --images {directory / 'images'}")
+    tell(f"{size} scenes: {directory.resolve()}")
+    tell(f"alignscope audit MODEL --pairs {directory / 'pairs.jsonl'} --images {directory / 'images'}")

@@ -93,7 +93,7 @@ def numbers_beside(out: Path) -> Path:
     >>> numbers_beside(Path("runs/leaks.jsonl")).as_posix()
     'runs/leaks-measurements.parquet'
     """
-    return out.with_name(f"{out.stem}-measurements.parquet")
+    return out.parent / f"{out.stem}-measurements.parquet"
 
 
 def text_scores(
