@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from alignscope.records import Measurement, Signature
-from alignscope.reporting.headline import drop_sentence, headline, heat_sentence, verdict
+from alignscope.reporting.headline import (
+    answer,
+    drop_sentence,
+    heat_sentence,
+    unscored_sentence,
+    verdict,
+)
+
+
+def headline(found: list[Measurement], model: str) -> str:
+    """Both sentences, as the page shows them."""
+    return f"{answer(found, model)} {unscored_sentence(found)}".strip()
 
 
 def accuracy(

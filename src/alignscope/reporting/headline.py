@@ -71,11 +71,6 @@ def _ties_counted_as(accuracy: Measurement) -> str:
     return parts[0].removeprefix("ties:") if parts else "wrong"
 
 
-def headline(measurements: Sequence[Measurement], model: str) -> str:
-    """The audit's answer in a sentence, and a second one for what could not be scored."""
-    return " ".join(filter(None, [answer(measurements, model), unscored_sentence(measurements)]))
-
-
 def answer(measurements: Sequence[Measurement], model: str) -> str:
     """Which wrong captions the model catches, in one sentence."""
     kinds = _by_kind(measurements)
