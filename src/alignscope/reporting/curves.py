@@ -102,7 +102,7 @@ def line_chart(
     parts += [_band(curve, plane) for curve in curves]
     parts += [_line(curve, plane) for curve in curves]
     parts += _names(curves, plane) if len(curves) > 1 else []
-    return _svg(title, said, parts, height=232)
+    return drawing(title, said, parts, height=232)
 
 
 def density_chart(
@@ -130,7 +130,7 @@ def density_chart(
     for i, mean in enumerate(sorted(means, key=lambda mean: -mean.value)):
         parts += _mean(mean, plane, 8 + LINE * (i + 0.5))
     said = "; ".join(f"mean of {mean.name}{of} {number(mean.value, 'heat')}" for mean in means)
-    return _svg(title, said, parts, height=plane.bottom + 38)
+    return drawing(title, said, parts, height=plane.bottom + 38)
 
 
 def _mean(mean: Mean, plane: Plane, at: float) -> list[Markup]:
@@ -236,11 +236,6 @@ def frame(plane: Plane, x_title: str) -> list[Markup]:
     return [*_grid(plane, ""), *_x_axis(plane, x_title)]
 
 
-def drawing(title: str, said: str, parts: Sequence[Markup], *, height: float) -> Markup:
-    """A figure of some parts, with what it says in words."""
-    return _svg(title, said, parts, height=height)
-
-
 def ticks(low: float, high: float) -> list[float]:
     """About four round numbers within a range.
 
@@ -273,7 +268,8 @@ def _style(one: Curve | Mean) -> str:
     return name if name in KNOWN else "unknown"
 
 
-def _svg(title: str, said: str, parts: Sequence[Markup], *, height: float) -> Markup:
+def drawing(title: str, said: str, parts: Sequence[Markup], *, height: float) -> Markup:
+    """A figure of some parts, with what it says in words."""
     name = re.sub(r"\W+", "-", f"figure-{title}").lower()
     return Markup(
         '<svg class="curves" role="img" aria-labelledby="{0}-t {0}-d" viewBox="0 0 {1} {2:g}">'
