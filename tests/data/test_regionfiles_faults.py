@@ -217,6 +217,26 @@ def test_sizes_beside_vinvls_features_that_are_none_are_named(tmp_path, sides):
         open_regions(path)["7"]
 
 
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ('{"images": 3}', "wanted COCO's annotations"),
+        ('{"images": ' + "[" * 100_000, "no JSON with `images`"),
+        ("{", "no JSON with `images`"),
+        ('{"images": [7]}', "image 1: got 7, wanted name"),
+        ("7\t20\n", ":1: got 2 columns"),
+        ("7\t" + "1" * 5_000 + "\t10\n", "as a side in pixels"),
+        ("7\t0\t10\n", "as a side in pixels"),
+        ("7\t20\t10\n7\t20\t11\n", "wanted one size"),
+        ("", "got no sizes"),
+    ],
+)
+def test_files_of_sizes_that_hold_none_are_named(tmp_path, content, match):
+    (tmp_path / "sizes").write_text(content)
+    with pytest.raises(BadData, match=rf"sizes.*{match}"):
+        open_regions(uniter(tmp_path), sizes=tmp_path / "sizes")["7"]
+
+
 def test_a_shortened_database_is_refused_and_does_not_crash(tmp_path):
     path = database(tmp_path / "feat.lmdb", a=pickle.dumps({"features": b"x" * 20000}))
     with (path / "data.mdb").open("r+b") as file:

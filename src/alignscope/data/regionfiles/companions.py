@@ -109,9 +109,11 @@ def _size_rows(path: Path) -> Iterator[tuple[str, str, Any, Any]]:
             yield f"{path}: row {number}", *_fields(row, f"{path}: row {number}")
     elif start.startswith(b"{"):
         try:
-            images = json.loads(path.read_text(encoding="utf-8-sig"))["images"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise BadData(f"{path}: got no JSON with `images`, wanted COCO's annotations or JSONL") from None
+            images = json.loads(path.read_text(encoding="utf-8-sig")).get("images")
+        except (ValueError, RecursionError):
+            images = None
+        if not isinstance(images, list):
+            raise BadData(f"{path}: got no JSON with `images`, wanted COCO's annotations or JSONL")
         for number, row in enumerate(images, start=1):
             yield f"{path}: image {number}", *_fields(row, f"{path}: image {number}")
     else:
