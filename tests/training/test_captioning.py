@@ -240,7 +240,9 @@ def test_gradients_are_clipped_by_value_and_adam_is_the_papers(tmp_path: Path) -
 
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
     recipe = stages(replace(CROSS_ENTROPY, learning_rate=1e30))
-    with pytest.raises(Diverged, match=r"loss (nan|inf) in step \d of stage 0: last good weights"):
+    with pytest.raises(
+        Diverged, match=r"loss (nan|inf) in step \d of stage 0: (the last|no) .*learning_rate"
+    ):
         captioning.train(recipe, tmp_path)
 
 

@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import torch
 from alignscope.errors import BadData, CheckpointError, OutputExists, UnwritableOutput
 from alignscope.training import checkpoints
 from alignscope.training.checkpoints import Best, Position
+from alignscope.training.metrics import Diverged
 
 RECIPE = {"seed": 0, "data": {"kind": "world", "images": 8}}
 
@@ -39,6 +41,14 @@ def test_weights_that_share_memory_are_written(tmp_path):
     found = checkpoints.load(path, recipe=RECIPE).weights
     assert torch.equal(found["b"], whole.mT)
     assert torch.equal(found["c"], whole[1])
+
+
+def test_weights_that_are_no_numbers_are_never_a_checkpoint(tmp_path):
+    kept, *_ = saved(tmp_path, 2)
+    broken = {"whole": torch.arange(3), "weight": torch.tensor([1.0, math.nan])}
+    with pytest.raises(Diverged, match=rf"1 weights \(first: weight\) .* after 4 steps: .* {kept}; lower"):
+        checkpoints.save(tmp_path, broken, {}, Position(4, RECIPE))
+    assert checkpoints.newest(tmp_path) == kept
 
 
 def test_the_newest_and_the_best_are_kept(tmp_path):

@@ -81,6 +81,8 @@ def test_a_stopped_run_ends_in_the_same_weights(tmp_path: Path) -> None:
 
     with pytest.raises(Stopped):
         matching.train(RECIPE, tmp_path / "stopped", progress=stop)
+    with (tmp_path / "stopped" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "lo')  # the kill came while a row was written
     resumed = matching.train(RECIPE, tmp_path / "stopped", resume=True)
     first, second = (load_file(path / "model.safetensors") for path in (whole, resumed))
     assert first.keys() == second.keys()

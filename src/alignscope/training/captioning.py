@@ -43,7 +43,7 @@ from alignscope.training.captioning_steps import (
 from alignscope.training.checkpoints import Best, Checkpoint, Position
 from alignscope.training.engine import Engine
 from alignscope.training.masked_captioning import MaskedSteps, adamw, each_caption
-from alignscope.training.metrics import Diverged, Journal, Seen, Watch, flat, nobody
+from alignscope.training.metrics import Journal, Seen, Watch, diverged, flat, nobody
 from alignscope.training.recipe import Captioning, CaptionStage, CrossEntropy, MaskedCaption, SelfCritical
 from alignscope.training.wording import wording
 
@@ -203,8 +203,7 @@ def run_stage(run: Run, at: At, found: Checkpoint | None, paying: Paying | None)
         shared = share(run.engine, stepped)
         loss, rate = shared.value, rate_of(stage, step, total, entries)
         if not math.isfinite(loss):
-            last = checkpoints.newest(run.out) or "none"
-            raise Diverged(f"loss {loss} in step {step} of stage {number}: last good weights in {last}")
+            raise diverged(f"loss {loss} in step {step} of stage {number}", checkpoints.newest(run.out))
         clip = clip_grad_norm_ if isinstance(stage, MaskedCaption) else clip_grad_value_
         move(run.engine, optimizer, shared.loss, rate, most=stage.most_gradient, clip=clip)
         if step % recipe.log_every == 0 or step + 1 == total:

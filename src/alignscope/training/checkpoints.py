@@ -27,6 +27,7 @@ from torch import Tensor
 
 from alignscope.errors import BadData, CheckpointError, OutputExists, UnwritableOutput
 from alignscope.files import differences, sha_of
+from alignscope.training.metrics import diverged
 
 FOLDER = "checkpoints"
 WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "optimizer.pt", "state.json"
@@ -68,12 +69,15 @@ def save(out: Path, weights: Mapping[str, Tensor], rest: Mapping[str, Any], posi
     """Write a checkpoint under `out`, then delete those that are neither the newest nor the best.
 
     Written to a neighbour that takes its place when all of it is on the disk. What cannot be written is an
-    error that names the checkpoint that is still there.
+    error that names the checkpoint that is still there, and so are weights that are no numbers (`Diverged`).
     """
     place = at(out, position.step)
     half = place.with_name(place.name + ".part")
     # cloned: tensors that share memory, or are slices of others, cannot be written as they are
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
+    if broken := [name for name, tensor in plain.items() if tensor.isnan().any()]:
+        what = f"{len(broken)} weights (first: {broken[0]}) are no numbers after {position.step} steps"
+        raise diverged(what, newest(out))
     try:
         shutil.rmtree(half, ignore_errors=True)
         half.mkdir(parents=True)

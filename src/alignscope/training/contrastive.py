@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,18 +16,16 @@ from torch import Tensor
 
 from alignscope.data.world.grammar import GRAMMAR_WORDS
 from alignscope.data.world.world import World
-from alignscope.files import read_jsonl, write_json, write_jsonl
+from alignscope.files import write_json, write_jsonl
 from alignscope.models.dual import fresh
 from alignscope.training import checkpoints
 from alignscope.training.batches import Batches
 from alignscope.training.checkpoints import Position
 from alignscope.training.corpus import Corpus, corpus, draw, keys, pixels, texts
 from alignscope.training.losses import contrastive_loss
-from alignscope.training.metrics import Diverged
+from alignscope.training.metrics import FILE, Progress, diverged, rows
 from alignscope.training.parameters import MAX_LOG_SCALE, adamw, learning_rate, moving
 from alignscope.training.recipe import Recipe, Stage
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -115,8 +112,8 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, progress: Progress
         found = checkpoints.load(kept, recipe=asdict(recipe))
         model.load_state_dict(found.weights)
         start = place_of(recipe, found.position.step)
-    logged = list(read_jsonl(out / "metrics.jsonl")) if found else []
-    write_jsonl(out / "metrics.jsonl", [row for row in logged if (row["stage"], row["step"]) < start])
+    logged = rows(out) if found else []
+    write_jsonl(out / FILE, [row for row in logged if (row["stage"], row["step"]) < start])
     began = time.monotonic() - (found.position.seconds if found else 0.0)
     for number in range(start.stage, len(recipe.stages)):
         stage, first = recipe.stages[number], start.step if number == start.stage else 0
@@ -133,14 +130,12 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, progress: Progress
         for step in range(first, stage.steps):
             loss, norm = update(model, optimizer, data, stage, At(number, step), recipe.seed)
             if not math.isfinite(loss):
-                raise Diverged(
-                    f"loss {loss} in stage '{stage.name}', step {step}: last good weights in {kept or 'none'}"
-                )
+                raise diverged(f"loss {loss} in stage '{stage.name}', step {step}", kept)
             if step % recipe.check_every == 0 or step == stage.steps - 1:
                 row = {"stage": number, "step": step, "loss": loss, "gradient_norm": norm,
                        "learning_rate": rate(stage, step),
                        "scale": model.logit_scale.exp().item(), "seconds": time.monotonic() - began}  # fmt: skip
-                with (out / "metrics.jsonl").open("a") as file:
+                with (out / FILE).open("a") as file:
                     file.write(json.dumps(row) + "\n")
             if (step + 1) % recipe.save_every == 0 or step + 1 == stage.steps:
                 position = Position(before + step + 1, asdict(recipe), seconds=time.monotonic() - began)

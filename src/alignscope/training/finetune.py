@@ -36,7 +36,7 @@ from alignscope.training.engine import Engine
 from alignscope.training.frozen import frozen_images
 from alignscope.training.loading import Quarantine
 from alignscope.training.lora import merged, with_adapters
-from alignscope.training.metrics import Diverged, Hope, Watch, nobody
+from alignscope.training.metrics import Hope, Watch, diverged, nobody
 from alignscope.training.pairs import Pairs, open_pairs
 from alignscope.training.places import PlacedSamples
 from alignscope.training.plans import Distillation, StepPlan, step_plan
@@ -310,9 +310,7 @@ def counted(run: Run, quarantine: Quarantine, batch: Batch, step: int) -> None:
 def refuse(run: Run, step: int, is_well: bool, what: str) -> None:
     """Stop a run that has diverged; nothing of it was saved since."""
     if not is_well:
-        kept = checkpoints.newest(run.out)
-        good = f"the last good checkpoint is {kept}" if kept else "no checkpoint was written before"
-        raise Diverged(f"{what} at step {step}: {good}; lower learning_rate, or set max_norm")
+        raise diverged(f"{what} at step {step}", checkpoints.newest(run.out))
 
 
 def validated(run: Run, position: Position, log: Log) -> Position:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,18 +22,16 @@ from torch import Tensor
 
 from alignscope.data.world.grammar import GRAMMAR_WORDS
 from alignscope.data.world.world import World
-from alignscope.files import read_jsonl, sha_of, write_json, write_jsonl
+from alignscope.files import sha_of, write_json, write_jsonl
 from alignscope.models.cross.encoder import TransformersCrossEncoder
 from alignscope.models.cross.fresh import fresh_scorer, save
 from alignscope.records import Regions
 from alignscope.training import checkpoints
 from alignscope.training.checkpoints import Position
 from alignscope.training.corpus import texts
-from alignscope.training.metrics import Diverged
+from alignscope.training.metrics import FILE, Progress, diverged, rows
 from alignscope.training.parameters import groups, learning_rate
 from alignscope.training.recipe import Matching
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -76,18 +74,18 @@ def train(recipe: Matching, out: Path, *, resume: bool = False, progress: Progre
         first, seconds = found.position.step, found.position.seconds
     else:
         torch.manual_seed(recipe.seed)  # of dropout
-    logged = list(read_jsonl(out / "metrics.jsonl")) if first else []
-    write_jsonl(out / "metrics.jsonl", [row for row in logged if row["step"] < first])
+    logged = rows(out) if first else []
+    write_jsonl(out / FILE, [row for row in logged if row["step"] < first])
     data = material(recipe, progress)
     began = time.monotonic() - seconds
     model.model.train()
     for step in range(first, recipe.steps):
         loss, right = update(model, optimizer, pairs(recipe, data, step), recipe, step)
         if not math.isfinite(loss):
-            raise Diverged(f"loss {loss} in step {step}: last good weights in {kept or 'none'}")
+            raise diverged(f"loss {loss} in step {step}", kept)
         if step % recipe.check_every == 0 or step == recipe.steps - 1:
             row = {"step": step, "loss": loss, "accuracy": right, "seconds": time.monotonic() - began}
-            with (out / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            with (out / FILE).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
         if (step + 1) % recipe.save_every == 0 or step + 1 == recipe.steps:
             position = Position(step + 1, asdict(recipe), seconds=time.monotonic() - began)

@@ -34,6 +34,18 @@ class Diverged(AlignscopeError):
     """The loss or its gradient is no longer a finite number, or stays far above that of guessing."""
 
 
+def diverged(what: str, kept: Path | None) -> Diverged:
+    """The error of a run that is lost, with the checkpoint before it (`kept`) and what helps."""
+    good = f"the last good checkpoint is {kept}" if kept else "no checkpoint was written before"
+    return Diverged(
+        f"{what}: {good}; lower learning_rate or clip the gradient at less (max_norm, most_gradient)"
+    )
+
+
+Progress = Callable[[str, int, int], None]
+"""Told (stage, done, total)."""
+
+
 def nobody(seen: Seen) -> None:
     """The watch of a run that nobody looks at."""
 

@@ -24,11 +24,12 @@ from alignscope.files import sha_of
 from alignscope.records import FOIL_KINDS, Problem
 from alignscope.registry import did_you_mean
 from alignscope.training.corpus import described, keys
+from alignscope.training.metrics import Progress
 from alignscope.training.negatives import read_negatives
 from alignscope.training.places import Place, PlacedSamples, packed
 from alignscope.training.recipe import WorldData
 from alignscope.training.settings import CocoData, DataPlan, SceneData, TableData
-from alignscope.training.worded import Progress, digest_of, worded
+from alignscope.training.worded import digest_of, worded
 
 _EVERY = 1000  # image files looked for between two reports of progress
 

@@ -18,11 +18,9 @@ from alignscope.language.cache import default_directory
 from alignscope.language.classes import word_classes
 from alignscope.language.replacements import Candidates, candidates
 from alignscope.records import WORD_CLASSES, Caption, Problem, WordClass
+from alignscope.training.metrics import Progress
 from alignscope.training.negatives import foil_candidates
 from alignscope.training.places import PlacedSamples, packed
-
-Progress = Callable[[str, int, int], None]
-"""Told (stage, done, total)."""
 
 CHUNK = 5000
 """Texts parsed between two writes to the cache."""
