@@ -6,7 +6,7 @@ A file is JSONL, one `{"image": ..., "caption": ...}` per line, or COCO's result
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -39,18 +39,13 @@ class _Broken(Exception):
     """Why a line is no JSON."""
 
 
-def read_caption_file(
-    path: Path, *, known: Collection[str] | None = None, several: bool = False
-) -> CaptionFile:
-    """Captions by image, one per image unless `several`; images outside `known` are unscored.
-
-    Those of `known` without a caption are unscored too. Without one usable caption an error.
-    """
+def read_caption_file(path: Path, *, several: bool = False) -> CaptionFile:
+    """Captions by image, one per image unless `several`; without one usable caption an error."""
     captions: list[ImageCaption] = []
     problems: list[Problem] = []
     first: dict[str, str] = {}  # image -> where its first caption stands
     for subject, row in _rows(path):
-        fault = _fault(row) or _strange(row, known)
+        fault = _fault(row)
         image = "" if fault and not isinstance(row, dict) else _image(row)
         if not fault and image in first and not several:
             fault = f"the image has a caption already ({first[image]})"
@@ -62,11 +57,6 @@ def read_caption_file(
     if not captions:
         why = f"{problems[0].subject}: {problems[0].what}" if problems else "the file is empty"
         raise BadData(f"{path}: got no usable caption ({why}), wanted {_WANTED}; correct the file")
-    refused = {problem.item for problem in problems}
-    problems += [
-        Problem(image, path.name, "no caption of this image in the file", "unscored")
-        for image in sorted(set(known or ()) - set(first) - refused)
-    ]
     return CaptionFile(path.stem, sha_of(captions), tuple(captions), tuple(problems))
 
 
@@ -151,11 +141,3 @@ def _fault(row: Any) -> str:
         return f"no `caption` among the fields {', '.join(row)}"
     fault = fault_of_text(row["caption"])
     return f"caption {fault}" if fault else ""
-
-
-def _strange(row: Mapping[str, Any], known: Collection[str] | None) -> str:
-    if known is None or _image(row) in known:
-        return ""
-    return (
-        f"unknown image {_image(row)!r}: wanted one of {len(known):,}, such as {next(iter(known), 'none')!r}"
-    )
