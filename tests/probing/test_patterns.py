@@ -169,7 +169,6 @@ def test_classes_of_words(caption):
         "near/SCONJ to/PART while/SCONJ not/PART his/PRON it/PRON run/VERB Paris/PROPN now/ADV a/X"
     ).words
     assert class_string(words) == "ADJJINOTSWCRRXXDXRNXA"
-    assert class_string(words, image_words={"photo"})[4:6] == "NI"
 
 
 PLAIN = {  # the same patterns as the re module reads them: no part keeps what it took
@@ -252,16 +251,3 @@ def test_ratios_by_hand(caption, signature):
     assert {one.group for one in found[2:]} == {"mine: (NP that | NP) (REL? NP)+"}
     assert all((one.items, one.images, one.missing) == (5, 5, 1) for one in found)
     assert all(one.low <= one.value <= one.high for one in found)
-
-
-def test_the_published_ratios_come_with_the_patterns():
-    assert [(one.name, one.ratio) for one in PAPER_PATTERNS] == [
-        ("UNITER", 0.872),
-        ("ROSITA", 0.607),
-        ("ViLBERT", 0.829),
-        ("CLIP", 0.54),
-        ("LXMERT", 0.941),
-    ]
-    for one in PAPER_PATTERNS:
-        assert len(one.prefix_ratios) == len(one.prefixes)
-        assert one.ratio <= sum(one.prefix_ratios)

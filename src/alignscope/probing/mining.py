@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from alignscope.errors import BadInput
 from alignscope.probing.captions import worded
-from alignscope.probing.patterns import IMAGE_WORDS, Pattern, class_string
+from alignscope.probing.patterns import Pattern, class_string
 from alignscope.records import MinedPattern, Problem, TaggedCaption
 
 _ORDER = ("CONJ", "that", "AUX", "OTHER", "REL")
@@ -27,7 +27,7 @@ Links = list[tuple[str, str]]  # kind and letters of each run
 
 
 def mined_patterns(
-    captions: Iterable[TaggedCaption], *, top: int = 5, image_words: Collection[str] = IMAGE_WORDS
+    captions: Iterable[TaggedCaption], *, top: int = 5
 ) -> tuple[list[MinedPattern], list[Problem]]:
     """The `top` patterns that most captions have as their own; captions without a word are unscored."""
     if top < 1:
@@ -36,7 +36,7 @@ def mined_patterns(
     counts: Counter[tuple[str, str]] = Counter()
     examples: dict[tuple[str, str], str] = {}
     for caption in kept:
-        own = own_pattern(class_string(caption.words, image_words=image_words))
+        own = own_pattern(class_string(caption.words))
         counts[own] += 1
         examples.setdefault(own, caption.text)
     first = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))[:top]
