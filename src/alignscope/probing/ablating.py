@@ -21,7 +21,7 @@ from alignscope.evaluation.intervals import clustered_bootstrap, measured, sampl
 from alignscope.evaluation.paired import mcnemar
 from alignscope.evaluation.paired_tests import mann_whitney, two_sample_z
 from alignscope.models.captioners.inside import Written
-from alignscope.probing.tagging import CONTAINMENT, IOU, region_tags
+from alignscope.probing.tagging import region_tags
 from alignscope.records import (
     DRAWS,
     Ablated,
@@ -94,15 +94,13 @@ def without_objects(
     *,
     is_tags_only: bool = False,
     is_repacked: bool = False,
-    iou: float = IOU,
-    containment: float = CONTAINMENT,
 ) -> Labelled:
     """The image with all labels of these names, and the regions assigned to them, as padding that nothing attends to.
 
     `is_tags_only` leaves the regions (for labels without boxes); `is_repacked` deletes in place of padding.
     """
     labels = {place for place, label in enumerate(labelled.labels) if label.name in objects}
-    tags = [] if is_tags_only else region_tags(labelled, iou=iou, containment=containment)
+    tags = [] if is_tags_only else region_tags(labelled)
     gone = replace(
         labelled,
         without_labels=labelled.without_labels | labels,

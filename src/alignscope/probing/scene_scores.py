@@ -134,10 +134,8 @@ class CorrectedTest:
     reason: str = ""
 
 
-def corrected_resampled(
-    differences: Sequence[float], *, test_over_train: float, level: float = 0.95
-) -> CorrectedTest:
-    """Student's test of a mean over random splits with variance (1/n + test/train) s^2 (Nadeau and Bengio 2003).
+def corrected_resampled(differences: Sequence[float], *, test_over_train: float) -> CorrectedTest:
+    """Student's test and 95 % interval of a mean over random splits with variance (1/n + test/train) s^2 (Nadeau and Bengio 2003).
 
     >>> found = corrected_resampled([0.1, 0.2, 0.3], test_over_train=1 / 9)
     >>> round(found.t, 4), round(found.p, 4)
@@ -152,7 +150,7 @@ def corrected_resampled(
         return CorrectedTest(mean, 0.0, None, None, None, None, reason)
     freedom = len(differences) - 1
     error = deviation * math.sqrt(1 / len(differences) + test_over_train)
-    half = student_quantile((1 + level) / 2, freedom) * error
+    half = student_quantile(0.975, freedom) * error
     t = mean / error
     p = max(0.0, 2 * (1 - student_share(abs(t), freedom)))  # not below rounding
     return CorrectedTest(mean, deviation, mean - half, mean + half, t, p)
