@@ -28,6 +28,7 @@ from alignscope.records import GroupTest, Labelled, RankedObject, RankOverlap, R
 DEPTHS = (3, 5, 7)
 """Where the paper compares two lists of objects."""
 PERSISTENCE = 0.9
+Order = Literal["attended", "attended first", "frequent"]
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,7 @@ def present(labelled: Labelled, scene: str) -> SceneObjects:
     return SceneObjects(labelled.regions.image, scene, dict.fromkeys(names, 1.0))
 
 
-def ranked(
-    images: Iterable[SceneObjects], order: Literal["attended", "attended first", "frequent"]
-) -> list[RankedObject]:
+def ranked(images: Iterable[SceneObjects], order: Order) -> list[RankedObject]:
     """Every scene's objects in order of their value: summed over the scene's images, divided by their number.
 
     "attended first" counts the images in which an object has the highest value (the first by name where several
@@ -101,7 +100,7 @@ def ranked(
     counts: Counter[str] = Counter()
     for one in images:
         counts[one.scene] += 1
-        for name, value in _counted(one.values, order).items():
+        for name, value in counted(one.values, order).items():
             totals[one.scene][name] += value  # type: ignore[assignment]  # a Counter adds floats as well
     rows = []
     for scene in sorted(counts):
@@ -155,7 +154,8 @@ def _name(labelled: Labelled, unit: int) -> str:
     return labelled.labels[unit].name
 
 
-def _counted(values: Mapping[str, float], order: str) -> Mapping[str, float]:
+def counted(values: Mapping[str, float], order: Order) -> Mapping[str, float]:
+    """What one image adds to the values of its objects in an order."""
     if order == "attended":
         return values
     if order == "frequent":

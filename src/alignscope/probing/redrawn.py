@@ -10,10 +10,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from alignscope.errors import LengthMismatch
-from alignscope.probing.diagnosticity import SceneObjects, _counted
+from alignscope.probing.diagnosticity import Order, SceneObjects, counted
 from alignscope.records import DRAWS
 
-Order = Literal["attended", "attended first", "frequent"]
 Measure = Literal["iou", "average_overlap"]
 Ranks = Int[np.ndarray, "draw rank"]
 
@@ -84,7 +83,7 @@ def _table(
     values = np.zeros((len(images), len(names)))
     there = np.zeros(values.shape, dtype=bool)
     for row, one in enumerate(images):
-        for name, value in _counted(one.values, order).items():
+        for name, value in counted(one.values, order).items():
             values[row, place[name]], there[row, place[name]] = value, True
     return values, there
 
