@@ -1,5 +1,7 @@
 """The page of a study of variants: what it claims follows from the intervals, and all text is escaped."""
 
+import json
+
 import pytest
 
 from alignscope.errors import BadData
@@ -7,6 +9,7 @@ from alignscope.files import write_json, write_parquet
 from alignscope.records import Effect
 from alignscope.reporting.pages import page
 from alignscope.reporting.variants import OVERALL, headline, page_of
+from alignscope.reporting.variants_paper import TABLE_1
 
 
 def effect(variant, group, value, difference=None, half=None, measure="accuracy", method=""):
@@ -87,3 +90,40 @@ def test_a_headline_counts_variants_where_they_are_many() -> None:
     look = {(v, OVERALL): effect(v, OVERALL[2], 0.7 + gain, gain, 0.01) for v, gain in gains.items()}
     said = headline(look, says, "ft")
     assert said == "4 of 5 variants answer more foils; variant 4 answer fewer than plain, over all kinds"
+
+
+def test_on_benchmarks_columns_of_table_1_are_compared(tmp_path):
+    """One column is told apart, one is not, one is a measure that Table 1 does not have."""
+    aro, valse = TABLE_1["ARO relation"], TABLE_1["VALSE"]
+    mean = ("mean of benchmarks", "", "Table 1")
+
+    def told(variant, key, value, *gap):
+        return effect(variant, key[2], value, *gap, measure=key[0])
+
+    found = [told("ft", key, 0.6) for key in (aro, valse, mean)]
+    found += [
+        told("cae", aro, 0.65, 0.05, 0.02),
+        told("cae", valse, 0.61, 0.01, 0.02),
+        told("cae", mean, 0.63, 0.03, 0.01),
+    ]
+    found += [
+        effect("ft", "aro-relation", 0.5),
+        effect("cae", "aro-relation", 0.7, 0.2, 0.01),
+    ]  # plain accuracy
+    directory = study(tmp_path / "run", found, says="CLIP-FT")
+    run = json.loads((directory / "run.json").read_text())
+    run["identity"]["study"]["benchmarks"] = [{"name": "aro-relation"}, {"name": "valse"}]
+    write_json(directory / "run.json", run)
+    shown = page_of(directory)
+    assert (
+        shown.headline
+        == "CAE, gradcam answer more foils than CLIP-FT, over the columns of Table 1 in this study"
+    )
+    assert shown.findings == ("CAE, gradcam: above it in ARO relation (+5.0 ± 2.0).",)
+    heading, _, grids = shown.grids[0]
+    assert heading == "Benchmarks"
+    assert {grid.title: grid.columns for grid in grids} == {
+        "By the authors’ rule": ("aro-relation",), "As paper B counts": ("valse, Relation",),
+    }  # fmt: skip
+    assert "Caption or foil" not in [part[0] for part in shown.grids]
+    assert "of foil" not in "".join(shown.findings)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from alignscope.cli import app
-from alignscope.errors import BadInput, OutputExists
+from alignscope.errors import BadInput, OutputExists, UnknownName
 from alignscope.files import write_json, write_parquet
 from alignscope.records import Effect
 from alignscope.reporting.everything import Told, summary_of, told_in
 from alignscope.reporting.pages import page
 from alignscope.studies.everything import VERBS, Plan, Verb, plans_of, reproduce, toml_of
+from alignscope.studies.named import read_named
 from alignscope.studies.output import is_finished
+from alignscope.studies.over_seeds import Compared
 from alignscope.studies.scene_captioners import HighLevelImages, WorldImages
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +32,11 @@ class Study:
 
     name: str
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    parts: tuple[str, ...] = ()
+    baseline: str = "ft"
+    variants: tuple[Mapping[str, Any], ...] = tuple(
+        {"name": name, "says": name, "recipe": {}} for name in ("ft", "cae")
+    )
 
 
 def finish(study: Study, out: Path, **how: object) -> None:
@@ -38,10 +46,10 @@ def finish(study: Study, out: Path, **how: object) -> None:
     better = Effect("cae", "accuracy", "all kinds (macro)", *shared, 0.05, 0.03, 0.07, 5, 0.95, "s")
     plain = Effect("ft", "accuracy", "all kinds (macro)", *shared, None, None, None, 0, 0.95, "s")
     write_parquet(out / "effects.parquet", [plain, better], Effect)
-    variants = [{"name": name, "says": name, "recipe": {}} for name in ("ft", "cae")]
-    told = {"name": study.name, "baseline": "ft", "seeds": study.seeds, "start": None, "variants": variants}
+    told = asdict(study)
     identity = {"kind": "variants", "study": told}
-    write_json(out / "run.json", {"identity": identity, "finished": True, "command": how["command"]})
+    run = {"identity": identity, "study": told, "finished": True, "command": how["command"]}
+    write_json(out / "run.json", run)
 
 
 class Runner:
@@ -59,7 +67,13 @@ class Runner:
 
 
 def verbs_of(run: Callable[..., object]) -> dict[str, Verb]:
-    return {name: Verb(lambda path: Study(path.stem), lambda study: [], run) for name in VERBS}
+    def read(entries: Mapping[str, Any], path: Path) -> Study:
+        return Study(entries["name"], parts=tuple(entries.get("scorers", ())))
+
+    return {
+        name: Verb(read, lambda study: [f"[scorers.{one}] model: no {one}" for one in study.parts if one == "odd"], run, lambda place: ())
+        for name in VERBS
+    }  # fmt: skip
 
 
 PLANS = tuple(Plan(name, Study(name)) for name in VERBS)
@@ -141,6 +155,45 @@ def test_what_is_missing_is_left_out_and_told(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+def test_another_study_of_the_same_name_is_not_taken_for_finished(tmp_path: Path) -> None:
+    """Its verb is asked, which goes on where it may and refuses where it may not."""
+    out = tmp_path / "out"
+    reproduce(PLANS, out, verbs=verbs_of(Runner()))
+    again = Runner(captions=OutputExists("holds another run"))
+    other = tuple(replace(p, study=replace(p.study, parts=("more",))) for p in PLANS[:2])
+    told = reproduce((*other, PLANS[2]), out, resume=True, verbs=verbs_of(again))
+    assert again.ran == ["captions", "composition"]
+    assert [one.problem for one in told] == ["holds another run", "", ""]
+
+
+def test_parts_that_are_not_there_are_left_out_and_told(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(
+        'name = "s"\n[scorers]\nclip = "{clip}"\nuniter = "{uniter}"\nodd = "x"\n[scorers.two]\nmodel = "{lxmert}"\n'
+    )
+    (tmp_path / "own.toml").write_text('[models]\nclip = "tiny-clip"\n')
+    named = read_named(tmp_path / "own.toml")
+    run = Runner()
+    (plan,) = plans_of({"captions": tmp_path / "study.toml"}, named, verbs=verbs_of(run))
+    missing = "[scorers] uniter: "
+    assert [
+        line for line in plan.missing if line.startswith(missing)
+    ]  # an entry of the table itself is no part
+    text = (tmp_path / "study.toml").read_text().replace('uniter = "{uniter}"', 'uniter = "here"')
+    (tmp_path / "study.toml").write_text(text)
+    (plan,) = plans_of({"captions": tmp_path / "study.toml"}, named, verbs=verbs_of(run))
+    assert plan.study.parts == ("clip", "uniter")
+    assert plan.missing == ()
+    told = f"[scorers.two] model: {named.path} has no `lxmert`: name it in [models] (LXMERT-base)"
+    assert plan.left_out == (told, "[scorers.odd] model: no odd")
+    found = reproduce((plan, *PLANS[1:]), tmp_path / "out", verbs=verbs_of(run))
+    assert found[0].left_out == plan.left_out
+    assert told_in(tmp_path / "out")[0] == found[0]
+    html = (tmp_path / "out" / "index.html").read_text()
+    assert "Left out, since it is not there: 2 entries" in html
+    assert "[scorers.odd] model: no odd" in html
+    assert html.count("Left out") == 1
+
+
 def test_few_seeds_make_no_claims(tmp_path: Path) -> None:
     plans = (Plan("captions", Study("captions", (0, 1))), *PLANS[1:])
     reproduce(plans, tmp_path / "out", verbs=verbs_of(Runner()))
@@ -155,7 +208,7 @@ def test_few_seeds_make_no_claims(tmp_path: Path) -> None:
 @pytest.mark.parametrize("is_quick", [True, False])
 def test_studies_of_the_world_want_nothing(is_quick: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    plans = plans_of({name: toml_of(name, quick=is_quick) for name in VERBS})
+    plans = plans_of({name: toml_of(name, "quick" if is_quick else "world") for name in VERBS})
     assert [plan.missing for plan in plans] == [(), (), ()]
     most = max(len(plan.study.seeds) for plan in plans)
     assert most < 3 if is_quick else most == 5
@@ -191,7 +244,7 @@ def test_the_command_says_what_failed_and_ends_with_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, verb in verbs_of(Runner(scenes=BadInput("no scene, give one"))).items():
+    for name, verb in verbs_of(Runner(**{"scenes-quick": BadInput("no scene, give one")})).items():
         monkeypatch.setitem(VERBS, name, verb)  # type: ignore[arg-type]
     ran = CliRunner().invoke(app, ["reproduce", "all", "--quick"])
     assert ran.exit_code == 1, ran.output
@@ -207,3 +260,54 @@ def test_a_study_is_given_or_is_the_quick_one() -> None:
     ran = CliRunner().invoke(app, ["reproduce", "scenes", "--quick", "--study", "own.toml"])
     assert isinstance(ran.exception, BadInput)
     assert "give one of them" in str(ran.exception)
+    ran = CliRunner().invoke(app, ["reproduce", "all", "--quick", "--config", "own.toml"])
+    assert isinstance(ran.exception, BadInput)
+    assert "the quick studies are of the world" in str(ran.exception)
+
+
+def test_a_study_that_is_not_there_is_told_with_those_that_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for wrong, said in (
+        ("compositon", "did you mean 'composition'?"),
+        ("own.toml", "known: captions, composition, composition-towers, quick/captions"),
+    ):
+        ran = CliRunner().invoke(app, ["reproduce", "composition", "--study", wrong])
+        assert isinstance(ran.exception, UnknownName)
+        assert f"no study '{wrong}', neither a file nor a name: {said}" in str(ran.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_each_study_is_a_command_that_says_what_it_found(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One body for three: the study, where it goes, the command on its page, findings and JSON."""
+    monkeypatch.chdir(tmp_path)
+    asked: list[dict[str, object]] = []
+
+    def run(study: object, out: Path, **how: object) -> Compared:
+        asked.append({"study": study.name, "out": out, **how})  # type: ignore[attr-defined]
+        return Compared(out, out / "report.html", ())
+
+    verb = replace(VERBS[name], run=run, findings=lambda place: (f"found in {place}",))
+    monkeypatch.setitem(VERBS, name, verb)  # type: ignore[arg-type]
+    ran = CliRunner().invoke(app, ["reproduce", name, "--quick", "--processes", "3", "--resume"])
+    assert ran.exit_code == 0, ran.output
+    place = Path("runs") / f"{name}-quick"
+    assert ran.stdout.splitlines() == [
+        f"found in {place}", "a quick run of few seeds: no claims", f"report: {tmp_path / place / 'report.html'}",
+    ]  # fmt: skip
+    (how,) = asked
+    assert (how["study"], how["out"], how["processes"], how["resume"]) == (f"{name}-quick", place, 3, True)
+    assert how["command"] == f"alignscope reproduce {name} --quick"
+    ran = CliRunner().invoke(app, ["reproduce", name, "--json"])
+    told = json.loads(ran.stdout)
+    assert told["directory"] == str(tmp_path / "runs" / name)
+    assert told["findings"] == [f"found in {Path('runs') / name}"]
+    (tmp_path / "own.toml").write_text("")
+    ran = CliRunner().invoke(app, ["reproduce", name, "--config", "own.toml"])
+    assert isinstance(ran.exception, BadInput)
+    assert f"{name} cannot run, it wants:\n  [" in str(ran.exception)
+    assert len(asked) == 2

@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 from guided_cases import here
+from safetensors.torch import load_file
 
 from alignscope.errors import BadRecipe, OutputExists
 from alignscope.files import read_parquet
+from alignscope.models.pretrained import HERE
 from alignscope.records import Ablated, Effect
 from alignscope.studies.over_seeds import Compared
-from alignscope.studies.scene_captioners import captioners_of_scenes, read_scenes
+from alignscope.studies.scene_captioners import captioners_of_scenes, done, read_scenes
+from alignscope.training.reading import find, read
+from alignscope.training.recipe import Captioning, SavedCaptioner
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 STUDY = """
@@ -112,7 +116,16 @@ def test_the_study_of_the_project_is_read() -> None:
     [
         ("name = ", "nome = ", "unknown nome, missing name"),
         ('scene = "tiny-vinvl-scenes"', "", "wanted object and scene"),
-        ('scene = "tiny-vinvl-scenes"', 'scene = "recipes/tiny-vinvl-scenes.toml"', "wanted two recipes"),
+        (
+            'object = "tiny-vinvl"',
+            'object = "recipes/tiny-vinvl.toml"',
+            "wanted two recipes, or object that is there",
+        ),
+        (
+            'scene = "tiny-vinvl-scenes"',
+            "scene = { recipe = 'paper-b/ft' }",
+            r"\[captioners.scene\] cannot be used:\n  model: unknown",
+        ),
         ("seeds = [0]", "seeds = [0, 1]", "have no seeds"),
         ('[reference]\nkind = "world"', '[reference]\nkind = "moon"', "wanted 'world' or 'hl'"),
         ('[reference]\nkind = "world"', '[reference]\nkind = "hl"', "wanted `captions`, HL's file"),
@@ -127,3 +140,26 @@ def test_what_is_wrong_with_a_study_is_told(
     (tmp_path / "wrong.toml").write_text(STUDY.replace(was, now))
     with pytest.raises(BadRecipe, match=told):
         read_scenes(tmp_path / "wrong.toml")
+
+
+def test_a_captioner_that_is_there_goes_on_with_a_recipe_of_scenes(tmp_path: Path) -> None:
+    """Its entries are the recipe's but for those named; the weights that a seed begins with are those of objects."""
+    named = """scene = { recipe = "tiny-vinvl-scenes", data = { kind = "world", images = 4, validation = 2, test = 2, \
+    captions_per_image = 1, sees = "labelled", says = "scenes" }, \
+    stages = [{ kind = "masked-caption", steps = 1, images = 2, learning_rate = 1e-12, validate_every = 1 }] }"""
+    text = STUDY.replace('scene = "tiny-vinvl-scenes"', named.replace("\\\n    ", "")).replace(
+        "seeds = [0]", "seeds = [0, 1]"
+    )
+    (tmp_path / "study.toml").write_text(text)
+    study = read_scenes(tmp_path / "study.toml")
+    scene = study.captioners["scene"]
+    assert isinstance(scene, Captioning)
+    assert scene.captioner == SavedCaptioner("saved", "tiny-vinvl")
+    assert (scene.longest, len(scene.stages)) == (read(find("tiny-vinvl-scenes")).longest, 1)
+    done(study, ("scene", 1), tmp_path / "out", "cpu")
+    assert not (tmp_path / "out" / "seed-1" / "captioners" / "object").exists()
+    made = tmp_path / "out" / "seed-1" / "captioners" / "scene" / "model"
+    trained = load_file(made / "model.safetensors")
+    before = load_file(HERE / "tiny-vinvl" / "model.safetensors")
+    assert trained.keys() == before.keys()
+    assert all(trained[name].allclose(weights, rtol=0, atol=1e-9) for name, weights in before.items())

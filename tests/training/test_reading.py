@@ -340,6 +340,7 @@ def test_changes_take_the_place_of_entries(tmp_path: Path) -> None:
     assert isinstance(found, FineTuning)
     assert (found.seed, found.model, found.batch) == (3, "runs/x", 32)
     assert found.attribution == settings.AttributionPlan(weight=2.0, draws=1)
+    assert _read(SMALL, tmp_path, "model=/runs/my clip-1.0").model == "/runs/my clip-1.0"
     kept = _read(SMALL, tmp_path, "data.images=600")
     assert kept.data == replace(_read(SMALL, tmp_path).data, images=600)  # type: ignore[type-var]
     other = _read(SMALL, tmp_path, "data={kind='coco', captions='c', images='i'}")
@@ -351,7 +352,8 @@ def test_changes_take_the_place_of_entries(tmp_path: Path) -> None:
     [
         ("sed=3", "sed: unknown entry, did you mean 'seed'"),
         ("attribution.wieght=1", r"\[attribution\] wieght: unknown entry, did you mean 'weight'"),
-        ("model=runs/x", r"change 'model=runs/x' is not KEY=VALUE of TOML .*: a text wants quotes"),
+        ("model=[runs/x", r"change 'model=\[runs/x' is not KEY=VALUE of TOML .*: give it as in seed=3"),
+        ("steps=2O", "steps: got '2O'"),
         ("seed", "is not KEY=VALUE"),
     ],
 )

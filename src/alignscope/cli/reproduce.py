@@ -2,172 +2,124 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alignscope.cli.options import Device, Overwrite, Resume
+from alignscope.cli.options import Device, Json, Overwrite, Resume
+
+if TYPE_CHECKING:
+    from alignscope.studies.everything import Kind, Plan
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Processes = Annotated[int, typer.Option(help="jobs side by side, of one thread each", min=1)]
 Quick = Annotated[bool, typer.Option("--quick", help="minutes instead of hours: few seeds, so no claims")]
-Out = Annotated[
-    Path | None, typer.Option(help="directory of the study; runs/NAME or runs/NAME-quick without it")
+Config = Annotated[
+    Path | None,
+    typer.Option(help="your folders and checkpoints, as recipes/studies/real.toml names them: real data"),
 ]
-
-
-def _chosen(name: str, study: Path | None, out: Path | None, is_quick: bool) -> tuple[Path, Path, str]:
-    """The study's TOML, where it goes, and the command that says so."""
-    from alignscope.errors import BadInput
-    from alignscope.studies.everything import toml_of
-
-    if study is not None and is_quick:
-        raise BadInput(f"got --study {study} and --quick, which is a study of its own: give one of them")
-    told = "--quick" if is_quick else f"--study {study or toml_of(name)}"
-    place = out or Path("runs") / (f"{name}-quick" if is_quick else name)
-    return study or toml_of(name, quick=is_quick), place, f"alignscope reproduce {name} {told}"
+Study = Annotated[
+    Path | None,
+    typer.Option(help="TOML of the study, a file or a name in recipes/studies, in place of its own"),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="directory; runs/NAME, runs/NAME-quick or runs/NAME-real without it (all: NAME papers)"
+    ),
+]
+SAYS = {
+    "captions": "Paper A: train captioners with each model's score as reward, and see what captions each model loves.",
+    "composition": "Paper B: fine-tune with and without its losses, over seeds, and measure each model before and after.",
+    "scenes": "Paper C: a captioner of objects learns scenes; see what changes in its attention, captions and states.",
+}
 
 
 @app.callback()
 def studies() -> None:
-    """The papers' studies, on the built-in world."""
+    """The papers' studies, on the built-in world, or with --config on your data."""
 
 
-@app.command()
-def composition(
-    study: Annotated[
-        Path | None,
-        typer.Option(
-            help="TOML of the variants and what they share; recipes/studies/composition.toml without it"
-        ),
-    ] = None,
-    quick: Quick = False,
-    out: Out = None,
-    processes: Processes = 2,
-    device: Device = "cpu",
-    resume: Resume = False,
-    overwrite: Overwrite = False,
-) -> None:
-    """Paper B: fine-tune with and without its losses, over seeds, and audit each model before and after."""
-    from alignscope.cli.progress import bars
-    from alignscope.reporting.variants import findings_of
-    from alignscope.studies.variants import compare_variants, read_study
+def _command(name: str) -> None:
+    """One paper's study as a command."""
 
-    toml, place, command = _chosen("composition", study, out, quick)
-    with bars() as progress:
-        found = compare_variants(
-            read_study(toml),
-            place,
-            processes=processes,
-            device=device,
-            resume=resume,
-            overwrite=overwrite,
-            command=command,
-            progress=progress,
-        )
-    for sentence in findings_of(found.directory):
-        typer.echo(sentence)
-    if quick:
-        typer.echo("a quick run of few seeds: no claims")
-    typer.echo(f"report: {found.report.resolve()}")
+    @app.command(name, help=SAYS[name])
+    def run(
+        study: Study = None,
+        config: Config = None,
+        quick: Quick = False,
+        out: Out = None,
+        processes: Processes = 2,
+        device: Device = "cpu",
+        resume: Resume = False,
+        overwrite: Overwrite = False,
+        as_json: Json = False,
+    ) -> None:
+        from alignscope.cli.machine import say
+        from alignscope.cli.progress import bars
+        from alignscope.errors import BadInput
+        from alignscope.studies.everything import VERBS
 
-
-@app.command()
-def captions(
-    study: Annotated[
-        Path | None,
-        typer.Option(
-            help="TOML of captioners, scorers and rewards; recipes/studies/captions.toml without it"
-        ),
-    ] = None,
-    quick: Quick = False,
-    out: Out = None,
-    processes: Processes = 2,
-    device: Device = "cpu",
-    resume: Resume = False,
-    overwrite: Overwrite = False,
-) -> None:
-    """Paper A: train captioners with each model's score as reward, and see what captions each model loves."""
-    from alignscope.cli.progress import bars
-    from alignscope.reporting.guided import findings_of
-    from alignscope.studies.guided import guide
-    from alignscope.studies.guided_plan import read_guided
-
-    toml, place, command = _chosen("captions", study, out, quick)
-    with bars() as progress:
-        found = guide(
-            read_guided(toml),
-            place,
-            processes=processes,
-            device=device,
-            resume=resume,
-            overwrite=overwrite,
-            command=command,
-            progress=progress,
-        )
-    for sentence in findings_of(found.directory):
-        typer.echo(sentence)
-    if quick:
-        typer.echo("a quick run of few seeds: no claims")
-    typer.echo(f"report: {found.report.resolve()}")
+        kind = _kind(quick, config)
+        (plan,) = _plans([name], kind, config, study)
+        if plan.missing:
+            raise BadInput("\n  ".join([f"{name} cannot run, it wants:", *plan.missing]))
+        with bars() as progress:
+            found = VERBS[name].run(
+                plan.study,
+                out or Path("runs") / _named(name, kind),
+                processes=processes,
+                device=device,
+                resume=resume,
+                overwrite=overwrite,
+                command=_told(name, quick, config, study),
+                progress=progress,
+            )
+        findings = VERBS[name].findings(found.directory)
+        if as_json:
+            say(
+                directory=found.directory.resolve(),
+                report=found.report.resolve(),
+                findings=findings,
+                effects=found.effects,
+                left_out=plan.left_out,
+            )
+            return
+        for sentence in findings:
+            typer.echo(sentence)
+        if quick:
+            typer.echo("a quick run of few seeds: no claims")
+        typer.echo(f"report: {found.report.resolve()}")
 
 
-@app.command()
-def scenes(
-    study: Annotated[
-        Path | None,
-        typer.Option(help="TOML of captioners, images and analyses; recipes/studies/scenes.toml without it"),
-    ] = None,
-    quick: Quick = False,
-    out: Out = None,
-    processes: Processes = 2,
-    device: Device = "cpu",
-    resume: Resume = False,
-    overwrite: Overwrite = False,
-) -> None:
-    """Paper C: a captioner of objects learns scenes; see what changes in its attention, captions and states."""
-    from alignscope.cli.progress import bars
-    from alignscope.reporting.scenes import findings_of
-    from alignscope.studies.scene_captioners import captioners_of_scenes, read_scenes
-
-    toml, place, command = _chosen("scenes", study, out, quick)
-    with bars() as progress:
-        found = captioners_of_scenes(
-            read_scenes(toml),
-            place,
-            processes=processes,
-            device=device,
-            resume=resume,
-            overwrite=overwrite,
-            command=command,
-            progress=progress,
-        )
-    for sentence in findings_of(found.directory):
-        typer.echo(sentence)
-    if quick:
-        typer.echo("a quick run of few seeds: no claims")
-    typer.echo(f"report: {found.report.resolve()}")
+for _name in SAYS:
+    _command(_name)
 
 
 @app.command(name="all")
 def everything(
+    config: Config = None,
     quick: Annotated[
         bool, typer.Option("--quick/--full", help="minutes and no claims, or all seeds, which takes hours")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="directory; runs/papers or runs/papers-quick")] = None,
+    out: Out = None,
     processes: Processes = 2,
     device: Device = "cpu",
     resume: Resume = False,
     overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Papers A, B and C one after another, and one page of what was found; one that fails does not stop the rest."""
+    from alignscope.cli.machine import say
     from alignscope.cli.progress import bars
     from alignscope.reporting.everything import summary_of
-    from alignscope.studies.everything import VERBS, plans_of, reproduce, toml_of
+    from alignscope.studies.everything import VERBS, reproduce
 
-    place = out or Path("runs/papers-quick" if quick else "runs/papers")
-    plans = plans_of({name: toml_of(name, quick=quick) for name in VERBS})
+    kind = _kind(quick, config)
+    place, plans = out or Path("runs") / _named("papers", kind), _plans(list(VERBS), kind, config)
     for line in (f"{plan.name} cannot run, it wants {line}" for plan in plans for line in plan.missing):
         typer.echo(line, err=True)
     with bars() as progress:
@@ -178,12 +130,53 @@ def everything(
             device=device,
             resume=resume,
             overwrite=overwrite,
-            command=f"alignscope reproduce all {'--quick' if quick else '--full'}",
+            command=_told("all", quick, config),
             progress=progress,
         )
-    for line in summary_of(place):
+    report = (place / "index.html").resolve()
+    if as_json:
+        say(directory=place.resolve(), report=report, studies=told)
+    for line in () if as_json else (*summary_of(place), f"report: {report}"):
         typer.echo(line)
-    typer.echo(f"report: {(place / 'index.html').resolve()}")
     if failed := [one.name for one in told if one.problem]:
         typer.echo(f"failed: {', '.join(failed)}; why is on the page, --resume goes on with them", err=True)
         raise typer.Exit(1)
+
+
+def _kind(quick: bool, config: Path | None) -> Kind:
+    """Which of a paper's studies is asked for."""
+    from alignscope.errors import BadInput
+
+    if quick and config is not None:
+        raise BadInput(
+            f"got --quick and --config {config}: the quick studies are of the world, give one of them"
+        )
+    return "quick" if quick else "real" if config is not None else "world"
+
+
+def _plans(
+    names: Sequence[str], kind: Kind, config: Path | None, study: Path | None = None
+) -> tuple[Plan, ...]:
+    """The studies as they can be made; what is left out of them is said."""
+    from alignscope.errors import BadInput
+    from alignscope.studies.everything import plans_of, toml_of
+    from alignscope.studies.named import read_named
+
+    if study is not None and kind == "quick":
+        raise BadInput(f"got --study {study} and --quick, which is a study of its own: give one of them")
+    named = None if config is None else read_named(config)
+    plans = plans_of({name: study or toml_of(name, kind) for name in names}, named)
+    for line in (f"{plan.name} leaves out {line}" for plan in plans for line in plan.left_out):
+        typer.echo(line, err=True)
+    return plans
+
+
+def _named(name: str, kind: Kind) -> str:
+    return name if kind == "world" else f"{name}-{kind}"
+
+
+def _told(name: str, quick: bool, config: Path | None, study: Path | None = None) -> str:
+    """The command as it stands on pages."""
+    given = {"--study": study, "--config": config}
+    words = [str(word) for option, path in given.items() if path is not None for word in (option, path)]
+    return shlex.join(["alignscope", "reproduce", name, *words, *["--quick"] * quick])

@@ -29,12 +29,13 @@ FINDINGS: Mapping[str, Callable[[Path], tuple[str, ...]]] = {
 @final
 @dataclass(frozen=True)
 class Told:
-    """How one study went: `problem` where it failed, `missing` where it could not begin."""
+    """How one study went: `problem` where it failed, `missing` where it could not begin, `left_out` of its parts."""
 
     name: str
     problem: str = ""
     missing: tuple[str, ...] = ()
     seconds: float = 0.0
+    left_out: tuple[str, ...] = ()
 
 
 @final
@@ -67,7 +68,8 @@ def told_in(directory: Path) -> tuple[Told, ...]:
     """How the studies of a directory went so far; nothing where none has run."""
     path = directory / "run.json"
     studies = read_settings(path).get("studies", ()) if path.exists() else ()
-    return tuple(Told(**{**one, "missing": tuple(one["missing"])}) for one in studies)
+    lists = ("missing", "left_out")
+    return tuple(Told(**{**one, **{name: tuple(one.get(name, ())) for name in lists}}) for one in studies)
 
 
 def everything_page(directory: Path) -> Path:

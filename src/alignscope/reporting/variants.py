@@ -16,13 +16,14 @@ from alignscope.reporting.grids import Cell, Grid
 from alignscope.reporting.page import render, write_page
 from alignscope.reporting.run import Run, read_rows, read_run
 from alignscope.reporting.table_files import write_tables
-from alignscope.reporting.variants_paper import printed_in_paper, tables_of
+from alignscope.reporting.variants_paper import MEAN, TABLE_1, printed_in_paper, tables_of
 from alignscope.reporting.wording import METHODS, enumerated, is_number, kind_in_words, kind_order, number
 
 EFFECTS = "effects.parquet"
 START = "start"
 NAMED = 3  # variants that a headline names; of more it says how many
 OVERALL = ("accuracy", "", "all kinds (macro)")
+OVER_TABLE_1 = (MEAN, "", "Table 1")
 Key = tuple[str, str, str]  # measure, method, group
 Look = Mapping[tuple[str, Key], Effect]
 RECALLS = {
@@ -35,6 +36,15 @@ SIMILARITY = {
     "attribute phrase": ("phrase similarity", "", "attribute"),
     "relation phrase": ("phrase similarity", "", "relation"),
 }
+OF_BENCHMARKS = {
+    "official accuracy": "By the authors’ rule",
+    "paper B accuracy": "As paper B counts",
+    "recall@1": "Recall at 1",
+    "recall@5": "Recall at 5",
+    "spearman": "Spearman with human judgement",
+    "pearson": "Pearson with human judgement",
+}
+"""Measures of benchmarks in the order of the page; all others are in effects.parquet."""
 COSTS = {"seconds per step": ("seconds per step", "", "all"), "lambda": ("lambda", "", "all")}
 
 
@@ -62,6 +72,7 @@ class Page:
     baseline: str
     seeds: tuple[int, ...]
     paper: Mapping[str, Any]
+    comparable: str
     printed: tuple[Printed, ...]  # nothing where the study has none of the paper's variants
     grids: tuple[tuple[str, str, tuple[Grid, ...]], ...]  # heading, remark, tables
     audits: tuple[tuple[str, tuple[Markup, ...]], ...]
@@ -71,7 +82,7 @@ class Page:
 def variants_page(directory: Path) -> Path:
     """Write directory/report.html and tables/ from the records of a finished study; returns the page's path."""
     page = page_of(directory)
-    if tables := tables_of(_look(directory), page.paper):
+    if tables := tables_of(_look(directory), page.paper, on_benchmarks=_is_on_benchmarks(page.run)):
         write_tables(tables.values(), directory, against=page.baseline)
     return write_page(directory / "report.html", render("variants.html", page))
 
@@ -92,18 +103,26 @@ def page_of(directory: Path) -> Page:
     names = [name for name in says if any(effect.variant == name for effect in found)]
     look, paper = _look(directory), printed_in_paper()
     baseline, seeds = study["baseline"], tuple(study["seeds"])
+    is_real = _is_on_benchmarks(run)
+    parts = [f"benchmarks/{one['name']}" for one in study.get("benchmarks", ())]
     return Page(
         run=run,
         name=study["name"],
-        headline=capital(headline(look, says, baseline)),
-        findings=tuple(sentences(look, {name: says[name] for name in names}, baseline)),
+        headline=capital(headline(look, says, baseline, OVER_TABLE_1 if is_real else OVERALL)),
+        findings=tuple(
+            sentences(look, {name: says[name] for name in names}, baseline, TABLE_1 if is_real else None)
+        ),
         says=tuple((name, says[name]) for name in names),
         baseline=says[baseline],
         seeds=seeds,
         paper=paper,
-        printed=tuple(_printed(table, paper) for table in tables_of(look, paper).values()),
-        grids=tuple(_sections(names, says, look, found)),
-        audits=tuple((says[name], tuple(_links(directory, name, seeds))) for name in names),
+        comparable=paper["comparable_on_benchmarks" if is_real else "comparable"],
+        printed=tuple(
+            _printed(table, paper, is_real)
+            for table in tables_of(look, paper, on_benchmarks=is_real).values()
+        ),
+        grids=tuple(_sections(names, says, look, found, is_real)),
+        audits=tuple((says[name], tuple(_links(directory, name, seeds, parts))) for name in names),
         signatures=tuple(
             sorted({effect.signature.partition("|")[2].partition("|variant")[0] for effect in found})
         ),
@@ -115,12 +134,17 @@ def _look(directory: Path) -> Look:
     return {(effect.variant, (effect.measure, effect.method, effect.group)): effect for effect in found}
 
 
-def _printed(table: Table, paper: Mapping[str, Any]) -> Printed:
+def _is_on_benchmarks(run: Run) -> bool:
+    """Whether a study is on the benchmarks themselves, not on the world."""
+    return bool(run.setting("study", "benchmarks"))
+
+
+def _printed(table: Table, paper: Mapping[str, Any], is_real: bool) -> Printed:
     """A table in two: columns with numbers of this study beside the paper's, and the paper's alone."""
     told = paper[table.stem]
     both = [any(row[n].value is not None for _, row in table.rows) for n in range(len(table.columns))]
     alone = Grid(
-        "As printed, of what is not in the world",
+        f"As printed, of what is not in {'this study' if is_real else 'the world'}",
         table.first,
         tuple(column for column, has in zip(table.columns, both, strict=True) if not has),
         tuple(
@@ -137,14 +161,16 @@ def _printed(table: Table, paper: Mapping[str, Any]) -> Printed:
     )
     rest = alone if alone.columns else None
     signatures = tuple(signatures_in(table))
-    return Printed(table.stem, told["place"], grid_of(kept), rest, tuple(told["notes"]), signatures)
+    notes = (*(() if is_real else told["in_world"]), *told["notes"])
+    return Printed(table.stem, told["place"], grid_of(kept), rest, notes, signatures)
 
 
-def headline(look: Look, says: Mapping[str, str], baseline: str) -> str:
-    """Which variants lie above the baseline over all kinds of foil, and which below, as far as the seeds tell."""
+def headline(look: Look, says: Mapping[str, str], baseline: str, overall: Key = OVERALL) -> str:
+    """Which variants lie above the baseline in the overall number, and which below, as far as the seeds tell."""
+    over = "all kinds" if overall == OVERALL else "the columns of Table 1 in this study"
     told = {
-        "answer more foils": _told(look, OVERALL, 1),
-        "answer fewer": _told(look, OVERALL, -1),
+        "answer more foils": _told(look, overall, 1),
+        "answer fewer": _told(look, overall, -1),
     }
     trained = [name for name in says if name not in (START, baseline)]
     parts = [
@@ -153,11 +179,11 @@ def headline(look: Look, says: Mapping[str, str], baseline: str) -> str:
         for verb, names in told.items()
         if names
     ]
-    rest = f"than {says[baseline]}, over all kinds"
+    rest = f"than {says[baseline]}, over {over}"
     return (
         f"{'; '.join(parts)} {rest}"
         if parts
-        else f"No variant is told apart from {says[baseline]}, over all kinds"
+        else f"No variant is told apart from {says[baseline]}, over {over}"
     )
 
 
@@ -166,20 +192,29 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def sentences(look: Look, says: Mapping[str, str], baseline: str) -> list[str]:
-    """One finding per variant: where it is above or below the baseline with an interval that leaves 0 out."""
+def sentences(
+    look: Look, says: Mapping[str, str], baseline: str, columns: Mapping[str, Key] | None = None
+) -> list[str]:
+    """One finding per variant: where it is above or below the baseline with an interval that leaves 0 out.
+
+    Compared are `columns`, by their names; kinds of foil without them.
+    """
+    what = "kind of foil" if columns is None else "column of Table 1"
+    if columns is None:
+        kinds = dict.fromkeys(key for _, key in look if key[0] == "accuracy" and key[2] != "all")
+        columns = {kind_in_words(key[2]): key for key in sorted(kinds, key=lambda key: kind_order(key[2]))}
     said = []
     for name, called in says.items():
         parts = []
         for sign, verb in ((1, "above"), (-1, "below")):
-            kinds = [
-                f"{kind_in_words(key[2])} ({_gap(effect)})"
-                for (variant, key), effect in sorted(look.items(), key=lambda one: kind_order(one[0][1][2]))
-                if variant == name and key[0] == "accuracy" and key[2] != "all" and _side(effect) == sign
+            told = [
+                f"{column} ({_gap(effect)})"
+                for column, key in columns.items()
+                if (effect := look.get((name, key))) is not None and _side(effect) == sign
             ]
-            parts += [f"{verb} it in {enumerated(kinds)}"] if kinds else []
+            parts += [f"{verb} it in {enumerated(told)}"] if told else []
         if name != baseline:
-            said.append(f"{capital(called)}: {'; '.join(parts) or 'no kind of foil told apart from it'}.")
+            said.append(f"{capital(called)}: {'; '.join(parts) or f'no {what} told apart from it'}.")
     return said
 
 
@@ -201,10 +236,11 @@ def _side(effect: Effect) -> int:
 
 
 def _sections(
-    names: Sequence[str], says: Mapping[str, str], look: Look, found: Sequence[Effect]
+    names: Sequence[str], says: Mapping[str, str], look: Look, found: Sequence[Effect], is_real: bool
 ) -> list[tuple[str, str, tuple[Grid, ...]]]:
     """Heading, remark and tables of each part of the page; a part nobody measured is left out."""
-    kinds = sorted({e.group for e in found if e.measure == "accuracy" and e.group != "all"}, key=kind_order)
+    foiled = [e.group for e in found if e.measure == "accuracy" and e.group != "all" and not is_real]
+    kinds = sorted({*foiled}, key=kind_order)
     foils = {kind_in_words(kind): ("accuracy", "", kind) for kind in kinds}
     own = [kind for kind in kinds if kind in FOIL_KINDS]
     nearer = {kind_in_words(kind): ("paraphrase nearer", "", kind) for kind in own}
@@ -212,7 +248,9 @@ def _sections(
     ranked = {kind_in_words(kind): ("paraphrase spearman", "", f"{kind}_reworded") for kind in own}
     ranked["all pairs"] = ("paraphrase spearman", "", "all")
     halves = {m: ("accuracy by ratio", m, "high minus low") for m in METHODS}
+    of_benchmarks = [(title, _columns_of(measure, found)) for measure, title in OF_BENCHMARKS.items()]
     tables: list[tuple[str, str, list[tuple[str, Mapping[str, Key]]]]] = [
+        ("Benchmarks", "Each on its own files; its parts and all other measures are in effects.parquet.", of_benchmarks),
         ("Caption or foil", "Share of captions preferred to their foil (paper B, tables 1, 2 and 5).", [("Accuracy", foils)]),
         ("Retrieval", "Among all scenes of the test (paper B, table 3).", [("Recall", RECALLS)]),
         (
@@ -242,6 +280,17 @@ def _sections(
         if kept:
             parts.append((heading, remark, kept))
     return parts
+
+
+def _columns_of(measure: str, found: Sequence[Effect]) -> Mapping[str, Key]:
+    """Benchmarks with a measure, and paper B's or retrieval's parts of them, by their names."""
+    groups = dict.fromkeys(e.group for e in found if e.measure == measure)
+    whole = measure in ("official accuracy", "spearman", "pearson")
+    return {
+        group.replace(" | ", ", "): (measure, "", group)
+        for group in groups
+        if not (whole and " | " in group) and (" | " in group or whole)
+    }
 
 
 def _heat_columns(method: str) -> Mapping[str, Key]:
@@ -299,10 +348,13 @@ def _plain(value: float, effect: Effect) -> str:
     return f"{100 * value:.1f}" if effect.unit == "share" else number(value, effect.unit)
 
 
-def _links(directory: Path, name: str, seeds: Sequence[int]) -> list[Markup]:
-    """The audits of a variant that lie beside the page."""
+def _links(directory: Path, name: str, seeds: Sequence[int], parts: Sequence[str]) -> list[Markup]:
+    """The audits and evaluations of a variant that lie beside the page."""
     return [
-        Markup('<a href="{0}">seed {1}</a>').format(f"{name}/seed-{seed}/audit/report.html", seed)
+        Markup('<a href="{0}">seed {1}{2}</a>').format(
+            f"{name}/seed-{seed}/{part}/report.html", seed, "" if part == "audit" else f", {Path(part).name}"
+        )
         for seed in seeds
-        if (directory / name / f"seed-{seed}" / "audit" / "report.html").is_file()
+        for part in ("audit", *parts, "pairs")
+        if (directory / name / f"seed-{seed}" / part / "report.html").is_file()
     ]

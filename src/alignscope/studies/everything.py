@@ -8,22 +8,29 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 import alignscope
 from alignscope.errors import AlignscopeError, BadInput
 from alignscope.files import write_json
 from alignscope.models.captioners.seen import named_captioners
 from alignscope.models.zoo import looks_like_hub_id
+from alignscope.reporting import guided as guided_page
+from alignscope.reporting import scenes as scenes_page
+from alignscope.reporting import variants as variants_page
 from alignscope.reporting.everything import Told, everything_page, told_in
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.guided import guide
-from alignscope.studies.guided_plan import fault_of_model, missing_of, read_guided
+from alignscope.studies.guided_plan import fault_of_model, guided_of, missing_of
+from alignscope.studies.named import Named, filled, without
 from alignscope.studies.output import RUN, claimed, is_finished
-from alignscope.studies.scene_captioners import SceneStudy, captioners_of_scenes, read_scenes
-from alignscope.studies.variants import Study, compare_variants, read_study
+from alignscope.studies.over_seeds import Compared, toml_entries
+from alignscope.studies.scene_captioners import SceneStudy, captioners_of_scenes, scenes_of
+from alignscope.studies.variant_numbers import OnBenchmarks, missing_of_benchmarks
+from alignscope.studies.variants import Study, compare_variants, study_of
+from alignscope.training.reading import find
 
-RECIPES = Path("recipes/studies")
+Kind = Literal["world", "quick", "real"]
 FILES = (
     "captions",
     "images",
@@ -42,21 +49,23 @@ FILES = (
 @final
 @dataclass(frozen=True)
 class Verb:
-    """How one paper's study is read, what of it is not there, and how it runs."""
+    """How one paper's study is read, what of it is not there, how it runs, and what it found."""
 
-    read: Callable[[Path], Any]
+    read: Callable[[Mapping[str, Any], Path], Any]
     missing: Callable[[Any], list[str]]
-    run: Callable[..., object]
+    run: Callable[..., Compared]
+    findings: Callable[[Path], tuple[str, ...]]
 
 
 @final
 @dataclass(frozen=True)
 class Plan:
-    """One study that is to run; one of which something is `missing` does not."""
+    """One study that is to run; one of which something is `missing` does not, `left_out` are parts of it."""
 
     name: str  # of its verb
     study: Any
     missing: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def missing_of_variants(study: Study) -> list[str]:
@@ -64,7 +73,10 @@ def missing_of_variants(study: Study) -> list[str]:
     recipes = {"start": study.start} | {one.name: one.recipe for one in study.variants}
     models = {recipe.model: f"[{name}] model" for name, recipe in recipes.items() if recipe is not None}
     found = [f"{place}: {fault}" for model, place in models.items() if (fault := fault_of_model(model))]
-    return [*found, *_absent_files(asdict(study))]
+    found += _absent_files(study.trained)
+    if isinstance(study.measured, OnBenchmarks):
+        found += missing_of_benchmarks(study.measured)
+    return found
 
 
 def missing_of_scenes(study: SceneStudy) -> list[str]:
@@ -93,22 +105,40 @@ def _absent_files(entries: Mapping[str, Any], where: str = "") -> Iterator[str]:
 
 
 VERBS: Mapping[str, Verb] = {
-    "captions": Verb(read_guided, missing_of, guide),
-    "composition": Verb(read_study, missing_of_variants, compare_variants),
-    "scenes": Verb(read_scenes, missing_of_scenes, captioners_of_scenes),
+    "captions": Verb(guided_of, missing_of, guide, guided_page.findings_of),
+    "composition": Verb(study_of, missing_of_variants, compare_variants, variants_page.findings_of),
+    "scenes": Verb(scenes_of, missing_of_scenes, captioners_of_scenes, scenes_page.findings_of),
 }
 """The papers' studies in the order of the papers."""
 
 
-def toml_of(name: str, *, quick: bool = False) -> Path:
-    """The TOML of a paper's study in the built-in world: of minutes, or of all its seeds."""
-    return RECIPES / ("quick" if quick else "") / f"{name}.toml"
+def toml_of(name: str, kind: Kind = "world") -> Path:
+    """The TOML of a paper's study: in the built-in world with all its seeds, of minutes, or of the user's data."""
+    return find(name if kind == "world" else f"{kind}/{name}", kind="study", within="studies")
 
 
-def plans_of(tomls: Mapping[str, Path], verbs: Mapping[str, Verb] = VERBS) -> tuple[Plan, ...]:
-    """Every study read, and what of it is not there."""
-    studies = {name: verbs[name].read(path) for name, path in tomls.items()}
-    return tuple(Plan(name, study, tuple(verbs[name].missing(study))) for name, study in studies.items())
+def plans_of(
+    tomls: Mapping[str, Path], named: Named | None = None, *, verbs: Mapping[str, Verb] = VERBS
+) -> tuple[Plan, ...]:
+    """Every study read, and what of it is not there; with a user's file, what can be left out is."""
+    return tuple(_plan(name, toml_entries(path), path, named, verbs[name]) for name, path in tomls.items())
+
+
+def _plan(name: str, entries: Mapping[str, Any], path: Path, named: Named | None, verb: Verb) -> Plan:
+    if named is None:
+        study = verb.read(entries, path)
+        return Plan(name, study, tuple(verb.missing(study)))
+    found = filled(entries, named)
+    entries, missing = found.entries, found.missing
+    left_out = list[str]()
+    while True:
+        entries, gone = without(entries, missing)
+        left_out += gone
+        study = verb.read(entries, path)
+        if rest := tuple(line for line in missing if line not in gone):
+            return Plan(name, study, rest, tuple(left_out))
+        if not (missing := tuple(verb.missing(study))):
+            return Plan(name, study, (), tuple(left_out))
 
 
 def reproduce(
@@ -126,14 +156,13 @@ def reproduce(
     """Run the studies that can run one after another under `out`, and write index.html there.
 
     One that fails does not stop the others: why is in its record, and how in NAME-error.txt. With `resume`
-    those that are finished are not done again, and the others go on.
+    those that are finished are not done again, and the others go on; a part that is there by then is added.
     """
     if all(plan.missing for plan in plans):
         lacking = [f"{plan.name}: {line}" for plan in plans for line in plan.missing]
         raise BadInput("\n  ".join(["no study can run, they want:", *lacking]))
     read = {"kind": "papers", "version": alignscope.__version__}
-    identity = {**read, "studies": {plan.name: asdict(plan.study) for plan in plans}}
-    identity = json.loads(json.dumps(identity, default=str))
+    identity = {**read, "studies": {plan.name: plan.study.name for plan in plans}}
     with claimed(out, identity, resume=resume, overwrite=overwrite):
         before = {one.name: one for one in told_in(out)}
         told = list[Told]()
@@ -153,8 +182,9 @@ def _told(
 ) -> Told:
     """Run one study, unless something is missing or it is finished, and say how that went."""
     place, error_file = out / plan.name, out / f"{plan.name}-error.txt"
-    if plan.missing or is_finished(place):
-        return replace(earlier, missing=() if is_finished(place) else plan.missing, problem="")
+    if plan.missing or _is_done(plan, place):
+        missing = () if is_finished(place) else plan.missing
+        return replace(earlier, missing=missing, left_out=plan.left_out, problem="")
     begun, problem = time.perf_counter(), ""
 
     def show(stage: str, done: int, total: int) -> None:
@@ -167,4 +197,12 @@ def _told(
         error_file.write_text(traceback.format_exc(), encoding="utf-8")
     else:
         error_file.unlink(missing_ok=True)
-    return Told(plan.name, problem, (), earlier.seconds + time.perf_counter() - begun)
+    return Told(plan.name, problem, (), earlier.seconds + time.perf_counter() - begun, plan.left_out)
+
+
+def _is_done(plan: Plan, place: Path) -> bool:
+    """Whether this very study is finished there."""
+    if not is_finished(place):
+        return False
+    found = json.loads((place / RUN).read_text(encoding="utf-8")).get("study")
+    return bool(found == json.loads(json.dumps(asdict(plan.study), default=str)))

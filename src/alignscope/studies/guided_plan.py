@@ -99,7 +99,12 @@ def read_guided(path: Path) -> GuidedStudy:
     `says`, `regions`, `images`; `[guided.NAME]` changes of the stage: `scorer` or `reward`, `says`, `space`,
     and any entry of a stage. Every scorer guides a captioner of its own name in the paper's way.
     """
-    entries = toml_entries(path)
+    return guided_of(toml_entries(path), path)
+
+
+def guided_of(entries: Mapping[str, Any], path: Path) -> GuidedStudy:
+    """The study that a file's entries tell of; `path` opens what is said of wrong ones."""
+    entries = dict(entries)
     tables = {name: entries.pop(name) for name in (*TABLES, MORE) if name in entries}
     numbers = section(_Numbers, entries, str(path))
     _check(numbers, tables, path)

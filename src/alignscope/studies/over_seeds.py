@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -12,6 +12,7 @@ from alignscope.errors import BadRecipe
 from alignscope.evaluation.trials import effects
 from alignscope.files import write_parquet
 from alignscope.records import Effect, Trial
+from alignscope.training.reading import find
 
 
 @final
@@ -25,7 +26,11 @@ class Compared:
 
 
 def toml_entries(path: Path) -> dict[str, Any]:
-    """What a study's file says."""
+    """What a study's file says; a name of one in recipes/studies, such as `composition-towers`, does as well."""
+    return _parsed(find(str(path), kind="study", within="studies"))
+
+
+def _parsed(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -39,6 +44,15 @@ def check_names(path: Path, found: Collection[str], *, wanted: set[str], optiona
         raise BadRecipe(
             f"{path}: unknown {', '.join(odd) or 'nothing'}, missing {', '.join(absent) or 'nothing'}"
         )
+
+
+def with_recipe(own: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Entries over those of the recipe that they name by `recipe`, where they do."""
+    if "recipe" not in own:
+        return dict(own)
+    if not isinstance(own["recipe"], str):
+        raise BadRecipe(f"{where}: got recipe = {own['recipe']!r}, wanted the name of one as text")
+    return {**_parsed(find(own["recipe"])), **{name: one for name, one in own.items() if name != "recipe"}}
 
 
 def summed_up(out: Path, trials: Sequence[Trial], *, baseline: str, signature: str) -> list[Effect]:

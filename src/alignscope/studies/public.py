@@ -157,9 +157,11 @@ def attribute_to(
     """As `attribute`, of any number of pairs, into a directory with records, numbers and report.html."""
     _both_or_neither(pairs, images)
     world = World("test", size=size)
-    stream: Stream = Whole(world)
+    stream: Stream
     if pairs is not None and images is not None:
         stream = PairStream(Path(pairs), Path(images), word_classes=_tagger())
+    else:
+        stream = Whole(world)
     encoder = _opened(model, device, dtype)
     source = world if pairs is None else stream
     return write_attributions(

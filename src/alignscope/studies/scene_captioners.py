@@ -1,7 +1,7 @@
 """A captioner of objects and the same after scene captions, over seeds: trained, looked into, ablated, probed (paper C).
 
 A seed trains its own captioner on object captions and goes on with it on scene captions, so that differences are
-paired. Captioners that are there already are taken as they are.
+paired. Captioners that are there already are taken as they are; one of objects is gone on with, where scenes have a recipe.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from alignscope.studies.attention import AttentionSettings, attention
 from alignscope.studies.diagnosticity import DiagnosticitySettings, diagnosticity
 from alignscope.studies.embeddings import Progress
 from alignscope.studies.output import RUN, claimed, is_finished
-from alignscope.studies.over_seeds import Compared, check_names, summed_up, toml_entries
+from alignscope.studies.over_seeds import Compared, check_names, summed_up, toml_entries, with_recipe
 from alignscope.studies.scene_epochs import write_epochs
 from alignscope.studies.scene_images import (
     HighLevelImages,
@@ -87,20 +87,30 @@ class SceneStudy:
 def read_scenes(path: Path) -> SceneStudy:
     """A study from TOML.
 
-    `[captioners]` names a recipe (`object = "recipes/….toml"`) or a directory of each; `[images.NAME]` and
-    `[reference]` are of `kind` "world" or "hl"; `[told]` is `Told`.
+    `[captioners]` names a recipe (`object = "recipes/….toml"`) or a directory of each; a table `[captioners.scene]` has
+    `recipe` and entries in place of the recipe's. `[images.NAME]` and `[reference]` are of `kind` "world" or "hl";
+    `[told]` is `Told`.
     """
-    entries = toml_entries(path)
+    return scenes_of(toml_entries(path), path)
+
+
+def scenes_of(entries: Mapping[str, Any], path: Path) -> SceneStudy:
+    """The study that a file's entries tell of; `path` opens what is said of wrong ones."""
     wanted = {"name", "seeds", "captioners", "images", "reference"}
     check_names(path, entries, wanted=wanted, optional={"told"})
     named = entries["captioners"]
     if set(named) != {OBJECT, SCENE}:
         raise BadRecipe(f"{path} [captioners]: got {', '.join(named) or 'none'}, wanted {OBJECT} and {SCENE}")
-    captioners = {name: _captioner(str(one), f"{path} [captioners.{name}]") for name, one in named.items()}
-    is_trained = {isinstance(one, Captioning) for one in captioners.values()}
-    if len(is_trained) > 1:
-        raise BadRecipe(f"{path} [captioners]: wanted two recipes, or two captioners that are there")
-    if is_trained == {False} and len(entries["seeds"]) > 1:
+    captioners = {name: _captioner(one, f"{path} [captioners.{name}]") for name, one in named.items()}
+    is_trained = {name: isinstance(one, Captioning) for name, one in captioners.items()}
+    if is_trained[OBJECT] and not is_trained[SCENE]:
+        raise BadRecipe(
+            f"{path} [captioners]: got a recipe of {OBJECT} and a {SCENE} that is there, wanted two recipes, or "
+            f"{OBJECT} that is there"
+        )
+    if isinstance(scene := captioners[SCENE], Captioning) and isinstance(begun := captioners[OBJECT], str):
+        captioners[SCENE] = replace(scene, captioner=SavedCaptioner("saved", begun))
+    if not is_trained[SCENE] and len(entries["seeds"]) > 1:
         raise BadRecipe(f"{path}: captioners that are there have no seeds: give seeds = [0]")
     return SceneStudy(
         entries["name"],
@@ -112,10 +122,12 @@ def read_scenes(path: Path) -> SceneStudy:
     )
 
 
-def _captioner(named: str, where: str) -> Captioning | str:
-    if not named.endswith(".toml"):
-        return named
-    recipe = read(find(named))
+def _captioner(named: Any, where: str) -> Captioning | str:
+    if isinstance(named, Mapping):
+        return section(Captioning, with_recipe(named, where), where)
+    if not str(named).endswith(".toml"):
+        return str(named)
+    recipe = read(find(str(named)))
     if not isinstance(recipe, Captioning):
         raise BadRecipe(f"{where}: {named} trains no captioner")
     return recipe
@@ -202,7 +214,7 @@ def _train(study: SceneStudy, name: str, seed: int, place: Path, device: str) ->
     if (place / name / "model" / "training.json").exists():  # the last that a training writes
         return
     recipe = replace(recipe, seed=seed)
-    if name == SCENE:
+    if name == SCENE and isinstance(study.captioners[OBJECT], Captioning):
         recipe = replace(recipe, captioner=SavedCaptioner("saved", os.fspath(place / OBJECT / "model")))
     captioning.train(recipe, place / name, device=device, resume=True)
     if name == SCENE:

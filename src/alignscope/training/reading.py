@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, final, get_args, get_origin, get_type_hints
 
+import alignscope
 from alignscope.attribution.options import Layers, layers_of
 from alignscope.errors import BadInput, BadRecipe, UnknownName
 from alignscope.registry import did_you_mean
@@ -34,17 +36,34 @@ KINDS: dict[str, Any] = {
 _NAMES = {int: "a whole number", float: "a finite number", str: "a text", bool: "true or false"}
 
 
-def find(name: str) -> Path:
-    """The file of a recipe: a path, or the name of a file in `./recipes` such as `paper-b/ft`."""
+def find(name: str, *, kind: str = "recipe", within: str = "") -> Path:
+    """The file of a recipe: a path, or the name of one in `./recipes` or of those that come with alignscope.
+
+    Names are such as `paper-b/ft`; those of `within`, a folder of recipes, leave it out.
+    """
     path = Path(name)
     if path.is_file():
         return path
     known = {p.stem: p for p in sorted(path.parent.glob("*.toml"))} if path.parent != Path() else {}
-    known |= {str(p.relative_to(FOLDER).with_suffix("")): p for p in sorted(FOLDER.rglob("*.toml"))}
-    if name in known:
-        return known[name]
-    stem = (path.relative_to(FOLDER) if path.is_relative_to(FOLDER) else path).with_suffix("")
-    raise UnknownName(f"no recipe '{name}', neither a file nor a name: {did_you_mean(str(stem), known)}")
+    for folder in (shipped(), FOLDER):
+        files = sorted((folder / within).rglob("*.toml"))
+        known |= {str(p.relative_to(folder / within).with_suffix("")): p for p in files}
+    stem = str((path.relative_to(FOLDER) if path.is_relative_to(FOLDER) else path).with_suffix(""))
+    for each in (name, stem, stem.removeprefix(f"{within}/")):
+        if each in known:
+            return known[each]
+    raise UnknownName(f"no {kind} '{name}', neither a file nor a name: {did_you_mean(stem, known)}")
+
+
+def shipped() -> Path:
+    """Where the recipes lie that come with alignscope: in the package, or at the root of the repository.
+
+    >>> (shipped() / "tiny-clip.toml").is_file()
+    True
+    """
+    package = Path(alignscope.__file__).parent
+    own = package / FOLDER
+    return own if own.is_dir() else package.parents[1] / FOLDER
 
 
 def read(path: Path, changes: Sequence[str] = ()) -> Recipe | Matching | Captioning | FineTuning:
@@ -87,13 +106,19 @@ def _kind_of(entries: Mapping[str, Any], path: Path) -> type[Any]:
     )
 
 
+BARE_TEXT = re.compile(r"([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*) *= *([\w./:@~+ -]+)")
+
+
 def _parsed(change: str) -> dict[str, Any]:
+    """A change as TOML; a word or path that is no TOML is a text that lost its quotes to the shell."""
     try:
         return tomllib.loads(change)
     except tomllib.TOMLDecodeError as error:
+        if bare := BARE_TEXT.fullmatch(change.strip()):
+            return tomllib.loads(f'{bare[1]} = "{bare[2]}"')
         raise BadRecipe(
-            f"change {change!r} is not KEY=VALUE of TOML ({error}): a text wants quotes, as in model='\"tiny-clip\"', "
-            "a section a dot, as in attribution.weight=2.0"
+            f"change {change!r} is not KEY=VALUE of TOML ({error}): give it as in seed=3 or model=path/to/clip, "
+            "a section with a dot, as in attribution.weight=2.0"
         ) from None
 
 
