@@ -79,7 +79,7 @@ def test_even_attention_goes_where_attention_may():
 
 
 def test_symmetric_intervals_cover_what_as_many_images_have():
-    """The mean over eight scenes of average overlap at 5, in 60 samples of 480 images.
+    """The mean over eight scenes of average overlap at 5, in 30 samples of 480 images.
 
     Of twelve objects the next is a little rarer, so that drawing images again moves ranks: draws lie lower, and
     intervals that put the same distance above the value (basic ones) or correct for it (BCa) cover three in four.
@@ -102,11 +102,11 @@ def test_symmetric_intervals_cover_what_as_many_images_have():
         return np.mean([row.average_overlap for row in rows])
 
     values, edges, basic = [], [], []
-    for number in range(60):
+    for number in range(30):
         mine = list(sample())
         there = [replace(one, values=dict.fromkeys(one.values, 1.0)) for one in mine]
         values.append(float(overlap(mine, there)))
-        found = redrawn(mine, there, ("attended", "frequent"), depths=(5,), draws=200, seed=number)
+        found = redrawn(mine, there, ("attended", "frequent"), depths=(5,), draws=100, seed=number)
         draws = over_scenes(found, 5, "average_overlap")
         interval = symmetric(values[-1], draws, least=0.0, most=1.0)
         edges.append((interval.low, interval.high))
