@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
+import option_scores as made
 import pytest
 
 from alignscope.evaluation.aggregates import AXES, leaves, table_5_average, weights
 from alignscope.evaluation.official import measure
 from alignscope.evaluation.published import published
-
-spec = importlib.util.spec_from_file_location("option_scores", Path(__file__).with_name("option_scores.py"))
-assert spec is not None
-assert spec.loader is not None
-made = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(made)
 
 
 def caption_rows(name: str, right: dict[str, list[int]]):

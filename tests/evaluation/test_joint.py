@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from alignscope.errors import BadData
 from alignscope.evaluation.intervals import Sample, clustered_average, clustered_bootstrap
 from alignscope.evaluation.joint import Part, joint_intervals
-
-spec = importlib.util.spec_from_file_location("option_scores", Path(__file__).with_name("option_scores.py"))
-assert spec is not None
-assert spec.loader is not None
-made = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(made)
 
 
 def table(seed: int = 0, items: int = 200):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
+import option_scores as made
 import pytest
 import scipy.stats
 
@@ -23,12 +21,6 @@ from alignscope.evaluation.paired import (
     mcnemar,
 )
 from alignscope.records import Choice, Rank
-
-spec = importlib.util.spec_from_file_location("option_scores", Path(__file__).with_name("option_scores.py"))
-assert spec is not None
-assert spec.loader is not None
-made = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(made)
 
 
 def answers(right: dict[str, float], subsets: dict[str, str] | None = None, image: str = "") -> Answers:

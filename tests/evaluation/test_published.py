@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
+import option_scores as made
 import pytest
 
 from alignscope.data.benchmarks.table import BENCHMARKS
@@ -15,12 +14,6 @@ from alignscope.evaluation.official import measure
 from alignscope.evaluation.published import REASONS, models_of, published, verdict, verify
 from alignscope.evaluation.retrieval import mean_recall, recall
 from alignscope.records import Published, Question, Shown
-
-spec = importlib.util.spec_from_file_location("option_scores", Path(__file__).with_name("option_scores.py"))
-assert spec is not None
-assert spec.loader is not None
-made = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(made)
 
 TABLE = [
     Published("ours", "official accuracy", "all", "m", 50.0, "somewhere"),

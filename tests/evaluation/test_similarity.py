@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
+import option_scores as made
 import pytest
 import scipy.stats
 
 from alignscope.evaluation.columns import in_columns
 from alignscope.evaluation.official import measure
 from alignscope.evaluation.similarity import _average_ranks, _spearman
-
-spec = importlib.util.spec_from_file_location("option_scores", Path(__file__).with_name("option_scores.py"))
-assert spec is not None
-assert spec.loader is not None
-made = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(made)
 
 
 def pairs(scores, golds, subset: str = "test"):

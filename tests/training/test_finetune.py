@@ -3,13 +3,13 @@
 import csv
 import errno
 import gzip
-import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import openclip_oracle as oracle
 import pytest
 import torch
 from PIL import Image
@@ -31,12 +31,6 @@ from alignscope.training.settings import (
     TableData,
     ValidationPlan,
 )
-
-spec = importlib.util.spec_from_file_location(
-    "openclip_oracle", Path(__file__).parents[1] / "models" / "openclip_oracle.py"
-)
-oracle = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(oracle)
 
 PRETRAINED = Path(pretrained.__file__).parent / "tiny-clip"
 RICH = Register(0.9, 0.95, 0.3, 0.5, 0.9)

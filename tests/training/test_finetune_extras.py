@@ -1,9 +1,9 @@
 """Fine-tuning with the optional parts, adapters and a diffusion teacher: whole runs, killed and resumed."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
+import test_distillation as pipelines
 import torch
 from transformers import CLIPModel
 
@@ -18,10 +18,6 @@ from alignscope.training.settings import (
     LoraPlan,
     SceneData,
 )
-
-spec = importlib.util.spec_from_file_location("pipelines", Path(__file__).with_name("test_distillation.py"))
-pipelines = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(pipelines)
 
 
 class Killed(Exception):

@@ -1,6 +1,5 @@
 """Fine-tuning on pairs that are read as a stream."""
 
-import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,17 +7,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import test_finetune as whole
 import torch
 
 from alignscope.files import read_jsonl
 from alignscope.training.finetune import finetune
 from alignscope.training.settings import ParquetData, ValidationPlan
-
-spec = importlib.util.spec_from_file_location("test_finetune", Path(__file__).with_name("test_finetune.py"))
-assert spec is not None
-assert spec.loader is not None
-whole = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(whole)
 
 
 def test_a_stream_is_trained_on_and_validated(tmp_path: Path) -> None:

@@ -1,23 +1,16 @@
 """The hinge of the attribution loss: which captions it is a mean over, and objects that keep their heat."""
 
-import importlib.util
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import step_cases as cases
 import torch
 
 from alignscope.attribution.options import METHODS, Method, Options
 from alignscope.models.zoo import open_model
 from alignscope.training.cae import Objective, attribution_losses, margin_loss, text_forward
 
-spec = importlib.util.spec_from_file_location("step_cases", Path(__file__).with_name("step_cases.py"))
-assert spec is not None
-assert spec.loader is not None
-cases = importlib.util.module_from_spec(spec)
-sys.modules["step_cases"] = cases
-spec.loader.exec_module(cases)
 VALUES = torch.tensor([[2.0, 1.0, 7.0], [9.0, 9.0, 9.0], [1.0, 5.0, 9.0], [4.0, 2.0, 1.0]])
 SIDES = torch.tensor([[1, 2, 0], [1, 1, 0], [1, 2, 0], [1, 2, 2]])
 

@@ -1,15 +1,14 @@
 """Pairs against their own foils: in a step, in the loader, and in whole runs."""
 
-import importlib.util
 import io
 import math
-import sys
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import step_cases as cases
 import torch
 from PIL import Image
 
@@ -29,12 +28,6 @@ from alignscope.training.recipe import Register
 from alignscope.training.settings import AttributionPlan, FineTuning, NegativePlan, SceneData, ShardData
 from alignscope.training.step import gradient_norms
 
-spec = importlib.util.spec_from_file_location("step_cases", Path(__file__).with_name("step_cases.py"))
-assert spec is not None
-assert spec.loader is not None
-cases = importlib.util.module_from_spec(spec)
-sys.modules["step_cases"] = cases
-spec.loader.exec_module(cases)
 ROWS = (1, 4, 4)
 SAID = Register(0.9, 0.95, 0.3, 0.5, 0.9)
 SCENES = FineTuning(

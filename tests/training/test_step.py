@@ -1,14 +1,13 @@
 """A step against plain backward passes, finite differences, its own parts, and what must not move."""
 
 import copy
-import importlib.util
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import step_cases as cases
 import torch
 
 from alignscope.attribution.options import METHODS, Options
@@ -26,12 +25,6 @@ from alignscope.training.settings import AttributionPlan, DistillationPlan, Fine
 from alignscope.training.step import backward, gradient_norms
 from alignscope.training.validity import valid_captions
 
-spec = importlib.util.spec_from_file_location("step_cases", Path(__file__).with_name("step_cases.py"))
-assert spec is not None
-assert spec.loader is not None
-cases = importlib.util.module_from_spec(spec)
-sys.modules["step_cases"] = cases
-spec.loader.exec_module(cases)
 CAE = Objective(("gradcam", "perturbation"), margin=1.0)
 
 

@@ -1,6 +1,5 @@
 """Two processes under torchrun find the losses and gradients of one that has all the pairs."""
 
-import importlib.util
 import math
 import os
 import subprocess
@@ -9,18 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import step_cases as cases
 import torch
 
 from alignscope.models.zoo import open_model
 from alignscope.training.engine import Engine
-
-SCRIPT = Path(__file__).with_name("step_cases.py")
-spec = importlib.util.spec_from_file_location("step_cases", SCRIPT)
-assert spec is not None
-assert spec.loader is not None
-cases = importlib.util.module_from_spec(spec)
-sys.modules["step_cases"] = cases
-spec.loader.exec_module(cases)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +21,7 @@ def both(tiny_clip_dir: Path, tiny_siglip_dir: Path, tmp_path_factory: pytest.Te
     out = tmp_path_factory.mktemp("processes")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
-        [*torchrun, str(SCRIPT), str(tiny_clip_dir), str(tiny_siglip_dir), str(out)],
+        [*torchrun, str(cases.__file__), str(tiny_clip_dir), str(tiny_siglip_dir), str(out)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
