@@ -15,7 +15,6 @@ from alignscope.models.pretrained import __file__ as pretrained
 
 SCRIPT = """
 import os, signal, sys
-from dataclasses import replace
 from pathlib import Path
 import torch
 from alignscope.training.finetune import finetune
@@ -23,14 +22,12 @@ from alignscope.training.recipe import Register
 from alignscope.training.settings import *
 
 torch.set_num_threads(1)
-kind, model, kill, outs = sys.argv[1], sys.argv[2], int(sys.argv[3]), map(Path, sys.argv[4:])
+model, kill, outs = sys.argv[1], int(sys.argv[2]), map(Path, sys.argv[3:])
 said = Register(0.9, 0.95, 0.3, 0.5, 0.9)
-plan = FineTuning("plain", model, SceneData("world", said, images=40, captions_per_image=2), batch=8, steps=8,
-    learning_rate=1e-3, warmup=3, log_every=1, save_every=2,
-    augmentation=Augmentation(scale=(0.5, 1.0)))
-if kind == "cae":
-    held = ValidationPlan(SceneData("world", said, images=10, split="val"), pairs=8, every=3)
-    plan = replace(plan, attribution=AttributionPlan(batches=2), negatives=NegativePlan(), validation=held, max_norm=1.0)
+held = ValidationPlan(SceneData("world", said, images=10, split="val"), pairs=8, every=3)
+plan = FineTuning("cae", model, SceneData("world", said, images=40, captions_per_image=2), batch=8, steps=8,
+    learning_rate=1e-3, warmup=3, max_norm=1.0, log_every=1, save_every=2, validation=held,
+    augmentation=Augmentation(scale=(0.5, 1.0)), attribution=AttributionPlan(batches=2), negatives=NegativePlan())
 
 def watch(seen):
     if (seen.stage, seen.done) == ("training", kill):
@@ -55,12 +52,12 @@ def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def run(kind: str, model: Path | str, *outs: Path, kill: int = 0, processes: int = 1) -> int:
+def run(model: Path | str, *outs: Path, kill: int = 0, processes: int = 1) -> int:
     """Run or resume in each place; returns the exit status."""
     several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     script = outs[0].parent / "script.py"
     script.write_text(SCRIPT)
-    command = [sys.executable, *(several if processes > 1 else []), script, kind, model, kill, *outs]
+    command = [sys.executable, *(several if processes > 1 else []), script, model, kill, *outs]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     found = subprocess.run([str(part) for part in command], env=environment, capture_output=True, text=True)
     if not kill:
@@ -78,13 +75,13 @@ def timeless(out: Path) -> list[dict]:
     return [{k: v for k, v in row.items() if k not in ("seconds", "samples_per_second")} for row in rows]
 
 
-@pytest.mark.parametrize(("kind", "kill"), [("plain", 3), ("cae", 7)])
-def test_a_killed_run_goes_on_to_the_same_weights_bit_for_bit(tmp_path, forgetful, kind, kill):
-    assert run(kind, forgetful, tmp_path / "killed", kill=kill) == -9
+def test_a_killed_run_goes_on_to_the_same_weights_bit_for_bit(tmp_path, forgetful):
+    kill = 7
+    assert run(forgetful, tmp_path / "killed", kill=kill) == -9
     assert not (tmp_path / "killed" / "model").exists()
     state = json.loads((max((tmp_path / "killed" / "checkpoints").iterdir()) / "state.json").read_text())
     assert state["step"] == kill - 1
-    run(kind, forgetful, tmp_path / "killed", tmp_path / "whole")
+    run(forgetful, tmp_path / "killed", tmp_path / "whole")
     killed, whole = weights(tmp_path / "killed"), weights(tmp_path / "whole")
     assert all(torch.equal(killed[name], whole[name]) for name in whole)
     assert timeless(tmp_path / "killed") == timeless(tmp_path / "whole")
@@ -93,8 +90,8 @@ def test_a_killed_run_goes_on_to_the_same_weights_bit_for_bit(tmp_path, forgetfu
 
 
 def test_two_processes_train_what_one_trains(tmp_path):
-    run("cae", "tiny-clip", tmp_path / "one")
-    run("cae", "tiny-clip", tmp_path / "two", processes=2)
+    run("tiny-clip", tmp_path / "one")
+    run("tiny-clip", tmp_path / "two", processes=2)
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, atol=1e-4, rtol=0, msg=name)
