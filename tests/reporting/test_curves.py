@@ -70,6 +70,16 @@ def test_powers_of_ten_are_evenly_apart() -> None:
     assert ">0.0001<" in svg
 
 
+def test_what_is_counted_has_whole_numbers_on_its_axis() -> None:
+    def shown(*xs: float) -> list[str]:
+        points = tuple(Point("f", "gradcam", x, 0.5, None, None, 9) for x in xs)
+        svg = line_chart([Curve("gradcam", points)], title="t", x_title="x")
+        return re.findall(r'text-anchor="middle">([\d.]+)<', svg)
+
+    assert shown(1.0, 2.0, 3.0) == ["1", "2", "3"]
+    assert shown(1.0, 2.5, 3.0) == ["1", "1.5", "2", "2.5", "3"]
+
+
 def test_a_chart_says_what_it_shows() -> None:
     svg = line_chart([curve("gradcam", 1.0, 0.25, 0.0)], title="Deletion", x_title="x", unit="share")
     assert "<title" in svg

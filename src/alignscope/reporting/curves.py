@@ -83,7 +83,11 @@ def line_chart(
     unit: str = "",
     is_logarithmic: bool = False,
 ) -> Markup:
-    """Curves with bands for their intervals and their names beside their ends; x may be in powers of ten."""
+    """Curves with bands for their intervals and their names beside their ends; x may be in powers of ten.
+
+    Where x counts something the axis has whole numbers alone.
+    """
+    is_count = not is_logarithmic and all(p.x.is_integer() for c in curves for p in c.points)
     said = "; ".join(_said(curve, unit) for curve in curves)
     if is_logarithmic:
         curves = [Curve(c.name, tuple(replace(p, x=math.log10(p.x)) for p in c.points)) for c in curves]
@@ -98,7 +102,7 @@ def line_chart(
         top=10,
         bottom=194,
     )
-    parts = [*_grid(plane, unit), *_x_axis(plane, x_title, is_logarithmic=is_logarithmic)]
+    parts = [*_grid(plane, unit), *_x_axis(plane, x_title, is_logarithmic=is_logarithmic, is_count=is_count)]
     parts += [_band(curve, plane) for curve in curves]
     parts += [_line(curve, plane) for curve in curves]
     parts += _names(curves, plane) if len(curves) > 1 else []
@@ -212,14 +216,16 @@ def _grid(plane: Plane, unit: str) -> list[Markup]:
     return parts
 
 
-def _x_axis(plane: Plane, x_title: str, *, is_logarithmic: bool = False) -> list[Markup]:
+def _x_axis(
+    plane: Plane, x_title: str, *, is_logarithmic: bool = False, is_count: bool = False
+) -> list[Markup]:
     parts = [
         Markup('<line class="foot" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
             plane.left, plane.right, plane.bottom, plane.bottom
         )
     ]
     number_at = Markup('<text x="{}" y="{}" text-anchor="middle">{:g}</text>')
-    for x in ticks(*plane.x):
+    for x in (x for x in ticks(*plane.x) if x.is_integer() or not is_count):
         shown = 10**x if is_logarithmic else x
         parts += [number_at.format(plane.across(x), plane.bottom + 15, shown)]
     middle = (plane.left + plane.right) / 2
