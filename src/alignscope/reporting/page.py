@@ -18,6 +18,7 @@ from alignscope.errors import UnwritableOutput
 from alignscope.records import Measurement
 from alignscope.reporting.captions import in_numbers
 from alignscope.reporting.charts import WHOLE, Axis, axis_of, interval_chart
+from alignscope.reporting.entries import plain
 from alignscope.reporting.glossary import GLOSSARY
 from alignscope.reporting.run import Run
 from alignscope.reporting.wording import (
@@ -61,6 +62,7 @@ def render(template: str, page: object) -> str:
     environment.filters["firm"] = firm
     environment.filters["score"] = score_in_words
     environment.filters["kind"] = kind_in_words
+    environment.filters["plain"] = plain
     return environment.get_template(template).render(
         page=page,
         facts=facts,
