@@ -20,6 +20,7 @@ from alignscope.reporting.scenes_examples import chosen, shown_images
 from alignscope.reporting.scenes_figures import contour_figure
 from alignscope.reporting.scenes_findings import findings, headline
 from alignscope.reporting.scenes_numbers import read_study
+from alignscope.reporting.scenes_verdicts import Finding
 from alignscope.reporting.scenes_tables import naming, shift_deviation
 
 RUNS = runpy.run_path(str(Path(__file__).with_name("scene_runs.py")))
@@ -93,6 +94,11 @@ def test_the_headline_counts_claims(study):
     assert headline(found) == (
         f"Of {sum(counts)} claims of paper C {counts[0]} hold here, {counts[1]} do not and {counts[2]} cannot be told"
     )
+
+
+def test_one_claim_is_told_as_one():
+    found = [Finding(name, name, name, "") for name in ("supported", "not supported", "beyond the paper")]
+    assert headline(found) == "Of 2 claims of paper C 1 holds here and 1 does not"
 
 
 def test_survival_of_ablation_is_read_from_records_and_captions(study):

@@ -168,7 +168,7 @@ def directions(named: Sequence[Named], than: str) -> str:
 def _in_seeds(effect: Effect) -> str:
     """A difference, and in how many seeds it is above zero where it is one against the start."""
     if effect.measure == ABOVE_CAPTIONS:
-        return f"{gap_of(effect)}"
+        return gap_of(effect)
     return f"{gap_of(effect)}, above in {effect.above} of {effect.seeds} seeds"
 
 
@@ -200,7 +200,7 @@ def _others(study: Study) -> str:
     printed = study.paper["table-2"]["scores"]
     marks = [cell.endswith("↑") for row, cells in printed.items() if row != START for by, cell in cells.items() if by != row]  # fmt: skip
     return (
-        f"of {len(sides)} scores by a model that does not pay, {sides.count(1)} are higher than CE’s, "
+        f"of {len(sides)} scores by a model that does not pay, {sides.count(1)} {'is' if sides.count(1) == 1 else 'are'} higher than CE’s, "
         f"{sides.count(-1)} lower, {sides.count(0)} not told apart (the paper: {sum(marks)} of {len(marks)} higher)."
     )
 

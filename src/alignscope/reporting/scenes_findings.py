@@ -59,8 +59,14 @@ def findings(study: Study) -> tuple[Finding, ...]:
 def headline(found: Sequence[Finding]) -> str:
     """How many claims hold, how many do not, and how many cannot be told."""
     counts = Counter(one.verdict for one in found)
-    words = {SUPPORTED: "hold here", CONTRARY: "do not", UNTOLD: "cannot be told"}
-    parts = [f"{counts[verdict]} {word}" for verdict, word in words.items() if counts[verdict]]
+    words = {
+        SUPPORTED: ("holds here", "hold here"),
+        CONTRARY: ("does not", "do not"),
+        UNTOLD: ("cannot be told",) * 2,
+    }
+    parts = [
+        f"{counts[verdict]} {both[counts[verdict] > 1]}" for verdict, both in words.items() if counts[verdict]
+    ]
     claims = len(found) - counts[BEYOND]
     return (
         f"Of {claims} claims of paper C {enumerated(parts)}" if parts else "No claim of paper C was measured"
