@@ -126,7 +126,7 @@ def page_of(study: Study, tables: Mapping[str, Table]) -> Page:
         tuple(_shown(study)),
         tables.get("table-6"),
         mined,
-        tuple(sorted({f"{reason}" for (_, metric), reason in study.reasons.items() if metric in METRICS})),
+        tuple(sorted({reason for (_, metric), reason in study.reasons.items() if metric in METRICS})),
     )
 
 

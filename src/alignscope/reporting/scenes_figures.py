@@ -299,7 +299,7 @@ def special_figure(study: Study) -> list[Panel]:
         curves.setdefault(what, {}).setdefault(name, []).append(point)
     return [
         (
-            f"{_ordinal(what)}",
+            _ordinal(what),
             line_chart(
                 [Curve(name, tuple(points)) for name, points in mine.items()], title=what, x_title="layer"
             ),
