@@ -20,8 +20,8 @@ from alignscope.reporting.scenes_examples import chosen, shown_images
 from alignscope.reporting.scenes_figures import contour_figure
 from alignscope.reporting.scenes_findings import findings, headline
 from alignscope.reporting.scenes_numbers import read_study
-from alignscope.reporting.scenes_verdicts import Finding
 from alignscope.reporting.scenes_tables import naming, shift_deviation
+from alignscope.reporting.scenes_verdicts import Finding
 
 RUNS = runpy.run_path(str(Path(__file__).with_name("scene_runs.py")))
 ablated = RUNS["ablated"]
