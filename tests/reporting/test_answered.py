@@ -50,6 +50,12 @@ def test_a_score_that_is_none_leaves_its_item_unscored(score: float | None, tmp_
     assert found.counts == {"unscored": 1}
 
 
+@pytest.mark.parametrize("second", [0, 1])
+def test_an_option_without_a_rival_is_not_right(second: int, tmp_path: Path) -> None:
+    rows = [option("alone", "k", 0, second, 0.9), option("a", "k", 0, 0, 0.9), option("a", "k", 0, 1, 0.3)]
+    assert of(tmp_path, rows).counts == {"right": 1, "unscored": 1}
+
+
 def test_of_two_images_the_first_is_right(tmp_path: Path) -> None:
     found = of(tmp_path, [option("a", f"image {n}", n, 0, (2.0, 4.0)[n]) for n in (1, 0)])
     assert (found.asked, found.counts) == ("image", {"wrong": 1})

@@ -136,7 +136,8 @@ def _margins(options: _Options) -> Float[np.ndarray, " item"]:
     scores = np.where(np.isfinite(options.score), options.score, np.nan)
     np.minimum.at(lowest, options.item[options.is_right], scores[options.is_right])
     np.maximum.at(highest, options.item[~options.is_right], scores[~options.is_right])
-    return lowest - highest
+    margins = lowest - highest
+    return np.where(np.isfinite(margins), margins, np.nan)
 
 
 def _rows(path: Path, items: Collection[str]) -> dict[str, list[OptionScore]]:
