@@ -36,7 +36,7 @@ def test_each_number_stands_under_its_model(run_directory: Path, tmp_path: Path,
     words = page.words.replace("\N{NARROW NO-BREAK SPACE}", " ")
     assert "3 audits side by side" in words
     assert "measure one two three" in words
-    cells = "95.1 to 98.6 % n 400, 1 ties"
+    cells = "95.1 to 98.6 % n 400, 1 tie"
     assert f"wrong objects 97.1 % {cells} 87.1 % {cells} 77.1 % {cells}" in words
     lost = "unscored: no caption names two attributes"
     assert f"swapped attributes {lost} {lost} {lost}" in words

@@ -24,7 +24,7 @@ def test_a_column_each_and_why_a_cell_is_empty():
     assert lines[1].split() == ["measure", "100", "x", "cosine", "100", "x", "probability"]
     text = "\n".join(lines)
     assert text.index("27.80") < text.index("71.60")
-    for said in ("27.70 to 27.90", "1 ties", "2 missing", "unscored (1)", "7 missing", "(1) no Java"):
+    for said in ("27.70 to 27.90", "1 tie", "2 missing", "unscored (1)", "7 missing", "(1) no Java"):
         assert said in text
 
 

@@ -90,10 +90,10 @@ def verdict(one: GroupTest) -> str:
     """One test.
 
     >>> verdict(GroupTest("Wilcoxon", "std", "a and b | pooled", 0.1, 0.2, 9, 9, 1, 3.0, -2.1, 0.03, -0.8, "rank-biserial"))
-    'a and b | pooled: std, medians 0.100 and 0.200, Wilcoxon p 0.03, rank-biserial -0.80, 9 pairs, 1 ties'
+    'a and b | pooled: std, medians 0.100 and 0.200, Wilcoxon p 0.03, rank-biserial -0.80, 9 pairs, 1 tie'
     """
-    ties = f", {one.ties} ties" if one.ties else ""
-    count = f"{one.first_items} pairs{ties}"
+    ties = f", {counted(one.ties, 'tie')}" if one.ties else ""
+    count = f"{counted(one.first_items, 'pair')}{ties}"
     middle = (
         f", medians {number(one.first, 'score')} and {number(one.second, 'score')}"
         if one.test != "Pearson" and one.first is not None and one.second is not None

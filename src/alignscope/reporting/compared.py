@@ -13,6 +13,7 @@ from alignscope.reporting.headline import answer
 from alignscope.reporting.page import render, write_page
 from alignscope.reporting.run import Run, read_run
 from alignscope.reporting.wording import (
+    counted,
     interval_in_words,
     is_number,
     kind_in_words,
@@ -131,7 +132,7 @@ def _cell(m: Measurement | None) -> Cell:
         return Cell(value_in_words(m), is_scored=False)
     told = [
         f"n {m.items}",
-        *([f"{m.ties} ties"] if m.ties else []),
+        *([counted(m.ties, "tie")] if m.ties else []),
         *([f"{m.missing} missing"] if m.missing else []),
     ]
     return Cell(value_in_words(m), interval_in_words(m), ", ".join(told))

@@ -136,7 +136,7 @@ def _cell(one: Measurement | None, reasons: dict[str, int]) -> str:
     if not is_number(one.value):
         lines = [f"unscored ({reasons.setdefault(one.reason, len(reasons) + 1)})", missing]
     else:
-        ties = f"{one.ties} ties" if one.ties else ""
+        ties = counted(one.ties, "tie") if one.ties else ""
         lines = [value_in_words(one), interval_in_words(one), ties, missing]
     return "\n".join(filter(None, lines))
 
