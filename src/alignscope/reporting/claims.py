@@ -76,9 +76,7 @@ def _of(some: Sequence[Measurement], scored: Sequence[Measurement]) -> str:
         return "the one method used" if some else "no method"
     if not some:
         return f"none of the {len(scored)} methods"
-    return f"{'all' if len(some) == len(scored) else len(some)} of the {len(scored)} methods".replace(
-        "all of the", "all"
-    )
+    return f"{'all' if len(some) == len(scored) else f'{len(some)} of the'} {len(scored)} methods"
 
 
 def _by_side(found: Sequence[Measurement], phrases: dict[Side, str]) -> list[str]:
