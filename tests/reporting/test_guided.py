@@ -258,6 +258,23 @@ def test_csv_keeps_commas_quotes_and_what_is_missing():
     assert (rows[1]["value"], rows[1]["reason"]) == ("", 'no "jar", none')
 
 
+def test_a_name_that_begins_like_a_formula_is_text_in_a_spreadsheet():
+    entries = (Entry(text="=HYPERLINK(1)", paper="+8.9"), Entry(value=-1.5, reason="-2+3"))
+    table = Table("t", "title", "who", ("@a", "b"), (("=cmd()|' /C calc'!A0", entries),))
+    first, second = csv.DictReader(io.StringIO(csv_of(table)))
+    assert (first["who"], first["column"], first["text"]) == (
+        "'=cmd()|' /C calc'!A0",
+        "'@a",
+        "'=HYPERLINK(1)",
+    )
+    assert (first["paper"], second["value"], second["reason"]) == ("+8.9", "-1.5", "'-2+3")
+
+
+def test_latex_has_a_caption_of_several_lines_on_one():
+    table = Table("t", "title", "who", ("a",), (("b", (Entry(text="one\n\n\u2028two\x0b"),)),))
+    assert r"b & one two \\" in latex_of(table, against="CE").splitlines()
+
+
 def test_latex_prints_signs_and_a_row_can_begin_with_a_bracket():
     up = Entry(
         value=50.0, difference=2.0, difference_low=1.0, difference_high=3.0, reading="above", paper="7↑"

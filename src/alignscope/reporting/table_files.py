@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
@@ -16,12 +17,13 @@ ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", "[": "{[}", "*": "{*}", "×": r"$\times$", "−": "$-$", "±": r"$\pm$", "↑": r"$\uparrow$", "·": r"$\cdot$",
-    "“": "``", "”": "''", "’": "'", "\n": " ",
+    "“": "``", "”": "''", "’": "'",
 }  # fmt: skip
 LEGEND = (
     "( ): the difference to {} ± half its 95 % interval, or half that of the number itself; "
     "[ ]: as printed in the paper"
 )
+SIGNED = re.compile(r"[+-]\d+(\.\d+)?↑?")
 ARROWS = {"above": r" $\uparrow$", "below": r" $\downarrow$"}
 
 
@@ -47,8 +49,19 @@ def csv_of(table: Table) -> str:
         for column, entry in zip(table.columns, entries, strict=True):
             cells = [getattr(entry, field) for field in names]
             texts = ["" if one is None else one for one in (name, column, *cells)]
-            writer.writerow([" ".join(one.split()) if isinstance(one, str) else one for one in texts])
+            writer.writerow([_inert(one) if isinstance(one, str) else one for one in texts])
     return out.getvalue()
+
+
+def _inert(text: str) -> str:
+    """Text on one line, which a spreadsheet does not run: before what begins like a formula stands an apostrophe.
+
+    >>> _inert("=cmd()"), _inert("@a"), _inert("+8.9"), _inert("a =b")
+    ("'=cmd()", "'@a", '+8.9', 'a =b')
+    """
+    line = " ".join(text.split())
+    is_formula = line.startswith(("=", "+", "-", "@")) and not SIGNED.fullmatch(line)
+    return f"'{line}" if is_formula else line
 
 
 def latex_of(table: Table, *, against: str) -> str:
@@ -67,12 +80,12 @@ def latex_of(table: Table, *, against: str) -> str:
 
 
 def tex(text: str) -> str:
-    r"""Text that LaTeX prints as it stands.
+    r"""Text on one line that LaTeX prints as it stands.
 
     >>> print(tex("50 % of a_b & {c}"), tex("2 × k"))
     50 \% of a\_b \& \{c\} 2 $\times$ k
     """
-    return "".join(ESCAPES.get(sign, sign) for sign in text)
+    return "".join(ESCAPES.get(sign, sign) for sign in " ".join(text.split()))
 
 
 def _cell(entry: Entry) -> str:
