@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from alignscope.records import GramCount, Measurement, MinedPattern, Problem
+from alignscope.reporting.tables import WIDTH, drawn, inert
 from alignscope.reporting.wording import counted, interval_in_words, is_number, value_in_words
 
 LABEL, CELL = 44, 26  # characters of a row's name, and of a column
 KINDS, WHAT = 4, 90  # of problems that are told, and characters of one
-WIDTH, MOST = 100, 3  # characters of a terminal, and the columns of a table that fit there
+MOST = 3  # columns of a table that fit a terminal
 
 
 def columns_text(measurements: Sequence[Measurement], *, first: Sequence[str] = ()) -> str:
@@ -43,7 +42,7 @@ def columns_text(measurements: Sequence[Measurement], *, first: Sequence[str] = 
         _columns({name: units[name] for name in names[start : start + MOST]}, rows, reasons)
         for start in range(0, len(names), MOST)
     ]
-    notes = [f"({number}) {_plain(reason)}" for reason, number in reasons.items()]
+    notes = [f"({number}) {inert(reason)}" for reason, number in reasons.items()]
     return "\n".join(["\n\n".join(tables), *notes, *_images(measurements)])
 
 
@@ -67,14 +66,14 @@ def _columns(
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("measure", overflow="fold", width=LABEL)
     for column, own in units.items():
-        head = Text(_plain(column) + "".join(f"\n{unit}" for unit in own))
+        head = Text(inert(column) + "".join(f"\n{unit}" for unit in own))
         table.add_column(head, justify="right", overflow="fold", min_width=8)
     for (measure, part), row in rows.items():
         if any(column in row for column in units):
             label = measure if part in ("", "all") else f"{measure}: {part}"
             cells = [_cell(row.get(column), reasons) for column in units]
-            table.add_row(Text(_plain(label)), *map(Text, cells))
-    return _drawn(table, min(WIDTH, LABEL + CELL * len(units)))
+            table.add_row(Text(inert(label)), *map(Text, cells))
+    return drawn(table, width=min(WIDTH, LABEL + CELL * len(units)))
 
 
 def captions_text(measurements: Sequence[Measurement], path: Path) -> str:
@@ -96,10 +95,10 @@ def words_text(words: Mapping[str, Sequence[GramCount]], mined: Mapping[str, Seq
     """The most frequent words with their share of all words, and the patterns most captions are closest to."""
     lines = []
     for name, grams in words.items():
-        said = ", ".join(f"{_plain(one.gram)} {100 * one.share:.1f} %" for one in grams)
-        lines.append(f"{_plain(name)}: most frequent words: {said or 'none'}")
+        said = ", ".join(f"{inert(one.gram)} {100 * one.share:.1f} %" for one in grams)
+        lines.append(f"{inert(name)}: most frequent words: {said or 'none'}")
         lines += [
-            f"  {100 * one.share:5.1f} %  {f'{one.prefix} {one.body}'.strip()}   e.g. {_plain(one.example)}"
+            f"  {100 * one.share:5.1f} %  {f'{one.prefix} {one.body}'.strip()}   e.g. {inert(one.example)}"
             for one in mined.get(name, ())
         ]
     return "\n".join(lines)
@@ -117,7 +116,7 @@ def problems_text(problems: Sequence[Problem], path: Path) -> str:
     most = sorted(kinds.values(), key=len, reverse=True)
     lines = [f"{counted(len(problems), 'problem')}, listed in {path}"]
     for same in most[:KINDS]:
-        text = ("e.g. " if len({*same}) > 1 else "") + _plain(same[0])
+        text = ("e.g. " if len({*same}) > 1 else "") + inert(same[0])
         lines.append(f"  {len(same):5}  " + (text if len(text) <= WHAT else f"{text[: WHAT - 1]}…"))
     if len(most) > KINDS:
         lines.append(f"  {sum(map(len, most[KINDS:])):5}  of {counted(len(most) - KINDS, 'other kind')}")
@@ -139,14 +138,3 @@ def _cell(one: Measurement | None, reasons: dict[str, int]) -> str:
         ties = counted(one.ties, "tie") if one.ties else ""
         lines = [value_in_words(one), interval_in_words(one), ties, missing]
     return "\n".join(filter(None, lines))
-
-
-def _plain(text: str) -> str:
-    """One line that moves no cursor."""
-    return "".join(sign if sign.isprintable() else "�" for sign in text)
-
-
-def _drawn(table: Table, width: int) -> str:
-    out = io.StringIO()
-    Console(file=out, width=width, color_system=None, force_terminal=False).print(table)
-    return "\n".join(line.rstrip() for line in out.getvalue().rstrip().splitlines())

@@ -112,7 +112,7 @@ def text_table(measurements: Sequence[Measurement], *, digits: int = 1) -> str:
         counts = [str(count) for count in (m.items, m.images, m.ties, m.missing)]
         names = [measure, *([m.method] if has_methods else []), m.group]
         _add(table, [*names, value_in_words(m, digits=digits), interval_in_words(m), *counts])
-    return _drawn(table)
+    return drawn(table)
 
 
 def _method_table(measurements: Sequence[Measurement]) -> str:
@@ -138,7 +138,7 @@ def _method_table(measurements: Sequence[Measurement]) -> str:
         "pointing game": "Image hits: share of things named on which the hottest place lies.",
     }
     said = [note for measure, note in notes.items() if measure in {measure for _, measure, _ in columns}]
-    return "\n".join([_drawn(table), *said])
+    return "\n".join([drawn(table), *said])
 
 
 def _value(m: Measurement | None) -> str:
@@ -151,11 +151,17 @@ def _interval(measurements: Sequence[Measurement]) -> str:
 
 
 def _add(table: Table, cells: Sequence[str]) -> None:
-    """A row as it is, whatever its text: nothing is markup, nothing moves the cursor."""
-    table.add_row(*(Text("".join(c if c.isprintable() else "�" for c in cell)) for cell in cells))
+    """A row as it is, whatever its text: nothing is markup."""
+    table.add_row(*(Text(inert(cell)) for cell in cells))
 
 
-def _drawn(table: Table) -> str:
+def inert(text: str) -> str:
+    """Text on one line that moves no cursor."""
+    return "".join(sign if sign.isprintable() else "�" for sign in text)
+
+
+def drawn(table: Table, *, width: int = WIDTH) -> str:
+    """A table as lines of a terminal."""
     out = io.StringIO()
-    Console(file=out, width=WIDTH, color_system=None, force_terminal=False).print(table)
+    Console(file=out, width=width, color_system=None, force_terminal=False).print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip().splitlines())
