@@ -155,9 +155,7 @@ def page_of(directory: Path) -> Page:
         questions=_question_grid([m for m in numbers.official_parts if BAR in m.group]),
         baselines=[_baseline(m, axis) for m in main],
         baseline_parts=[_baseline(m, axis) for m in baselines if m not in main],
-        other=[
-            replace(row, value=value_in_words(row.measurement, digits=2)) for row in rows_of(numbers.other)
-        ],
+        other=list(map(_to_two_places, rows_of(numbers.other))),
         answered=answered(directory / SCORES),
         directions=directions_of(run.ranks),
         glossary=BENCHMARK_GLOSSARY,
@@ -179,16 +177,15 @@ def _chance(baselines: Sequence[Measurement]) -> Measurement | None:
 
 def _rows(measurements: Sequence[Measurement], axis: Axis, rule: str = "") -> list[Row]:
     """Rows to two places, as results are published, the group in words; the rule said above the table is not said again."""
-    shares = [row_of(m, axis) if m.unit == "share" else rows_of([m])[0] for m in measurements]
+    rows = [row_of(m, axis) if m.unit == "share" else rows_of([m])[0] for m in measurements]
     return [
         replace(
-            row,
-            value=value_in_words(m, digits=2),
+            _to_two_places(row),
             detail=group_in_words(row.detail, is_averaged=m.measure.startswith("official")),
             remark="" if rule and row.remark == RULE + rule else row.remark.removeprefix(RULE),
             is_summary=is_whole(m),
         )
-        for row, m in zip(shares, measurements, strict=True)
+        for row, m in zip(rows, measurements, strict=True)
     ]
 
 
@@ -215,15 +212,20 @@ def _question_grid(found: Sequence[Measurement]) -> Grid | None:
 def _question_cell(m: Measurement | None) -> Cell:
     if m is None or not is_number(m.value):
         return Cell(value_in_words(m), is_scored=False) if m else Cell()
-    return Cell(value_in_words(m, digits=2), interval_in_words(m), note=f"n {m.items}")
+    return Cell(value_in_words(m, digits=2), interval_in_words(m, digits=2), note=f"n {m.items}")
 
 
 def _baseline(m: Measurement, axis: Axis) -> Row:
     """A baseline's row; it is named in its measure, or in the group of a measure "baseline"."""
     named = m.measure.removeprefix("baseline").strip(" :")
-    row = replace(row_of(m, axis), value=value_in_words(m, digits=2))
     group = group_in_words(m.group) if named else "all items (micro)"
-    return replace(row, label=named or m.group, detail=group)
+    return replace(_to_two_places(row_of(m, axis)), label=named or m.group, detail=group)
+
+
+def _to_two_places(row: Row) -> Row:
+    """A row with value and interval as results are published."""
+    m = row.measurement
+    return replace(row, value=value_in_words(m, digits=2), interval=interval_in_words(m, digits=2))
 
 
 def _suite_row(name: str, directory: Path) -> tuple[str, tuple[Cell, ...]]:

@@ -113,11 +113,15 @@ def our_result(numbers: Numbers) -> Said:
     """Strict accuracy over all items, by question where there are several.
 
     >>> our_result(in_order([Measurement("accuracy", "all", 0.696, 0.6, 0.8, 4, 4)]))
-    Said(value='69.60 %', note='60.0 to 80.0 %')
+    Said(value='69.60 %', note='60.00 to 80.00 %')
     """
     found = summed([m for m in numbers.ours if m.measure == "accuracy" and not m.group.endswith("(macro)")])
     said = _in_few_words(found)
-    return replace(said, note=interval_in_words(found[0])) if len(found) == 1 and not said.note else said
+    return (
+        replace(said, note=interval_in_words(found[0], digits=2))
+        if len(found) == 1 and not said.note
+        else said
+    )
 
 
 def _in_few_words(found: Sequence[Measurement]) -> Said:

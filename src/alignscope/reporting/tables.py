@@ -111,7 +111,7 @@ def text_table(measurements: Sequence[Measurement], *, digits: int = 1) -> str:
         previous = m.measure
         counts = [str(count) for count in (m.items, m.images, m.ties, m.missing)]
         names = [measure, *([m.method] if has_methods else []), m.group]
-        _add(table, [*names, value_in_words(m, digits=digits), interval_in_words(m), *counts])
+        _add(table, [*names, value_in_words(m, digits=digits), interval_in_words(m, digits=digits), *counts])
     return drawn(table)
 
 

@@ -177,11 +177,11 @@ def value_in_words(measurement: Measurement, *, digits: int = 1) -> str:
     return f"unscored: {measurement.reason or 'no reason was recorded'}"
 
 
-def interval_in_words(measurement: Measurement) -> str:
-    """The interval's two ends, or nothing where there is none."""
+def interval_in_words(measurement: Measurement, *, digits: int = 1) -> str:
+    """The interval's two ends to as many places as its value, or nothing where there is none."""
     if not (is_number(measurement.value) and is_number(measurement.low) and is_number(measurement.high)):
         return ""
-    low, high = (number(end, measurement.unit) for end in (measurement.low, measurement.high))  # type: ignore[arg-type]
+    low, high = (number(end, measurement.unit, digits=digits) for end in (measurement.low, measurement.high))  # type: ignore[arg-type]
     if low.endswith(" %") and high.endswith(" %"):
         low = low.removesuffix(" %")
     return f"{low} to {high}"
