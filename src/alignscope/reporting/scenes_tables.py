@@ -291,11 +291,7 @@ def changed_table(study: Study) -> Table:
                         )
                     )
             rows.append((f"{name}: {READINGS.get(reading, reading)}", tuple(cells)))
-    columns = tuple(
-        f"{'all' if m == 'all' else m} taken: {who}" if m != "all" else f"any number taken: {who}"
-        for m in counts
-        for who in CAPTIONERS
-    )
+    columns = tuple(f"{'any number' if m == 'all' else m} taken: {who}" for m in counts for who in CAPTIONERS)
     title = "Captions that change when an image loses objects, by captioner"
     return Table("figure-5", title, "images: what is taken", columns, tuple(rows))
 
@@ -325,14 +321,14 @@ def naming(study: Study, images: str, reading: str, field: str) -> Values:
 
 
 def per_seed(
-    study: Study, captioner: str, images: str, reading: str, number: Callable[[list[Ablated]], float]
+    study: Study, captioner: str, images: str, reading: str, number: Callable[[list[Ablated]], float | None]
 ) -> Values:
-    """A number of the ablated captions of each seed that has some."""
+    """A number of the ablated captions of each seed that has some, without those of which it is None."""
     found = {}
     for seed in study.seeds:
         rows = [r for r in study.captions.get((seed, images, captioner), ()) if r.reading == reading]
-        if rows:
-            found[seed] = number(rows)
+        if rows and (value := number(rows)) is not None:
+            found[seed] = value
     return found
 
 
@@ -343,13 +339,9 @@ def shifts(rows: Iterable[Ablated]) -> list[float]:
 
 def shift_deviation(study: Study, captioner: str, images: str, reading: str) -> Values:
     """Standard deviation of the shift over unchanged captions, by the seeds that have two or more."""
-    found = {}
-    for seed in study.seeds:
-        rows = [r for r in study.captions.get((seed, images, captioner), ()) if r.reading == reading]
-        own = shifts(rows)
-        if len(own) > 1:
-            found[seed] = pstdev(own)
-    return found
+    return per_seed(
+        study, captioner, images, reading, lambda rows: pstdev(own) if len(own := shifts(rows)) > 1 else None
+    )
 
 
 def confidence_table(study: Study) -> Table:
