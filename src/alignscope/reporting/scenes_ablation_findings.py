@@ -7,7 +7,7 @@ from dataclasses import replace
 from statistics import fmean
 
 from alignscope.records import GroupTest
-from alignscope.reporting.entries import plain
+from alignscope.reporting.entries import gap, plain
 from alignscope.reporting.run import read_rows
 from alignscope.reporting.scenes_numbers import (
     CAPTIONERS,
@@ -41,7 +41,6 @@ from alignscope.reporting.scenes_verdicts import (
     CONTRARY,
     UNTOLD,
     Finding,
-    briefly,
     mean_text,
     told,
     verdict_of,
@@ -243,7 +242,9 @@ def background(study: Study) -> Finding | None:
             for cut, says in ((most, "most telling"), (least, "least telling")):
                 mean = over_seeds(gaps(scores_of(study, find(study, name, images, cut), "micro F1"), own)) if cut else None  # fmt: skip
                 parts[-1] += (
-                    f"; without its {says} object ({images}) {briefly(mean)}" if mean is not None else ""
+                    f"; without its {says} object ({images}) {gap(mean.value, mean.low, mean.high)}"
+                    if mean is not None
+                    else ""
                 )
     return Finding("background", "Background against objects", BEYOND, "\n".join(f"{part}." for part in parts))  # fmt: skip
 

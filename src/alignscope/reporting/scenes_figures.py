@@ -49,7 +49,7 @@ class Matrix:
     borders: tuple[int, ...] = ()
 
 
-def heat_map(matrix: Matrix, *, title: str, highest: float, unit: str = "") -> Markup:
+def heat_map(matrix: Matrix, *, title: str, highest: float) -> Markup:
     """Cells shaded from 0 to `highest`, with the names of rows and columns where there is room for letters."""
     size = (WIDTH - 108) / max(len(matrix.columns), 1)
     left, top = 82.0, 68.0 if size >= LEGIBLE else 12.0
@@ -57,11 +57,11 @@ def heat_map(matrix: Matrix, *, title: str, highest: float, unit: str = "") -> M
     if size >= LEGIBLE:
         parts += _names(matrix, left, top, size)
     bottom = top + size * len(matrix.rows)
-    scale = f"empty 0, strongest {plain(highest)}{unit}"
+    scale = f"empty 0, strongest {plain(highest)}"
     parts.append(Markup('<text x="{}" y="{}">{}</text>').format(left, round(bottom + 14, 1), scale))
     flat = [(matrix.values[i, j], r, c) for i, r in enumerate(matrix.rows) for j, c in enumerate(matrix.columns)]  # fmt: skip
     most = sorted(flat, key=lambda one: -one[0])[:3]
-    said = "highest: " + "; ".join(f"{row} to {column} {plain(float(value))}{unit}" for value, row, column in most)  # fmt: skip
+    said = "highest: " + "; ".join(f"{row} to {column} {plain(float(value))}" for value, row, column in most)  # fmt: skip
     return drawing(title, said, parts, height=bottom + 20)
 
 
@@ -318,22 +318,22 @@ def _ordinal(what: str) -> str:
     return f"special token {int(number) + 1}, attention from {kind}"
 
 
-def confidence_figure(study: Study, figure: str, reading: str = "image") -> list[Panel]:
+def confidence_figure(study: Study, figure: str) -> list[Panel]:
     """Figures 6 and 7: densities of both captioners in each set of images, all seeds together."""
     says = "confidence after" if figure == AFTER else "confidence before minus after"
     panels = []
     for images in sets_of(study):
-        curves = [_mixed(study, figure, f"{name} | {images} | {reading}", name) for name in CAPTIONERS]
+        curves = [_mixed(study, figure, f"{name} | {images} | image", name) for name in CAPTIONERS]
         panel = _densities(curves, f"{figure} {images}", says)
         panels += [(images, panel)] if panel else []
     return panels
 
 
-def set_figure(study: Study, reading: str = "image") -> list[Panel]:
+def set_figure(study: Study) -> list[Panel]:
     """Figure 12: densities of confidence of each set of images, by captioner; none where there is one set."""
     panels = []
     for name, says in CAPTIONERS.items():
-        found = [_mixed(study, AFTER, f"{name} | {images} | {reading}", images) for images in sets_of(study)]
+        found = [_mixed(study, AFTER, f"{name} | {images} | image", images) for images in sets_of(study)]
         curves = [replace(one, style=style) for one, style in zip(found, cycle(STYLES), strict=False) if one]
         panel = _densities(curves, f"{AFTER} {name} by images", "confidence after")
         panels += [(says, panel)] if panel and len(curves) > 1 else []

@@ -202,7 +202,6 @@ def entry(
     paper: str = "",
     reason: str = "not measured",
     signature: str = "",
-    text: str = "",
 ) -> Entry:
     """A cell of a mean over seeds, with its difference to another number of the same seeds."""
     mean = over_seeds(values)
@@ -214,7 +213,6 @@ def entry(
         return None if value is None else value * times
 
     return Entry(
-        text=text,
         value=scaled(mean.value),
         low=scaled(mean.low),
         high=scaled(mean.high),

@@ -95,14 +95,12 @@ def scores_of(
     images: str = "all",
     scene: str = "all",
     task: str = "scenes",
-    trained_on: Input | None = None,
 ) -> Values:
-    """F1 of a probe of an input by seed, trained on the same input or on another."""
+    """F1 of a probe of an input by seed."""
     if one is None:
         return {}
-    given = (trained_on or one).name
     where = hardest(study) if split is None else split
-    return study.scores(Probe(given, one.name, images, classifier, where, task), measure, scene)
+    return study.scores(Probe(one.name, one.name, images, classifier, where, task), measure, scene)
 
 
 def in_words(one: Input) -> str:
@@ -266,20 +264,17 @@ def held_out_table(study: Study) -> Table:
     return Table("held-out", title, "what the probe reads", F1, tuple(rows))
 
 
-def rarest(study: Study, count: int = 2) -> tuple[str, ...]:
-    """The scenes with fewest images, as many as the paper names."""
-    return tuple(counts_of(study))[-count:]
+def rarest(study: Study) -> tuple[str, ...]:
+    """The two scenes with fewest images: the paper names as many."""
+    return tuple(counts_of(study))[-2:]
 
 
-def gain(study: Study, scenes: Sequence[str], split: int | None = None) -> Values:
+def gain(study: Study, scenes: Sequence[str]) -> Values:
     """Mean F1 over some scenes of the scene captioner's states less that of the object captioner's, by seed."""
     first = next(iter(image_sets(study)), "")
     own, other = (find(study, name, first) for name in (SCENE, OBJECT))
     found = [
-        gaps(
-            scores_of(study, own, "F1", split=split, scene=scene),
-            scores_of(study, other, "F1", split=split, scene=scene),
-        )
+        gaps(scores_of(study, own, "F1", scene=scene), scores_of(study, other, "F1", scene=scene))
         for scene in scenes
     ]
     shared = set.intersection(*map(set, found)) if found else set()

@@ -49,11 +49,6 @@ def told(mean: OverSeeds | None, *, times: float = 1.0, unit: str = "") -> str:
     return f"{text}, {'below' if below else 'above'} zero in {agree} of {mean.seeds} seeds"
 
 
-def briefly(mean: OverSeeds, times: float = 1.0) -> str:
-    """A mean difference with half its interval alone."""
-    return gap(times * mean.value, *(None if one is None else times * one for one in (mean.low, mean.high)))
-
-
 def mean_text(values: Values, times: float = 1.0) -> str:
     """A mean over seeds as a plain number.
 
