@@ -106,10 +106,10 @@ def step(given: Bench, captions: Sequence[Caption], objective: Objective | None)
     else:
         forward = cae.text_forward(model, captions, objective)
         contrastive = contrastive_loss(images, forward.embeddings, clip.logit_scale.exp())
-        heard = cae.attribution_loss(
+        heard = cae.attribution_losses(
             model, captions, images, objective=objective, candidates=given.available, forward=forward
         )
-        loss = contrastive + 0.1 * heard.value
+        loss = contrastive + 0.1 * torch.stack([one.value for one in heard.values()]).mean()
     given.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     given.optimizer.step()

@@ -1,71 +1,21 @@
 """Heats of a one-layer model that a person can work out."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import Tensor
+from toy_text import Toy
 
 from alignscope.attribution.options import Options
 from alignscope.attribution.tokens import token_heats
 from alignscope.errors import Unsupported
-from alignscope.models.protocols import Tokens
-
-
-class Toy:
-    """One layer of two heads with fixed attention: the embedding is the mean over heads of A x, at the end.
-
-    Tokens: 0 starts, 4 ends; 1, 2 and 3 spell.
-    """
-
-    name, fingerprint = "toy", ""
-    traits = SimpleNamespace(attributions=("attention", "gradcam", "gradient"), scale=2.0)
-
-    def __init__(self) -> None:
-        self.table = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0], [-1.0, 0.0], [1.0, 1.0]])
-        end = torch.tensor([[0.25, 0.50, 0.125, 0.125, 0.0], [0.5, 0.0, 0.25, 0.125, 0.125]])
-        self.attention = torch.zeros(1, 2, 5, 5)
-        self.attention[0, :, 4] = end
-        self.taps: dict[str, list[Tensor]] = {"maps": [], "inputs": []}
-
-    def tokens(self) -> Tokens:
-        ids = torch.arange(5)[None]
-        spans = ((0, 0), (0, 1), (2, 3), (4, 5), (0, 0))
-        return Tokens(ids, torch.ones_like(ids), torch.tensor([4]), (spans,), (5,))
-
-    def embed_tokens(self, tokens: Tokens) -> Tensor:
-        inputs = self.table[tokens.ids].requires_grad_()
-        maps = self.attention.clone().requires_grad_()
-        self.taps["inputs"].append(inputs)
-        self.taps["maps"].append(maps)
-        return (maps @ inputs[:, None]).mean(dim=1)[:, -1]
-
-    def unused(self, *given: object, **options: object) -> None:
-        raise NotImplementedError
-
-    score = score_grid = encode_images = encode_texts = pixels = embed_pixels = unused
-    image_attention = view = scrambled = unused
-
-    def evaluating(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    @contextmanager
-    def text_attention(self) -> Iterator[list[Tensor]]:
-        yield self.taps["maps"]
-
-    @contextmanager
-    def text_inputs(self) -> Iterator[list[Tensor]]:
-        yield self.taps["inputs"]
 
 
 def toy_heat(method: str, *, second: float = 0.5, **options: object) -> list[float]:
     toy = Toy()
     image = torch.tensor([[2.0, second]])
-    return token_heats(toy, toy.tokens(), image, methods=[method], options=Options(**options))[method][
-        0
-    ].tolist()
+    tokens = toy.tokens(["x y z"])
+    return token_heats(toy, tokens, image, methods=[method], options=Options(**options))[method][0].tolist()
 
 
 def test_attention_of_one_layer_by_hand() -> None:
@@ -92,5 +42,7 @@ def test_gradient_of_one_layer_by_hand() -> None:
 
 
 def test_a_method_the_model_has_not() -> None:
+    toy = Toy()
+    toy.traits = SimpleNamespace(attributions=("attention", "gradcam", "gradient"))
     with pytest.raises(Unsupported, match=r"toy gives no perturbation, only attention, gradcam, gradient"):
-        token_heats(Toy(), Toy().tokens(), torch.zeros(1, 2), methods=["perturbation"])
+        token_heats(toy, toy.tokens(["x y z"]), torch.zeros(1, 2), methods=["perturbation"])

@@ -8,7 +8,6 @@ from alignscope.errors import BadData
 from alignscope.evaluation.heats import (
     HeatColumns,
     caption_means,
-    heat_by_class,
     heat_columns,
     measure_heats,
     read_heat_columns,
@@ -24,7 +23,7 @@ def word(word_class, heat, item="1", image="a", method="gradcam"):
 
 
 def table(heats):
-    numbers = heat_by_class(heats, signature=SIGNATURE)
+    numbers = measure_heats(heat_columns(heats), signature=SIGNATURE)
     found = {(number.measure, number.group): number for number in numbers}
     assert len(found) == len(numbers) == 5 + 5 + 3 + 3
     return found
@@ -111,28 +110,24 @@ def test_each_method_has_its_own_numbers_and_says_so():
         word("object", 9.0, method="attention"),
         word("object", 7.0, image="b", method="attention"),
     ]
-    numbers = heat_by_class(both, signature=SIGNATURE)
+    numbers = measure_heats(heat_columns(both), signature=SIGNATURE)
     assert [number.method for number in numbers] == ["gradcam"] * 16 + ["attention"] * 16
-    alone = heat_by_class(HEATS, signature=SIGNATURE)
+    alone = measure_heats(heat_columns(HEATS), signature=SIGNATURE)
     assert numbers[:16] == alone
     other = next(n for n in numbers[16:] if (n.measure, n.group) == ("heat", "object"))
     assert (other.value, other.items) == (8.0, 2)
     assert other.signature.startswith("heat|method:attention|data:pairs|")
-    [last, *_] = heat_by_class(both, signature=replace(SIGNATURE, method="layers=last"))
+    [last, *_] = measure_heats(heat_columns(both), signature=replace(SIGNATURE, method="layers=last"))
     assert (last.method, last.signature[:37]) == ("gradcam", "heat|method:gradcam layers=last|data:")
     above = next(n for n in numbers[16:] if n.measure == "object above rest")
     assert above.missing == 2, "captions of the other method do not count"
 
 
-def test_no_words_at_all_is_said():
-    numbers = heat_by_class([], signature=SIGNATURE)
-    assert len(numbers) == 16
-    assert {number.reason for number in numbers} == {"nothing scored"}
-
-
 def test_the_order_of_the_words_changes_nothing():
     shuffled = [HEATS[place] for place in np.random.default_rng(0).permutation(len(HEATS))]
-    assert heat_by_class(shuffled, signature=SIGNATURE) == heat_by_class(HEATS, signature=SIGNATURE)
+    assert measure_heats(heat_columns(shuffled), signature=SIGNATURE) == measure_heats(
+        heat_columns(HEATS), signature=SIGNATURE
+    )
 
 
 def test_columns_from_parquet_are_those_from_records(tmp_path):
@@ -155,12 +150,14 @@ def test_columns_from_parquet_are_those_from_records(tmp_path):
         assert ours[method].captions == columns.captions
         for name in ("heats", "classes", "images", "items"):
             np.testing.assert_array_equal(getattr(ours[method], name), getattr(columns, name))
-    assert measure_heats(ours, signature=SIGNATURE) == heat_by_class(words, signature=SIGNATURE)
+    assert measure_heats(ours, signature=SIGNATURE) == measure_heats(heat_columns(words), signature=SIGNATURE)
     assert read_heat_columns(paths[2:]) == {}
     [alone] = read_heat_columns(paths, methods=["attention"]).values()
     np.testing.assert_array_equal(alone.heats, theirs["attention"].heats)
     numbers = measure_heats({"attention": alone}, signature=SIGNATURE)
-    assert numbers == heat_by_class([w for w in words if w.method == "attention"], signature=SIGNATURE)
+    assert numbers == measure_heats(
+        heat_columns([w for w in words if w.method == "attention"]), signature=SIGNATURE
+    )
 
 
 def test_a_file_of_something_else_is_an_error(tmp_path):
@@ -229,5 +226,5 @@ def test_the_gap_covers_the_truth():
 
 
 def table_gap(heats):
-    numbers = heat_by_class(heats, signature=SIGNATURE, draws=200)
+    numbers = measure_heats(heat_columns(heats), signature=SIGNATURE, draws=200)
     return next(number for number in numbers if number.group == "object-relation")

@@ -74,9 +74,9 @@ def batch(
     return Batch(pixels(0), keys, CAPTIONS[rows], tuple(foils), beside, foil_rows=tuple(foil_rows))
 
 
-def distilled(images: Tensor, pixels: Tensor, captions: Sequence[Caption]) -> Tensor:
+def distilled(images: Tensor, captions: Sequence[Caption]) -> Tensor:
     lengths = torch.tensor([float(len(caption.text)) for caption in captions])
-    return (images.square().cumsum(dim=-1).mean(dim=-1) * pixels.mean(dim=(1, 2, 3)) * lengths).mean()
+    return (images.square().cumsum(dim=-1).mean(dim=-1) * lengths).mean()
 
 
 @dataclass(frozen=True)

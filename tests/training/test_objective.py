@@ -11,7 +11,7 @@ from alignscope.attribution.options import Options
 from alignscope.errors import AlignscopeError, BadInput
 from alignscope.models.zoo import open_model
 from alignscope.records import Caption, Word
-from alignscope.training.cae import Objective, attribution_loss, matched_weight
+from alignscope.training.cae import Objective, attribution_losses, matched_weight
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_the_matched_weight_holds_on_a_text_tower(tiny_clip_dir: Path) -> None:
     images = nn.functional.normalize(torch.arange(1.0, 1.0 + texts.shape[1])[None], dim=-1)
     contrastive = -(texts * images).sum()
     objective = Objective(("gradcam",), margin=1.0)
-    attribution = attribution_loss(clip, [caption], images, objective=objective).value
+    attribution = attribution_losses(clip, [caption], images, objective=objective)["gradcam"].value
 
     def norm(loss: Tensor) -> float:
         found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)

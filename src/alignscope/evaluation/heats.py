@@ -150,21 +150,6 @@ def caption_means(columns: HeatColumns, *classes: str) -> Float[np.ndarray, " ca
     return np.divide(sums, words, out=np.full(count, np.nan), where=words > 0)
 
 
-def heat_by_class(
-    heats: Iterable[WordHeat],
-    *,
-    signature: Signature,
-    draws: int = DRAWS,
-    seed: int = 0,
-    level: float = 0.95,
-) -> list[Measurement]:
-    """`measure_heats` of records; without any, every number says that nothing was scored."""
-    nothing = np.zeros(0, dtype=np.int64)
-    empty = HeatColumns(nothing.astype(np.float64), nothing, nothing, nothing, ())
-    columns = heat_columns(heats) or {"": empty}
-    return measure_heats(columns, signature=signature, draws=draws, seed=seed, level=level)
-
-
 def measure_heats(
     methods: Mapping[str, HeatColumns],
     *,

@@ -51,7 +51,7 @@ WORDS = (
 RIGHT = ("deletion", "insertion", "comprehensiveness", "sufficiency", *GAINS)
 AGREEMENT = ("agreement", "agreement with scrambled")
 POINTING = "pointing game"
-PHRASES = ("phrase similarity", "phrase similarity difference")
+PHRASES = "phrase similarity"
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Attributed:
 
 def is_attribution(m: Measurement) -> bool:
     """Whether a measurement is shown with attribution."""
-    return m.measure in (*WORDS, *RIGHT, *AGREEMENT, *PHRASES, RATIO, POINTING)
+    return m.measure in (*WORDS, *RIGHT, *AGREEMENT, PHRASES, RATIO, POINTING)
 
 
 def attributed(run: Run) -> Attributed:
@@ -125,13 +125,13 @@ def attributed(run: Run) -> Attributed:
         phrase_sentence=phrase_sentence(numbers),
         phrases=phrase_grid(look),
         phrase_density=_phrase_density(run, look),
-        phrase_rows=rows_of([m for m in numbers if m.measure in PHRASES]),
+        phrase_rows=rows_of([m for m in numbers if m.measure == PHRASES]),
     )
 
 
 def _named(m: Measurement) -> Measurement:
     """Runs from before there were four methods name none: theirs was gradcam."""
-    if m.measure in ("agreement", *PHRASES):  # theirs is in the group, or none
+    if m.measure in ("agreement", PHRASES):  # theirs is in the group, or none
         return replace(m, method="")
     return m if m.method or m.measure not in WORDS else replace(m, method="gradcam")
 

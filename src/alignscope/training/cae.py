@@ -129,34 +129,6 @@ def text_forward(model: DualEncoder, captions: Sequence[Caption], objective: Obj
         )
 
 
-def attribution_loss(
-    model: DualEncoder,
-    captions: Sequence[Caption],
-    image_embeddings: Float[Tensor, "caption dim"],
-    *,
-    objective: Objective = PAPER,
-    candidates: Candidates | None = None,
-    forward: TextPass | None = None,
-) -> AttributionLoss:
-    """The loss of captions with the images beside them, to be added to the contrastive loss (eq. 6).
-
-    Of several methods the mean: so are its numbers, whose units differ by method; `attribution_losses`
-    gives each its own.
-    """
-    parts = attribution_losses(
-        model, captions, image_embeddings, objective=objective, candidates=candidates, forward=forward
-    ).values()
-    return AttributionLoss(
-        torch.stack([part.value for part in parts]).mean(),
-        torch.stack([part.total for part in parts]).mean(),
-        sum(part.valid for part in parts) / len(parts),
-        min(part.captions for part in parts),
-        _mean_of([part.object_mean for part in parts]),
-        _mean_of([part.composition_mean for part in parts]),
-        _mean_of([part.above for part in parts]),
-    )
-
-
 def attribution_losses(
     model: DualEncoder,
     captions: Sequence[Caption],
@@ -166,8 +138,9 @@ def attribution_losses(
     candidates: Candidates | None = None,
     forward: TextPass | None = None,
 ) -> Mapping[Method, AttributionLoss]:
-    """The loss under each method; those that look inside the tower share one pass.
+    """The loss of captions with the images beside them under each method, to be added to the contrastive one (eq. 6).
 
+    Methods that look inside the tower share one pass.
     `forward` is `text_forward` of these captions, where their embeddings have another use too. Computed in
     float32 also under autocast. Without gradients (`torch.no_grad`) the same numbers, for validation.
     `image_embeddings` lie on the model's device; `candidates` are for `perturbation`.
@@ -365,8 +338,3 @@ def _means(
     """Mean of the chosen heats of each caption, 0 where there is none."""
     chosen = chosen.to(heats.device)
     return torch.where(chosen, heats, 0.0).sum(dim=-1) / chosen.sum(dim=-1).clamp(min=1)
-
-
-def _mean_of(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

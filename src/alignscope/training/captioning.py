@@ -26,7 +26,6 @@ from alignscope.models.captioners.autoregressive import AutoregressiveCaptioner
 from alignscope.models.captioners.captioner_loading import open_captioner, save_captioner
 from alignscope.models.captioners.protocol import Captioner
 from alignscope.models.captioners.vocabulary import words_of
-from alignscope.models.dual.loading import compute_device
 from alignscope.training import checkpoints
 from alignscope.training.captioners import first_captioner, speak
 from alignscope.training.captioning_material import Material, Part, material
@@ -41,7 +40,7 @@ from alignscope.training.captioning_steps import (
     steps_of,
 )
 from alignscope.training.checkpoints import Best, Checkpoint, Position
-from alignscope.training.engine import Engine
+from alignscope.training.engine import Engine, engine_on
 from alignscope.training.masked_captioning import MaskedSteps, adamw, each_caption
 from alignscope.training.metrics import Journal, Seen, Watch, diverged, flat, nobody
 from alignscope.training.recipe import Captioning, CaptionStage, CrossEntropy, MaskedCaption, SelfCritical
@@ -168,13 +167,7 @@ def train(
 
 def engine_for(recipe: Captioning, device: str) -> Engine:
     """One or many processes, each with images of every step."""
-    place = compute_device(device)
-    engine = Engine(cpu=place.type == "cpu")
-    if place.type != engine.device.type or place.index not in (None, engine.device.index or 0):
-        raise BadInput(
-            f"got device '{device}', and this process has {engine.device}: give cpu or cuda, and choose among "
-            "GPUs with CUDA_VISIBLE_DEVICES"
-        )
+    engine = engine_on(device)
     fewest = min((stage.images for stage in recipe.stages), default=engine.world)
     if fewest < engine.world:
         raise BadInput(f"got {engine.world} processes for {fewest} images a step, wanted an image for each")

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, distributed, nn
 
 from alignscope.errors import BadInput
+from alignscope.models.dual.loading import compute_device
 from alignscope.processes import PATIENCE, Processes
 
 Made = TypeVar("Made")
@@ -151,6 +152,18 @@ class Engine:
             f"{wanted} and accelerate found {self.world} process(es): on CPUs it starts only one, in silence; "
             "start the run with `torchrun --nproc_per_node N`"
         )
+
+
+def engine_on(device: str, *, precision: Precision = "no") -> Engine:
+    """The processes of a run, where this one has the device that was asked for."""
+    place = compute_device(device)
+    engine = Engine(precision=precision, cpu=place.type == "cpu")
+    if place.type != engine.device.type or place.index not in (None, engine.device.index or 0):
+        raise BadInput(
+            f"got device '{device}', and this process has {engine.device}: give cpu or cuda, and choose among "
+            "GPUs with CUDA_VISIBLE_DEVICES"
+        )
+    return engine
 
 
 def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:

@@ -25,14 +25,14 @@ from alignscope.errors import BadInput, CheckpointMismatch, Unsupported, Unwrita
 from alignscope.files import write_json
 from alignscope.models.dual import fresh
 from alignscope.models.dual.encoder import TransformersDualEncoder
-from alignscope.models.dual.loading import compute_device, quiet
+from alignscope.models.dual.loading import quiet
 from alignscope.models.zoo import open_dual
 from alignscope.records import Caption
 from alignscope.training import checkpoints, parameters
 from alignscope.training.cae import matched_weight
 from alignscope.training.checkpoints import Best, Position
 from alignscope.training.distillation import Teacher, teacher
-from alignscope.training.engine import Engine
+from alignscope.training.engine import Engine, engine_on
 from alignscope.training.frozen import frozen_images
 from alignscope.training.loading import Quarantine
 from alignscope.training.lora import merged, with_adapters
@@ -135,9 +135,9 @@ def finetune(
 
 def prepared(recipe: FineTuning, out: Path, *, device: str, workers: int, watch: Watch) -> Run:
     """Model, data and optimizer as they are before the first step."""
-    engine = Engine(precision=recipe.precision, cpu=compute_device(device).type == "cpu")
+    engine = engine_on(device, precision=recipe.precision)
     watch = watch if engine.rank == 0 else nobody
-    encoder = opened(recipe, device, engine)
+    encoder = opened(recipe, engine)
     model = encoder.model
     pairs = open_pairs(recipe, encoder.image_transform, engine, workers=workers, watch=watch)
     engine.first(lambda: told(recipe, pairs, out, watch))
@@ -177,14 +177,8 @@ def frozen_of(
     return frozen_images(encoder, samples, engine, watch=watch)
 
 
-def opened(recipe: FineTuning, device: str, engine: Engine) -> TransformersDualEncoder:
+def opened(recipe: FineTuning, engine: Engine) -> TransformersDualEncoder:
     """The model of a recipe on this process's device, its text tower anew where the recipe says so."""
-    place = compute_device(device)
-    if place.type != engine.device.type or place.index not in (None, engine.device.index or 0):
-        raise BadInput(
-            f"got device '{device}', and this process has {engine.device}: give cpu or cuda, and choose "
-            "a GPU by CUDA_VISIBLE_DEVICES"
-        )
     encoder = open_dual(recipe.model, device=str(engine.device), activation=recipe.activation or None)
     if not isinstance(encoder, TransformersDualEncoder):
         raise Unsupported(f"{recipe.model} is no model of transformers, which alone are fine-tuned here")
@@ -198,7 +192,7 @@ def opened(recipe: FineTuning, device: str, engine: Engine) -> TransformersDualE
 def distillation_of(guide: Teacher) -> Distillation:
     """The teacher as a step calls it; its noise comes from the step's own chance."""
 
-    def loss(images: Tensor, _pixels: Tensor, captions: Sequence[Caption]) -> Tensor:
+    def loss(images: Tensor, captions: Sequence[Caption]) -> Tensor:
         seed = int(torch.randint(2**31, ()).item())
         return guide(images, [caption.text for caption in captions], seed=seed)
 

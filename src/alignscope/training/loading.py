@@ -71,7 +71,7 @@ class _Tally:
 @final
 @dataclass(frozen=True, eq=False)
 class Loader:
-    """The `BatchSource` of `batches`."""
+    """The batches of a run from any step on: a function of recipe and step, not of what went before."""
 
     samples: Samples | SampleStream
     steps: int

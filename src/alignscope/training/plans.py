@@ -16,8 +16,8 @@ from alignscope.records import Caption
 from alignscope.training.cae import Objective
 from alignscope.training.settings import AttributionPlan, FineTuning
 
-Distillation = Callable[[Tensor, Tensor, Sequence[Caption]], Tensor]
-"""A further loss of image embeddings on the graph, their pixels and captions: a mean over the captions."""
+Distillation = Callable[[Tensor, Sequence[Caption]], Tensor]
+"""A further loss of image embeddings on the graph and their captions: a mean over the captions."""
 
 
 @dataclass(frozen=True)

@@ -76,11 +76,3 @@ class Batch:
     problems: tuple[Problem, ...] = ()  # images that could not be read; another pair is in their place
     tried: int = 0  # images opened for it
     foil_rows: tuple[int, ...] = ()  # the pair that each foil is a wrong caption of, in rising order
-
-
-class BatchSource(Protocol):
-    """The batches of a run from any step on: a function of the recipe and the step, not of what went before."""
-
-    @property
-    def steps(self) -> int: ...  # of the whole run
-    def __call__(self, first: int) -> Iterator[Batch]: ...

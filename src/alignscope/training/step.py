@@ -340,7 +340,7 @@ class _Tally:
                     self._sums[method][place] += (mean or 0.0) * loss.captions
         if plan.distillation:
             with self._engine.autocast():
-                distilled = plan.distillation(images, part.pixels.to(images.device), part.captions)
+                distilled = plan.distillation(images, part.captions)
             terms.append(plan.distillation_weight * distilled * (len(part.captions) / self._pairs))
             self._distilled += distilled.item() * len(part.captions)
         return self._engine.world * torch.stack(terms).sum() if terms else None
