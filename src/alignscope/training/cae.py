@@ -140,9 +140,8 @@ def attribution_losses(
 ) -> Mapping[Method, AttributionLoss]:
     """The loss of captions with the images beside them under each method, to be added to the contrastive one (eq. 6).
 
-    Methods that look inside the tower share one pass.
-    `forward` is `text_forward` of these captions, where their embeddings have another use too. Computed in
-    float32 also under autocast. Without gradients (`torch.no_grad`) the same numbers, for validation.
+    Methods that look inside the tower share one pass, which `forward` is where the embeddings have another use
+    too (`text_forward`). In float32 also under autocast; under `torch.no_grad` the same numbers, for validation.
     `image_embeddings` lie on the model's device; `candidates` are for `perturbation`.
     """
     if len(image_embeddings) != len(captions):
