@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from alignscope.errors import BadData
 from alignscope.records import FOIL_KINDS, Effect
-from alignscope.reporting.entries import Table, grid_of, signatures_in
+from alignscope.reporting.entries import SIGNS, Table, grid_of, side, signatures_in
 from alignscope.reporting.grids import Cell, Grid
 from alignscope.reporting.page import render, write_page
 from alignscope.reporting.run import Run, read_rows, read_run
@@ -82,7 +82,9 @@ class Page:
 def variants_page(directory: Path) -> Path:
     """Write directory/report.html and tables/ from the records of a finished study; returns the page's path."""
     page = page_of(directory)
-    if tables := tables_of(_look(directory), page.paper, on_benchmarks=_is_on_benchmarks(page.run)):
+    if tables := tables_of(
+        _look(read_rows(directory / EFFECTS, Effect)), page.paper, on_benchmarks=_is_on_benchmarks(page.run)
+    ):
         write_tables(tables.values(), directory, against=page.baseline)
     return write_page(directory / "report.html", render("variants.html", page))
 
@@ -101,7 +103,7 @@ def page_of(directory: Path) -> Page:
         raise BadData(f"{directory}: got no study with {EFFECTS}, wanted the --out of a finished one")
     says = {START: "before training"} | {one["name"]: one["says"] for one in study["variants"]}
     names = [name for name in says if any(effect.variant == name for effect in found)]
-    look, paper = _look(directory), printed_in_paper()
+    look, paper = _look(found), printed_in_paper()
     baseline, seeds = study["baseline"], tuple(study["seeds"])
     is_real = _is_on_benchmarks(run)
     parts = [f"benchmarks/{one['name']}" for one in study.get("benchmarks", ())]
@@ -129,8 +131,7 @@ def page_of(directory: Path) -> Page:
     )
 
 
-def _look(directory: Path) -> Look:
-    found = read_rows(directory / EFFECTS, Effect)
+def _look(found: Sequence[Effect]) -> Look:
     return {(effect.variant, (effect.measure, effect.method, effect.group)): effect for effect in found}
 
 
@@ -229,10 +230,7 @@ def _told(look: Look, key: Key, sign: int) -> list[str]:
 
 def _side(effect: Effect) -> int:
     """1 or -1 where the interval of the difference leaves zero out."""
-    low, high = effect.difference_low, effect.difference_high
-    if low is None or high is None:
-        return 0
-    return (low > 0) - (high < 0)
+    return side(effect.difference_low, effect.difference_high)
 
 
 def _sections(
@@ -318,12 +316,11 @@ def _cell(effect: Effect | None) -> Cell:
         return Cell("not measured", is_scored=False)
     if not is_number(effect.value):
         return Cell(f"unscored in all {effect.missing} seeds", is_scored=False)
-    reading = {1: "above", -1: "below"}.get(_side(effect), "")
     value = f"{_plain(effect.value, effect)}{' %' if effect.unit == 'share' else ''}"  # type: ignore[arg-type]
     if effect.difference is None:
         half = _half(effect.low, effect.high, effect)
         return Cell(value, half.removeprefix(" "))
-    return Cell(value, _gap(effect), reading=reading)
+    return Cell(value, _gap(effect), reading=SIGNS[_side(effect)])
 
 
 def _gap(effect: Effect) -> str:
