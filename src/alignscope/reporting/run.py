@@ -111,7 +111,8 @@ def read_settings(path: Path) -> Mapping[str, Any]:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise BadData(
-            f"no {path.name} in {path.parent}: a report is made from what `alignscope audit`, `attribute`, `evaluate` or `inspect` wrote"
+            f"no {path.name} in {path.parent}: a report is made from what `alignscope audit`, `attribute`, `evaluate`, "
+            "`inspect` or `reproduce` wrote"
         ) from None
     except (ValueError, RecursionError) as error:
         raise BadData(f"{path}: not JSON ({error}); run it again") from None
