@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import alignscope
 from alignscope.cli import app
 
 ROOT = Path(__file__).parents[2]
@@ -97,3 +98,11 @@ def test_an_exported_world_has_regions_for_the_tiny_models(tmp_path):
     assert first.output == again.output
     shas = [re.search(r"sha:(\w+)", done.output)[1] for done in (first, second)]
     assert shas[0] != shas[1]  # other regions are other data
+
+
+@pytest.mark.parametrize(
+    "program", [[str(Path(sys.executable).with_name("alignscope"))], [sys.executable, "-m", "alignscope"]]
+)
+def test_the_program_says_its_version(program: list[str]):
+    done = subprocess.run([*program, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"alignscope {alignscope.__version__}\n"

@@ -6,9 +6,11 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
+import alignscope
 from alignscope.cli.attribute import attribute
 from alignscope.cli.audit import audit
 from alignscope.cli.calibrate import calibrate
@@ -43,6 +45,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _say_version(is_wanted: bool) -> bool:
+    if is_wanted:
+        tell(f"alignscope {alignscope.__version__}")
+        raise typer.Exit
+    return is_wanted
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", help="say it and end", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What all verbs have."""
+
+
 app.command()(audit)
 app.command()(attribute)
 app.command()(inspect)
