@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import option_scores as made
 import pytest
 import scipy.stats
 
 from alignscope.errors import BadData
+from alignscope.evaluation import paired
 from alignscope.evaluation.columns import in_columns
 from alignscope.evaluation.paired import (
     Answers,
@@ -19,6 +22,7 @@ from alignscope.evaluation.paired import (
     corrected,
     holm,
     mcnemar,
+    mcnemar_of_images,
 )
 from alignscope.records import Choice, Rank
 
@@ -38,6 +42,38 @@ def test_mcnemar_is_the_exact_binomial_test(first: int, second: int):
     wanted = scipy.stats.binomtest(first, total, 0.5).pvalue if total else 1.0
     assert mcnemar(first, second) == pytest.approx(wanted, rel=1e-9)
     assert mcnemar(second, first) == mcnemar(first, second)
+
+
+def test_mcnemar_of_images_counts_all_signs():
+    draw = np.random.default_rng(3)
+    for _ in range(20):
+        gains = draw.integers(-4, 5, size=9)
+        signs = np.array(list(itertools.product((1, -1), repeat=9)))
+        wanted = (np.abs(signs @ gains) >= abs(gains.sum())).mean()
+        assert mcnemar_of_images(gains) == pytest.approx(wanted, rel=1e-12)
+    for first, second in ((3, 9), (0, 0), (9_000, 9_100)):
+        gains = np.repeat([-1, 1, 0], [first, second, 5])
+        assert mcnemar_of_images(gains) == pytest.approx(mcnemar(first, second), rel=1e-9)
+    many = draw.integers(-9, 10, size=5000)
+    beyond = mcnemar_of_images(many)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paired, "EXACT", 10**9)
+        assert mcnemar_of_images(many) == pytest.approx(beyond, abs=1e-2)
+
+
+def test_items_of_an_image_are_no_proofs_of_their_own():
+    """Of 100 images a fifth fall wholly to one run, by chance: 5 in 100 may look significant, not 30."""
+    draw, rejected = np.random.default_rng(0), 0
+    names, images = [str(k) for k in range(400)], [f"image {k // 4}" for k in range(400)]
+    for _ in range(100):
+        gain = np.repeat(draw.choice([-1, 0, 1], size=100, p=[0.1, 0.8, 0.1]), 4)
+        one, other = (
+            Answers(names, ["s"] * 400, images, right)
+            for right in ((gain < 0).astype(float), (gain > 0).astype(float))
+        )
+        (line,) = compared("x", "", one, other, draws=1)
+        rejected += line.p < 0.05
+    assert rejected <= 8
 
 
 def test_mcnemar_of_many_items_does_not_overflow():

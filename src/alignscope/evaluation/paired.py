@@ -1,7 +1,8 @@
 """Two runs on the same items: the difference with its interval, McNemar's exact test, Holm's correction.
 
 Runs on the same items are not independent, so neither two separate intervals nor a test of two proportions
-tells them apart (McNemar 1947; Holm 1979). A tie is wrong, in float32, as in "accuracy".
+tells them apart (McNemar 1947; Holm 1979). Nor are items of one image: where it has several, the test is of
+images. A tie is wrong, in float32, as in "accuracy".
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from alignscope.errors import BadData
 from alignscope.evaluation.columns import Columns, signs
 from alignscope.evaluation.intervals import Interval, clustered_bootstrap
+from alignscope.evaluation.paired_tests import two_sided
 from alignscope.evaluation.similarity import correlation_difference
 from alignscope.records import DRAWS, Choice, Rank
+
+EXACT = 20_000
+"""Items gained or lost up to which the signs of their images are counted out."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,8 @@ class Paired:
     """One line of a comparison; `difference` is the second run's accuracy (or correlation) minus the first's.
 
     Items are those that both runs scored. `alone_*` could not be paired: the other run lacks them, or has no
-    score. `p` is McNemar's, `p_holm` the same among all lines about the whole of a benchmark; subsets
-    are explored, not corrected.
+    score. `p` is McNemar's (`mcnemar_of_images` where an image has several items), `p_holm` the same among all
+    lines about the whole of a benchmark; subsets are explored, not corrected.
     """
 
     benchmark: str
@@ -122,7 +127,7 @@ def compared(
             )
         interval = clustered_bootstrap(right[:, 1] - right[:, 0], images, draws=draws, seed=seed, level=level)
         gone = len(mine) - len(both), len(theirs) - len(both)
-        lines.append(_line((benchmark, question, subset), right, len(set(images)), interval, gone, level))
+        lines.append(_line((benchmark, question, subset), right, images, interval, gone, level))
     return lines
 
 
@@ -185,6 +190,29 @@ def mcnemar(first_only: int, second_only: int) -> float:
     return min(1.0, 2 * so_far / 2**total)
 
 
+def mcnemar_of_images(gains: Int[np.ndarray, " image"]) -> float:
+    """McNemar's test of images with several items: what each gains in all falls to either side like a coin.
+
+    The two-sided chance that signs drawn anew give a sum so far from 0 (Fisher 1935); of gains of 1 and -1 that of
+    `mcnemar`. Exact up to `EXACT` items gained or lost, and normal beyond.
+
+    >>> mcnemar_of_images(np.array([1, 1, 1, 1, 1, 0])), mcnemar_of_images(np.array([3, -1]))
+    (0.0625, 1.0)
+    """
+    if np.abs(gains).sum() > EXACT:
+        return two_sided(float(gains.sum() / np.sqrt((gains.astype(np.float64) ** 2).sum())))
+    law = np.ones(1)  # of how much falls to one side
+    for size, count in zip(*np.unique(np.abs(gains[gains != 0]), return_counts=True), strict=True):
+        ways = [
+            math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1) for k in range(count + 1)
+        ]
+        shares = np.zeros(size * count + 1)
+        shares[::size] = np.exp(np.array(ways) - count * math.log(2))
+        law = np.convolve(law, shares)
+    distance = np.abs(2 * np.arange(len(law)) - (len(law) - 1))
+    return min(1.0, float(law[distance >= abs(gains.sum())].sum()))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down adjustment: the k-th smallest of n times n - k + 1, never below one before it.
 
@@ -225,13 +253,16 @@ def _answers(
 def _line(
     name: tuple[str, str, str],
     right: Float[np.ndarray, "item run"],
-    images: int,
+    images: Sequence[str],
     interval: Interval,
     gone: tuple[int, int],
     level: float,
 ) -> Paired:
     first, second = right.mean(axis=0).tolist() if len(right) else (None, None)
     only = int((right[:, 0] > right[:, 1]).sum()), int((right[:, 1] > right[:, 0]).sum())
+    shown, image = np.unique(np.array(images, dtype=str), return_inverse=True)
+    gains = np.bincount(image, right[:, 1] - right[:, 0], minlength=len(shown)).astype(np.int64)
+    p = mcnemar(*only) if len(shown) == len(right) else mcnemar_of_images(gains)
     return Paired(
         *name,
         first,
@@ -241,10 +272,10 @@ def _line(
         interval.high,
         level,
         len(right),
-        images,
+        len(shown),
         *only,
         *gone,
-        mcnemar(*only) if len(right) else None,
+        p if len(right) else None,
         None,
         interval.reason,
     )

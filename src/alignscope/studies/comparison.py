@@ -126,8 +126,8 @@ def comparison_text(comparison: Comparison) -> str:
 
 def _remarks(comparison: Comparison) -> Iterator[str]:
     yield (
-        "Percent of the items that both scored, a tie being wrong (spearman: x 100). p: McNemar's exact test; "
-        "Holm p: corrected for the benchmarks compared."
+        "Percent of the items that both scored, a tie being wrong (spearman: x 100). p: McNemar's exact test, "
+        "of images where these have several items; Holm p: corrected for the benchmarks compared."
     )
     for line in comparison.lines:
         if line.subset == "all" and (line.alone_in_first or line.alone_in_second):
