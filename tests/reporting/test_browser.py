@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import html
+import base64
 import json
-import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -20,50 +18,12 @@ from alignscope.reporting.audit import audit_page
 from alignscope.reporting.evaluation import evaluation_page, suite_page
 from alignscope.reporting.pair import pair_page
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
-QUIET = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-]
 
-
-def browse(profile: Path, *arguments: str) -> str:
-    assert BROWSER is not None
-    done = subprocess.run(
-        [BROWSER, *QUIET, f"--user-data-dir={profile}", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return done.stdout
-
-
-def widths(folder: Path, pages: dict[str, tuple[str, int]]) -> dict[str, int]:
-    """How wide each page's contents are in a frame of the width beside it."""
-    frames = "".join(
-        f'<iframe id="{name}" width="{width}" height="900" style="border:0" srcdoc="{html.escape(page)}"></iframe>'
-        for name, (page, width) in pages.items()
-    )
-    script = (
-        "addEventListener('load', () => { const found = {}; for (const f of document.querySelectorAll('iframe'))"
-        " found[f.id] = f.contentDocument.documentElement.scrollWidth;"
-        " document.body.innerHTML = '<pre>' + JSON.stringify(found) + '</pre>'; });"
-    )
-    wrapper = folder / "wrapper.html"
-    wrapper.write_text(f"<!doctype html><script>{script}</script><body>{frames}</body>", encoding="utf-8")
-    dom = browse(folder / "profile-widths", "--dump-dom", wrapper.as_uri())
-    found = re.search(r"<pre>(\{.*?\})</pre>", dom)
-    assert found is not None, dom[:2000]
-    return json.loads(found[1])
+def width_of(tab: Any, page: Path, width: int) -> int:
+    """How wide a page's contents are in a window of a width, all its details open."""
+    tab.open(page.as_uri(), width=width)
+    tab.value("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    return tab.value("document.documentElement.scrollWidth")
 
 
 def with_unbreakable_contents(run_directory: Path) -> None:
@@ -90,52 +50,49 @@ def test_no_page_is_wider_than_its_screen(
     suite_directory: Path,
     tmp_path: Path,
     write_pair: Callable[..., Path],
+    tab: Any,
 ) -> None:
-    attributed, evaluated, suite, pair = (
-        page.read_text(encoding="utf-8").replace("<details", "<details open")
+    usual = audit_page(run_directory).rename(tmp_path / "usual.html")
+    with_unbreakable_contents(run_directory)
+    hard = audit_page(run_directory)
+    assert "x" * 400 in hard.read_text(encoding="utf-8")
+    pair = pair_page(write_pair(tmp_path / "pair", [f"model-{n}-{'x' * 60}" for n in range(5)]))
+    asked = [
+        (page, width)
         for page in (
+            usual,
+            hard,
             attribution_page(attribution_directory),
             evaluation_page(evaluation_directory),
-            suite_page(suite_directory),
-            pair_page(write_pair(tmp_path / "pair", [f"model-{n}-{'x' * 60}" for n in range(5)])),
         )
+        for width in (1200, 760, 390)
+    ]
+    asked += [(pair, 1200), (pair, 320), (usual, 320), (suite_page(suite_directory), 320)]
+    too_wide = tmp_path / "meta.html"
+    too_wide.write_text(
+        "<!doctype html><meta name=viewport content='width=device-width'><div style='width:800px;margin:-8px'>x</div>"
     )
-    usual = audit_page(run_directory).read_text(encoding="utf-8").replace("<details", "<details open")
-    with_unbreakable_contents(run_directory)
-    hard = audit_page(run_directory).read_text(encoding="utf-8").replace("<details", "<details open")
-    assert "<details open>" in hard
-    pages = {"usual": usual, "hard": hard, "attributed": attributed, "evaluated": evaluated}
-    asked = {f"{name}-{width}": (html, width) for name, html in pages.items() for width in (1200, 760, 390)}
-    asked |= {f"pair-{width}": (pair, width) for width in (1200, 320)}
-    asked |= {f"{name}-320": (html, 320) for name, html in (("usual", usual), ("suite", suite))}
-    too_wide = "<!doctype html><body style='margin:0'><div style='width:800px'>x</div>"
-    found = widths(tmp_path, {**asked, "meta": (too_wide, 390)})
-    assert found.pop("meta") == 800, "the measurement does not notice a page that is too wide"
-    assert found == {name: width for name, (_, width) in asked.items()}
+    assert width_of(tab, too_wide, 390) == 800, "the measurement does not notice a page that is too wide"
+    assert [width_of(tab, page, width) for page, width in asked] == [width for _, width in asked]
 
 
-@pytest.mark.parametrize(("scheme", "is_dark"), [("1", False), ("0", True)])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_is_drawn_in_light_and_dark(
-    run_directory: Path, tmp_path: Path, scheme: str, is_dark: bool
+    run_directory: Path, tmp_path: Path, scheme: str, tab: Any
 ) -> None:
-    page, picture = audit_page(run_directory), tmp_path / "page.png"
-    browse(
-        tmp_path / "profile",
-        f"--blink-settings=preferredColorScheme={scheme}",
-        "--window-size=1200,1400",
-        f"--screenshot={picture}",
-        page.as_uri(),
-    )
+    picture = tmp_path / "page.png"
+    tab.open(audit_page(run_directory).as_uri(), height=1400, scheme=scheme)
+    tab.screenshot(picture)
     with Image.open(picture) as image:
         shot = image.convert("L")
-    assert shot.size == (1200, 1400)
-    assert (shot.getpixel((5, 700)) < 60) == is_dark
+    assert shot.width == 1200
+    assert (shot.getpixel((5, 700)) < 60) == (scheme == "dark")
     low, high = shot.getextrema()
     assert high - low > 150, "nothing legible was drawn"
 
 
-def test_it_prints(four_method_directory: Path, tmp_path: Path) -> None:
-    printed = tmp_path / "page.pdf"
-    browse(tmp_path / "profile", f"--print-to-pdf={printed}", audit_page(four_method_directory).as_uri())
-    assert printed.read_bytes().startswith(b"%PDF")
-    assert len(printed.read_bytes()) > 20_000
+def test_it_prints(four_method_directory: Path, tab: Any) -> None:
+    tab.open(audit_page(four_method_directory).as_uri())
+    printed = base64.b64decode(tab.told("Page.printToPDF")["data"])
+    assert printed.startswith(b"%PDF")
+    assert len(printed) > 20_000
