@@ -34,6 +34,20 @@ def test_a_file_named_in_full_comes_before_one_by_number(tmp_path):
     assert FeatureFolder(tmp_path)["COCO_val2014_000000000012.jpg"].tolist() == [1, 1]
 
 
+def test_features_lie_in_folders_as_images_do(tmp_path):
+    for at, name in enumerate(
+        ("train/dog.jpg", "val/dog.jpg", "val2014/COCO_val2014_000000000042.jpg", "a.b")
+    ):
+        place = tmp_path / f"{name}.npy"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        np.save(place, np.full(2, at, np.float32))
+    folder = FeatureFolder(tmp_path)
+    asked = ("train/dog.jpg", "val/dog", "42", "COCO_val2014_000000000042.jpg", "a.b")
+    assert [folder[name].tolist()[0] for name in asked] == [0, 1, 2, 2, 3]
+    with pytest.raises(BadData, match=r"may be 'train/dog.jpg' or 'val/dog.jpg'"):
+        folder["dog.jpg"]
+
+
 def test_what_is_missing_is_said(tmp_path):
     with pytest.raises(BadData, match=r"got no \.npy file there"):
         FeatureFolder(tmp_path / "nowhere")

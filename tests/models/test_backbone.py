@@ -9,7 +9,7 @@ import torch
 import transformers
 from PIL import Image
 
-from alignscope.errors import CheckpointError, CheckpointMismatch
+from alignscope.errors import BadImage, CheckpointError, CheckpointMismatch
 from alignscope.models.captioners.backbone import open_backbone
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -37,6 +37,12 @@ def models() -> dict[str, Any]:
                 transformers.Dinov2WithRegistersConfig(**VIT, num_register_tokens=3)
             ),
             transformers.ViTImageProcessorPil(size=size, **stats),
+        ),
+        "convnext": (
+            transformers.ConvNextModel(
+                transformers.ConvNextConfig(hidden_sizes=[4, 6], depths=[1, 1], num_stages=2)
+            ),
+            transformers.ConvNextImageProcessorPil(size={"shortest_edge": 24}, **stats),
         ),
     }
 
@@ -96,6 +102,35 @@ def test_the_fingerprint_is_that_of_the_weights(saved):
     with torch.no_grad():
         next(two.model.parameters()).add_(1)
     assert one.fingerprint != two.fingerprint
+
+
+def test_a_backbone_tells_its_width_and_the_size_in_which_it_sees(saved):
+    opened = {kind: open_backbone(path) for kind, path in saved.items()}
+    widths = {kind: backbone.width for kind, backbone in opened.items()}
+    assert widths == {"resnet": 6, "vit": 8, "dinov2": 8, "convnext": 6}
+    assert opened["resnet"].image_size == opened["convnext"].image_size == "its own"
+    assert opened["vit"].image_size == "as ViTImageProcessorPil makes it"
+
+
+def test_an_image_smaller_than_a_kernel_is_a_bad_image(saved):
+    backbone = open_backbone(saved["convnext"])
+    assert backbone.patches(picture(9, 8)).shape == (1, 6)
+    with pytest.raises(BadImage, match="an image of 3x2 pixels does not go through convnext"):
+        backbone.patches(picture(3, 2))
+
+
+def test_a_model_that_gives_no_patches_is_refused_by_its_first_look(saved):
+    backbone = open_backbone(saved["resnet"])
+    backbone.model = transformers.ResNetForImageClassification(backbone.model.config).eval()
+    with pytest.raises(CheckpointError, match=r"resnet: a blank image gives no features .*last_hidden_state"):
+        _ = backbone.width
+
+
+def test_a_detector_is_told_its_place(tmp_path):
+    config = transformers.YolosConfig(**VIT | {"image_size": [24, 24]}, num_detection_tokens=2)
+    transformers.YolosForObjectDetection(config).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"is a detector .*`regions detect` takes it"):
+        open_backbone(tmp_path)
 
 
 def test_other_models_and_broken_ones_are_refused(saved, tmp_path, twin):

@@ -208,13 +208,78 @@ def detect(
         f"{written.images} of {done.images} images, {written.regions} regions of width {written.width} "
         f"(hash {written.sha}): {out.resolve()}"
     )
-    if done.others:
-        tell(f"note: {done.others} other files are no images by their names", err=True)
-    if done.problems:
-        tell(f"{counted(len(done.problems), 'problem')}, listed in {done.problems_file}", err=True)
+    _notes(done.others, len(done.problems), done.problems_file)
     if done.left_out:
         tell(f"{counted(done.left_out, 'image')} left out", err=True)
         raise typer.Exit(1)
+
+
+@app.command()
+def features(
+    images: Annotated[Path, typer.Argument(help="a folder of images; those in folders below it count")],
+    out: Annotated[
+        Path, typer.Argument(help="the folder to write: NAME.npy per image, run.json, problems.jsonl")
+    ],
+    backbone: Annotated[
+        str, typer.Option(help="directory or hub id of a ResNet, ConvNeXt, ViT, DINOv2, ...")
+    ],
+    patches: Annotated[
+        bool,
+        typer.Option(
+            "--patches/--mean",
+            help="each patch of the last map, for captioners with attention; without it the mean over all, for FC",
+        ),
+    ] = False,
+    device: shared.Device = "cpu",
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="go on with a stopped run; images that are done are not done again"),
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="delete the run in OUT first")] = False,
+    as_json: shared.Json = False,
+) -> None:
+    """Write features of IMAGES for captioners, as `features` of a recipe; exit code 1 if images were left out.
+
+    A convolution sees each image at its own size, a transformer as its own processor makes it. A captioner
+    reads features of the backbone that it was trained with, and of no other.
+    """
+    from alignscope.cli.machine import say
+    from alignscope.cli.progress import bars
+    from alignscope.models.captioners.backbone import open_backbone
+    from alignscope.reporting.wording import counted
+    from alignscope.studies.features import write_features
+
+    opened = open_backbone(backbone, device=device)
+    with bars() as show:
+        done = write_features(
+            opened, images, out, patches=patches, resume=resume, overwrite=overwrite, progress=show
+        )
+    if as_json:
+        say(
+            directory=out.resolve(),
+            images=done.images,
+            others=done.others,
+            written=done.written,
+            width=done.width,
+            problems=done.problems,
+        )
+        raise typer.Exit(1 if done.left_out else 0)
+    tell(f"made by {opened.name}@{opened.fingerprint[:12]}, image size: {opened.image_size}")
+    what = "patches" if patches else "means"
+    tell(f"{done.written} of {done.images} images, {what} of width {done.width}: {out.resolve()}")
+    _notes(done.others, len(done.problems), done.problems_file)
+    if done.left_out:
+        tell(f"{counted(done.left_out, 'image')} left out", err=True)
+        raise typer.Exit(1)
+
+
+def _notes(others: int, problems: int, listing: Path) -> None:
+    from alignscope.reporting.wording import counted
+
+    if others:
+        tell(f"note: {others} other files are no images by their names", err=True)
+    if problems:
+        tell(f"{counted(problems, 'problem')}, listed in {listing}", err=True)
 
 
 def _facts(checked: Checked, format: str, notes: tuple[str, ...]) -> None:

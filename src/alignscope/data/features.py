@@ -1,7 +1,7 @@
 """Features of images that were computed before: a folder with one `.npy` file per image.
 
-As `cocotalk_fc/391895.npy` of self-critical.pytorch: one vector per image, or one per region or patch. Names
-may be spelt as data sets spell them (see `Names`).
+As `cocotalk_fc/391895.npy` of self-critical.pytorch: one vector per image, or one per region or patch; or
+`val2014/dog.jpg.npy`, in folders as the images lie. Names may be spelt as data sets spell them (see `Names`).
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ class FeatureFolder(Mapping[str, np.ndarray]):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            files = sorted(folder.glob("*.npy"))
+            files = sorted(folder.rglob("*.npy"))
         except OSError:
             files = []
         if not files:
-            raise BadData(f"{folder}: got no .npy file there, wanted one per image; check the path")
-        self._files = {file.stem: file for file in files}
+            raise BadData(
+                f"{folder}: got no .npy file there, wanted one per image; check the path, or make them "
+                "with `regions features`"
+            )
+        self._files = {file.relative_to(folder).as_posix().removesuffix(".npy"): file for file in files}
         self._names = Names(self._files)
 
     def __len__(self) -> int:

@@ -17,9 +17,9 @@ from alignscope.data.images import ImageFolder, open_image
 from alignscope.data.names import fault_of_name
 from alignscope.data.regionfiles import open_regions
 from alignscope.data.regionfiles.arrow import Written, write_regions
-from alignscope.data.regionfiles.checking import pictures_in
+from alignscope.data.regionfiles.checking import others_in, pictures_in, sha_of_pictures
 from alignscope.errors import BadData, BadInput, OutputExists, UnwritableOutput
-from alignscope.files import read_jsonl, sha_of, write_jsonl
+from alignscope.files import read_jsonl, write_jsonl
 from alignscope.models.detectors import Detector, Prepared
 from alignscope.records import Problem, Regions
 from alignscope.records.regions import fault_of_regions
@@ -89,10 +89,8 @@ def detect(
         told = f"{detector.made_by}; at most {settings.regions}, confidence {settings.score:g}"
         written = write_regions(out, _records(paths), overwrite=True, source=told)
         shutil.rmtree(work)
-    looked = {images / name for name in names}
-    others = sum(1 for file in images.rglob("*") if file.is_file() and file not in looked)
     found = tuple(Problem(**row) for row in read_jsonl(listing))
-    return Detected(written, len(names), others, found, listing)
+    return Detected(written, len(names), others_in(images, names), found, listing)
 
 
 def _check(settings: Settings, out: Path, *, replaces: bool) -> None:
@@ -111,15 +109,12 @@ def _identity(
     detector: Detector, images: Path, names: Sequence[str], settings: Settings
 ) -> dict[str, object]:
     """What must be the same for a stopped run to go on; images by name, size and time of change."""
-    paths = [images / name for name in names]
-    states = [path.stat(follow_symlinks=path.exists()) for path in paths]
-    facts = [[n, s.st_size, s.st_mtime_ns] for n, s in zip(names, states, strict=True)]
     return {
         "kind": "regions",
         "version": alignscope.__version__,
         "model": {"name": detector.name, "fingerprint": detector.fingerprint},
         "device": detector.model.device.type,
-        "data": {"images": len(names), "sha": sha_of(facts)},
+        "data": {"images": len(names), "sha": sha_of_pictures(images, names)},
         "settings": asdict(settings),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -12,6 +12,7 @@ from alignscope.data.names import IMAGE_SUFFIXES, Names
 from alignscope.data.regionfiles.digests import digest, sha_of_digests
 from alignscope.data.regionfiles.regionfile import RegionFile
 from alignscope.errors import BadData
+from alignscope.files import sha_of
 from alignscope.records import Problem
 
 Progress = Callable[[str, int, int], None]
@@ -95,3 +96,16 @@ def pictures_in(directory: Path) -> tuple[str, ...]:
     if not files:
         raise BadData(f"{directory}: got no image files in it, wanted some; check the path")
     return tuple(f.relative_to(directory).as_posix() for f in files)
+
+
+def others_in(directory: Path, names: Sequence[str]) -> int:
+    """Files of a folder and of those in it beside these."""
+    known = {directory / name for name in names}
+    return sum(1 for file in directory.rglob("*") if file.is_file() and file not in known)
+
+
+def sha_of_pictures(directory: Path, names: Sequence[str]) -> str:
+    """Hash of pictures by name, size and time of change, none of which is read."""
+    paths = [directory / name for name in names]
+    states = [path.stat(follow_symlinks=path.exists()) for path in paths]
+    return sha_of([[n, s.st_size, s.st_mtime_ns] for n, s in zip(names, states, strict=True)])

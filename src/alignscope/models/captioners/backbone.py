@@ -7,6 +7,7 @@ The published FC captioner reads a ResNet-101: the image at its own size, the la
 from __future__ import annotations
 
 import inspect
+from functools import cached_property
 from pathlib import Path
 from typing import final
 
@@ -15,14 +16,15 @@ import torch
 import transformers
 from einops import rearrange
 from jaxtyping import Float, Float32
-from PIL.Image import Image
+from PIL.Image import Image, new
 from torch import Tensor
 from transformers import AutoConfig, AutoImageProcessor, PreTrainedModel
 from transformers.image_processing_utils import BaseImageProcessor
 
-from alignscope.errors import CheckpointError
+from alignscope.errors import BadImage, CheckpointError
 from alignscope.models.cross.loading import architecture
 from alignscope.models.cross.pixels import pixels
+from alignscope.models.detectors import FAMILIES
 from alignscope.models.dual.loading import (
     EVERY_KEY,
     FAILURES,
@@ -31,11 +33,13 @@ from alignscope.models.dual.loading import (
     check_report,
     compute_device,
     quiet,
+    reason_of,
 )
 from alignscope.models.fingerprint import weights_digest
 
 HEADS = ("num_attention_heads", "num_heads")
 """Entries of a configuration that models without attention lack."""
+BLANK = (224, 224)
 AS_IT_IS = {"do_resize": False, "do_center_crop": False}
 
 
@@ -59,12 +63,34 @@ class Backbone:
     def is_convolutional(self) -> bool:
         return not any(hasattr(self.model.config, name) for name in HEADS)
 
+    @property
+    def image_size(self) -> str:
+        """In which size an image is seen, in words."""
+        return "its own" if self.is_convolutional else f"as {type(self.image_processor).__name__} makes it"
+
+    @cached_property
+    def width(self) -> int:
+        """Numbers of a feature, found by a look at a blank image; a model that cannot is a `CheckpointError`."""
+        try:
+            return self.patches(new("RGB", BLANK)).shape[1]
+        except (*FAILURES, BadImage) as error:
+            raise CheckpointError(
+                f"{self.name}: a blank image gives no features ({reason_of(error)}), wanted a model whose "
+                "`last_hidden_state` is a map or a row of patches: ResNet, ConvNeXt, ViT and the like"
+            ) from None
+
     def patches(self, image: Image) -> Float32[np.ndarray, "patch width"]:
         """The last features of every patch, row by row."""
         changes = AS_IT_IS if self.is_convolutional else {}
         values = pixels(self.image_processor, image, **changes).to(self.model.device, self.model.dtype)
-        with torch.no_grad():
-            states = self.model(pixel_values=rearrange(values, "... -> 1 ...")).last_hidden_state
+        try:
+            with torch.no_grad():
+                states = self.model(pixel_values=rearrange(values, "... -> 1 ...")).last_hidden_state
+        except RuntimeError as error:  # a side shorter than a kernel, or more pixels than memory holds
+            raise BadImage(
+                f"an image of {image.width}x{image.height} pixels does not go through {self.name} "
+                f"({reason_of(error)}): scale it, or leave it out"
+            ) from None
         if states.ndim == 4:
             found = rearrange(states, "1 width row column -> (row column) width")
         else:
@@ -100,6 +126,10 @@ def open_backbone(path_or_hub_id: str | Path, *, device: str = "cpu") -> Backbon
             )
         try:
             config = AutoConfig.from_pretrained(source, local_files_only=is_local, trust_remote_code=False)
+            if config.model_type in FAMILIES:
+                raise CheckpointError(
+                    f"{source} is a detector ({named}), wanted a model of whole images: `regions detect` takes it"
+                )
             whole, report = model_class.from_pretrained(
                 source, config=config, local_files_only=is_local, **EVERY_KEY
             )
