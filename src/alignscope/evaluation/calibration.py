@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from alignscope.errors import BadData, LengthMismatch
-from alignscope.evaluation.intervals import Interval, _drawn, _spread
+from alignscope.evaluation.intervals import Interval, cluster_draws, interval_of
 from alignscope.records import DRAWS
 
 
@@ -41,6 +41,6 @@ def matching_auc(
         return Interval(value, None, None, "one image: no interval")
     redrawn = [
         ((drawn @ wins) * drawn).sum(axis=1) / len(matched) ** 2
-        for drawn in _drawn(len(matched), draws=draws, seed=seed)
+        for drawn in cluster_draws(len(matched), draws=draws, seed=seed)
     ]
-    return _spread(value, np.concatenate(redrawn), level)
+    return interval_of(value, np.concatenate(redrawn), level)

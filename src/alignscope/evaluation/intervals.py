@@ -109,7 +109,7 @@ def clustered_statistic(
     if len(totals) == 1:
         return Interval(value, None, None, "one image: no interval")
     redrawn = [combine(_means(sums, centres)) for sums in _resampled(totals, draws=draws, seed=seed)]
-    return _spread(value, np.concatenate(redrawn), level)
+    return interval_of(value, np.concatenate(redrawn), level)
 
 
 def clustered_means(
@@ -130,7 +130,7 @@ def clustered_means(
     clusters = (totals[:, len(scored) :] > 0).sum(axis=0)
     redrawn = np.concatenate([_means(sums, centres) for sums in _resampled(totals, draws=draws, seed=seed)])
     found = (
-        _spread(float(value), column, level)
+        interval_of(float(value), column, level)
         if count > 1
         else Interval(float(value), None, None, "one image: no interval")
         for value, column, count in zip(values, redrawn.T, clusters, strict=True)
@@ -160,13 +160,13 @@ def clustered_median(sample: Sample, *, draws: int = DRAWS, seed: int = 0, level
     narrow = (max(0, len(values) // 2 - reach), min(len(values), len(values) // 2 + reach))
     rows = max(1, 10 * CELLS_PER_CHUNK // len(values))
     redrawn = []
-    for chunk in _drawn(clusters, draws=draws, seed=seed):
+    for chunk in cluster_draws(clusters, draws=draws, seed=seed):
         for drawn in (chunk[start : start + rows] for start in range(0, len(chunk), rows)):
             medians = _medians(drawn, values, codes, *narrow)
             if np.isnan(medians).any():
                 medians = _medians(drawn, values, codes, 0, len(values))
             redrawn.append(medians)
-    return _spread(value, np.concatenate(redrawn), level)
+    return interval_of(value, np.concatenate(redrawn), level)
 
 
 def symmetric(
@@ -191,7 +191,7 @@ def symmetric(
         reach = float(np.quantile(np.abs(defined - value).round(ROUNDED), level))
         return max(least, value - reach), min(most, value + reach)
 
-    return _spread(value, redrawn, level, edges)
+    return interval_of(value, redrawn, level, edges)
 
 
 def _medians(
@@ -212,7 +212,7 @@ def _medians(
     return np.where(is_inside, (low + high) / 2, np.nan)
 
 
-def _spread(
+def interval_of(
     value: float,
     redrawn: Float[np.ndarray, " draw"],
     level: float,
@@ -340,11 +340,11 @@ def _resampled(
     totals: Float[np.ndarray, "cluster sums"], *, draws: int, seed: int
 ) -> Iterator[Float[np.ndarray, "draw sums"]]:
     """Sums over clusters drawn with replacement, chunk by chunk."""
-    for drawn in _drawn(len(totals), draws=draws, seed=seed):
+    for drawn in cluster_draws(len(totals), draws=draws, seed=seed):
         yield drawn.astype(np.float64) @ totals
 
 
-def _drawn(clusters: int, *, draws: int, seed: int) -> Iterator[Int[np.ndarray, "draw cluster"]]:
+def cluster_draws(clusters: int, *, draws: int, seed: int) -> Iterator[Int[np.ndarray, "draw cluster"]]:
     """How often each cluster is drawn, with replacement, chunk by chunk.
 
     That is multinomial; counting drawn positions gives the same law as `Generator.multinomial` several
@@ -355,13 +355,8 @@ def _drawn(clusters: int, *, draws: int, seed: int) -> Iterator[Int[np.ndarray, 
     for start in range(0, draws, chunk):
         rows = min(chunk, draws - start)
         drawn = generator.integers(clusters, size=(rows, clusters))
-        yield _times_drawn(drawn)
-
-
-def _times_drawn(drawn: Int[np.ndarray, "draw cluster"]) -> Int[np.ndarray, "draw cluster"]:
-    rows, clusters = drawn.shape
-    cells = drawn + clusters * np.arange(rows)[:, None]
-    return np.bincount(cells.ravel(), minlength=rows * clusters).reshape(rows, clusters)
+        cells = drawn + clusters * np.arange(rows)[:, None]
+        yield np.bincount(cells.ravel(), minlength=rows * clusters).reshape(rows, clusters)
 
 
 def _means(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from alignscope.errors import BadData
-from alignscope.evaluation.intervals import Interval, _drawn, _spread
+from alignscope.evaluation.intervals import Interval, cluster_draws, interval_of
 from alignscope.records import DRAWS
 
 
@@ -51,7 +51,10 @@ def joint_intervals(
     whole = np.add.reduceat(sums, starts) / np.add.reduceat(counts, starts)
     names, codes = np.unique(cluster, return_inverse=True)
     redrawn = np.concatenate(
-        [_means(drawn, sums, counts, codes, starts) for drawn in _drawn(len(names), draws=draws, seed=seed)]
+        [
+            _means(drawn, sums, counts, codes, starts)
+            for drawn in cluster_draws(len(names), draws=draws, seed=seed)
+        ]
     )
     ends = np.append(starts[1:], len(cluster))
     found = []
@@ -64,7 +67,7 @@ def joint_intervals(
         if len(images) == 1:
             found.append(Interval(value, None, None, "one image: no interval"))
         else:
-            found.append(_spread(value, _weighted(redrawn[:, places_of_row], weight), level))
+            found.append(interval_of(value, _weighted(redrawn[:, places_of_row], weight), level))
     return found
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from alignscope.evaluation.columns import Columns
-from alignscope.evaluation.intervals import Interval, _drawn, _spread, measured
+from alignscope.evaluation.intervals import Interval, cluster_draws, interval_of, measured
 from alignscope.records import DRAWS, Measurement, Signature
 
 FEWEST_PAIRS = 3
@@ -73,9 +73,9 @@ def correlation_difference(
         return Interval(None, None, None, reason), (None, None)
     redrawn = [
         _spearman(second, gold, drawn) - _spearman(first, gold, drawn)
-        for drawn in _drawn(len(gold), draws=draws, seed=seed)
+        for drawn in cluster_draws(len(gold), draws=draws, seed=seed)
     ]
-    return _spread(values[1] - values[0], np.concatenate(redrawn), level), (values[0], values[1])
+    return interval_of(values[1] - values[0], np.concatenate(redrawn), level), (values[0], values[1])
 
 
 def _interval(
@@ -91,8 +91,8 @@ def _interval(
     value = float(statistic(score, gold, np.ones((1, len(score)), dtype=np.int64))[0])
     if np.isnan(value):
         return Interval(None, None, None, "all scores or all judgements are equal: no correlation")
-    redrawn = [statistic(score, gold, drawn) for drawn in _drawn(len(score), draws=draws, seed=seed)]
-    return _spread(value, np.concatenate(redrawn), level)
+    redrawn = [statistic(score, gold, drawn) for drawn in cluster_draws(len(score), draws=draws, seed=seed)]
+    return interval_of(value, np.concatenate(redrawn), level)
 
 
 def _pearson(one: Values, other: Values, counts: Counts) -> Float[np.ndarray, " draw"]:
