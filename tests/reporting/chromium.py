@@ -1,4 +1,4 @@
-"""Chromium without a window, for tests of pages: run once for what it prints, or driven by clicks and keys.
+"""Chromium without a window, for tests of pages: driven by clicks and keys as a person drives it.
 
 `axe` is axe-core (Deque, MPL 2.0, https://github.com/dequelabs/axe-core), fetched by npm once into pytest's
 cache; it is part of tests alone.
@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,19 +38,6 @@ def binary() -> str:
     if found is None:
         pytest.skip("no chromium on this machine")
     return found
-
-
-@pytest.fixture
-def browse(tmp_path: Path) -> Callable[..., str]:
-    """Runs Chromium with arguments and gives what it printed; skips where there is none."""
-    found = binary()
-
-    def run(*arguments: str) -> str:
-        command = [found, *QUIET, "--virtual-time-budget=10000", f"--user-data-dir={tmp_path / 'profile'}"]
-        done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=120, check=True)
-        return done.stdout
-
-    return run
 
 
 class Tab:

@@ -387,7 +387,7 @@ def pair_writer() -> Callable[..., Path]:
 
 
 made, driver = (runpy.run_path(f"{Path(__file__).parent}/{n}.py") for n in ("benchmark_runs", "chromium"))
-browse, tab, axe = driver["browse"], driver["tab"], driver["axe"]
+tab, axe = driver["tab"], driver["axe"]
 
 
 @pytest.fixture

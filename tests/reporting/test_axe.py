@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 import runpy
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,46 +24,6 @@ RULES = {  # in the dark only colours differ
 }
 
 
-@pytest.fixture
-def violations(
-    axe: str, browse: Callable[..., str], tmp_path: Path
-) -> Callable[..., dict[str, list[list[str]]]]:
-    """What axe finds in each page in a frame of the width beside it: rule, element, why."""
-
-    def found(pages: dict[str, tuple[str, int]], scheme: str) -> dict[str, list[list[str]]]:
-        frames = "".join(
-            f'<iframe width="{width}" height="900" srcdoc="{html.escape(_ready(text, axe, name, scheme))}"></iframe>'
-            for name, (text, width) in pages.items()
-        )
-        collect = (
-            "const found = {}; window.done = (name, told) => { found[name] = told;"
-            f"if (Object.keys(found).length < {len(pages)}) return;"
-            "const out = document.createElement('pre'); out.id = 'axe'; out.textContent = JSON.stringify(found);"
-            "document.body.replaceChildren(out); };"
-        )
-        copy = tmp_path / f"{scheme}.html"
-        copy.write_text(f"<!doctype html><script>{collect}</script><body>{frames}</body>", encoding="utf-8")
-        shown = f"--blink-settings=preferredColorScheme={int(scheme == 'light')}"
-        dom = browse(shown, "--virtual-time-budget=60000", "--dump-dom", copy.as_uri())
-        told = re.search(r'<pre id="axe">(.*?)</pre>', dom, re.DOTALL)
-        assert told is not None, "axe did not end"
-        return json.loads(html.unescape(told[1]))
-
-    return found
-
-
-def _ready(text: str, axe: str, name: str, scheme: str) -> str:
-    """A page that lets axe run in it and tells its parent."""
-    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
-    text = text.replace("<details", "<details open")
-    run = (
-        f"axe.run(document, {{runOnly: {json.dumps(RULES[scheme])}}}).then((told) => parent.done({json.dumps(name)},"
-        "told.violations.flatMap((one) => one.nodes.map((node) => [one.id, node.target.join(' '), node.failureSummary]))))"
-    )
-    before, after = text.rsplit("</body>", 1)
-    return f"{before}<script>{axe}</script><script>{run}</script></body>{after}"
-
-
 def _other(directory: Path) -> Path:
     return Path(shutil.copytree(directory, directory.with_name("other")))
 
@@ -76,7 +34,8 @@ def test_pages_have_no_violation(
     attribution_directory: Path,
     evaluation_directory: Path,
     tmp_path: Path,
-    violations: Callable[..., Any],
+    axe: str,
+    tab: Any,
     scheme: str,
 ) -> None:
     directories = {
@@ -93,16 +52,26 @@ def test_pages_have_no_violation(
         if kind:
             kept |= {"identity": {"kind": kind}, "finished": True}
             (directory / "run.json").write_text(json.dumps(kept))
-        pages[name] = (page(directory).read_text(encoding="utf-8"), 1200)
-    side = compared_page([four_method_directory, _other(four_method_directory)], tmp_path / "compared.html")
-    pages["compared"] = (side.read_text(encoding="utf-8"), 1200)
+        pages[name] = (page(directory), 1200)
+    pages["compared"] = (
+        compared_page([four_method_directory, _other(four_method_directory)], tmp_path / "compared.html"),
+        1200,
+    )
     if scheme == "light":
         pages["audit on a phone"] = (pages["audit"][0], 390)
-    bad = "<!doctype html><html><body style='background:#fff;color:#ccc'><img src='data:,'><p>faint</p></body></html>"
-    found = violations({**pages, "bad": (bad, 400)}, scheme)
+    bad = tmp_path / "bad.html"
+    bad.write_text(
+        "<!doctype html><html><body style='background:#fff;color:#ccc'><img src='data:,'><p>faint</p></body></html>"
+    )
+
+    def violations(path: Path, width: int) -> list[list[str]]:
+        tab.open(path.as_uri(), width=width, scheme=scheme)
+        tab.value("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        return tab.violations(axe, RULES[scheme])
+
     wanted = {"color-contrast", *(("image-alt", "html-has-lang") if scheme == "light" else ())}
-    assert wanted <= {rule for rule, *_ in found.pop("bad")}
-    assert found == {name: [] for name in pages}
+    assert wanted <= {rule for rule, *_ in violations(bad, 400)}
+    assert {name: violations(*asked) for name, asked in pages.items()} == {name: [] for name in pages}
 
 
 def luminance(colour: tuple[float, ...]) -> float:
