@@ -2,8 +2,10 @@
 
 import csv
 import io
+import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +16,11 @@ from alignscope.reporting.entries import Entry, Table, grid_of, signatures_in
 from alignscope.reporting.guided import all_tables, findings_of, guided_page
 from alignscope.reporting.guided_findings import findings, headline
 from alignscope.reporting.guided_numbers import read_study
+from alignscope.reporting.page import ROOM
 from alignscope.reporting.pages import page
 from alignscope.reporting.table_files import csv_of, latex_of
 
+PAPER = Path(__file__).parents[3] / "shared" / "papers" / "A_probing_alignment_captions.txt"
 SCORERS = {"uniter": "UNITER", "clip": "CLIP"}
 GUIDED = {"uniter": "UNITER", "clip": "CLIP", "uniter-odds": "UNITER, log-odds", "cider": "CIDEr-D"}
 PAYS = {"uniter": "uniter", "clip": "clip", "uniter-odds": "uniter", "cider": ""}
@@ -247,6 +251,29 @@ def test_every_number_of_a_table_has_its_signature_and_the_printed_number(tmp_pa
         assert shown in html, shown
     template = dict(all_tables(read_study(directory))["table-7"].rows)["UNITER (100 × probability)"]
     assert [(one.value, one.paper) for one in template] == [(70.0, "71.6"), (74.0, "80.5"), (4.0, "+8.9")]
+
+
+def test_printed_numbers_are_those_of_the_paper():
+    if not PAPER.exists():
+        pytest.skip(f"{PAPER} is not there")
+    printed = json.loads((ROOM / "papers" / "a.json").read_text(encoding="utf-8"))
+    lines = [line.split("\t") for line in PAPER.read_text(encoding="utf-8").splitlines()]
+    rows = {
+        name: [cells for first, *cells in lines if first.casefold() == name]
+        for name in printed["table-2"]["scores"]
+    }
+    scorers = [name for name in rows if name != "ce"]
+    for name, found in rows.items():
+        scores, metrics = (printed["table-2"][part][name] for part in ("scores", "metrics"))
+        assert [*(scores[by] for by in scorers), *metrics.values()] in found
+        assert list(printed["table-4"]["statistics"][name].values()) in found
+    for name in scorers:
+        before, made, gap = printed["table-7"]["scores"][name].values()
+        assert [before, made] in [cells[:2] for cells in rows[name]]
+        assert float(made) - float(before) == pytest.approx(float(gap))
+        percents = [cell.rstrip("%") for cells in lines for cell in cells if cell.endswith("%")]
+        for ratio in (*printed["table-5"]["prefixes"][name].values(), printed["table-5"]["patterns"][name]):
+            assert ratio in percents
 
 
 def test_csv_keeps_commas_quotes_and_what_is_missing():
