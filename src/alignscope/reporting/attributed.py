@@ -130,8 +130,8 @@ def attributed(run: Run) -> Attributed:
 
 
 def _named(m: Measurement) -> Measurement:
-    """Runs from before there were four methods name none: theirs was gradcam."""
-    if m.measure in ("agreement", PHRASES):  # theirs is in the group, or none
+    """With its method: gradcam where a record of words names none; agreement (its group names two) and phrases have none."""
+    if m.measure in ("agreement", PHRASES):
         return replace(m, method="")
     return m if m.method or m.measure not in WORDS else replace(m, method="gradcam")
 
