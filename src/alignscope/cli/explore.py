@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from alignscope.cli import options as shared
+from alignscope.cli.terminal import tell
 
 
 def explore(
@@ -62,16 +63,16 @@ def explore(
     )
     server = ExploreServer(explorer, host=host, port=port)
     if not is_loopback(host):
-        typer.echo(
+        tell(
             f"warning: {host} lets other machines in, unencrypted: whoever sees the address can use the model",
             err=True,
         )
-    typer.echo(f"explore: {server.address}\nCtrl-C ends it")
+    tell(f"explore: {server.address}\nCtrl-C ends it")
     if browser:
         webbrowser.open(server.address)
     try:
         server.serve_forever()
     except KeyboardInterrupt:
-        typer.echo("ended")
+        tell("ended")
     finally:
         server.server_close()

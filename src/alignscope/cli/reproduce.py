@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alignscope.cli.options import Device, Json, Overwrite, Resume
+from alignscope.cli.terminal import tell
 
 if TYPE_CHECKING:
     from alignscope.studies.everything import Kind, Plan
@@ -89,10 +90,10 @@ def _command(name: str) -> None:
             )
             return
         for sentence in findings:
-            typer.echo(sentence)
+            tell(sentence)
         if quick:
-            typer.echo("a quick run of few seeds: no claims")
-        typer.echo(f"report: {found.report.resolve()}")
+            tell("a quick run of few seeds: no claims")
+        tell(f"report: {found.report.resolve()}")
 
 
 for _name in SAYS:
@@ -121,7 +122,7 @@ def everything(
     kind = _kind(quick, config)
     place, plans = out or Path("runs") / _named("papers", kind), _plans(list(VERBS), kind, config)
     for line in (f"{plan.name} cannot run, it wants {line}" for plan in plans for line in plan.missing):
-        typer.echo(line, err=True)
+        tell(line, err=True)
     with bars() as progress:
         told = reproduce(
             plans,
@@ -137,9 +138,9 @@ def everything(
     if as_json:
         say(directory=place.resolve(), report=report, studies=told)
     for line in () if as_json else (*summary_of(place), f"report: {report}"):
-        typer.echo(line)
+        tell(line)
     if failed := [one.name for one in told if one.problem]:
-        typer.echo(f"failed: {', '.join(failed)}; why is on the page, --resume goes on with them", err=True)
+        tell(f"failed: {', '.join(failed)}; why is on the page, --resume goes on with them", err=True)
         raise typer.Exit(1)
 
 
@@ -167,7 +168,7 @@ def _plans(
     named = None if config is None else read_named(config)
     plans = plans_of({name: study or toml_of(name, kind) for name in names}, named)
     for line in (f"{plan.name} leaves out {line}" for plan in plans for line in plan.left_out):
-        typer.echo(line, err=True)
+        tell(line, err=True)
     return plans
 
 

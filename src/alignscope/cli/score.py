@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from alignscope.cli import options as shared
+from alignscope.cli.terminal import tell
 
 Shards = Annotated[
     list[str],
@@ -100,13 +101,13 @@ def score(
         )
         return
     if result.waiting:
-        typer.echo(
+        tell(
             f"this part is done; {result.waiting} of {result.shards} shards wait for the others: {directory}"
         )
         return
-    typer.echo(text_table(result.measurements))
-    typer.echo(f"{counted(result.problems, 'problem')}, listed in {directory / 'problems.jsonl'}")
-    typer.echo(f"scores of {counted(result.shards, 'shard')}: {directory / 'scores'}")
+    tell(text_table(result.measurements))
+    tell(f"{counted(result.problems, 'problem')}, listed in {directory / 'problems.jsonl'}")
+    tell(f"scores of {counted(result.shards, 'shard')}: {directory / 'scores'}")
 
 
 def _part(text: str | None) -> tuple[int, int] | None:
