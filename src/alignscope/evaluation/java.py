@@ -51,18 +51,18 @@ def run_java(arguments: Sequence[str], *, folder: Path, text: str = "") -> JavaR
     return JavaRun(done.stdout.decode(errors="replace"))
 
 
-def java_version() -> tuple[JavaRun, bool]:
-    """What `java -version` says first, or why it says nothing; and whether there is a `java` at all."""
+def java_version() -> JavaRun:
+    """What `java -version` says first, or why it says nothing."""
     java = shutil.which("java")
     if java is None:
-        return JavaRun("", NO_JAVA), False
+        return JavaRun("", NO_JAVA)
     try:
         done = subprocess.run(
             [java, "-version"], capture_output=True, text=True, errors="replace", check=False
         )
     except OSError as error:
-        return JavaRun("", f"`{java}` does not start: {error.strerror}"), True
+        return JavaRun("", f"`{java}` does not start: {error.strerror}")
     said = next(iter(done.stderr.strip().splitlines()), "no message")  # where all Javas since 1.0 say it
-    return JavaRun("", f"`{java}` ended with code {done.returncode}: {said}") if done.returncode else JavaRun(
-        said
-    ), True
+    if done.returncode:
+        return JavaRun("", f"`{java}` ended with code {done.returncode}: {said}")
+    return JavaRun(said)

@@ -17,7 +17,7 @@ EVERYWHERE = "another size, crop or interpolation of images, another precision, 
 REASONS: dict[str, tuple[str, ...]] = {
     "aro-relation": (
         "the number is the mean over relations without the symmetric ones, not over items",
-        "tables leave out some rare relations that the authors' notebook keeps (issue 8)",
+        "tables leave out some rare relations that the authors' notebook keeps (issue 8 of their repository)",
     ),
     "aro-attribute": (
         "the number is the mean over pairs of attributes with 25 items or more, not over items",

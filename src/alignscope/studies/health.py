@@ -63,6 +63,7 @@ EXTRAS = {
     ),
     "lora": Extra("low-rank adapters in training", {"peft": "peft"}),
     "probes": Extra("`probe scenes`", {"scikit-learn": "sklearn"}),
+    "ray": Extra("`score` on a Ray cluster", {"ray": "ray"}),
     "tensorboard": Extra("`train --tensorboard`", {"tensorboard": "torch.utils.tensorboard"}),
     "language": Extra(
         "word classes of free text: audit and attribute of your own pairs, nouns in `probe`",
@@ -191,12 +192,12 @@ def devices() -> Iterator[HealthCheck]:
 def java() -> Iterator[HealthCheck]:
     """Java, and the files that SPICE does not bring."""
     from alignscope.evaluation.caption_metrics import CORENLP
-    from alignscope.evaluation.java import jars, java_version
+    from alignscope.evaluation.java import has_java, jars, java_version
 
     gives = "METEOR, SPICE and COCO's own tokenizer"
-    done, is_there = java_version()
+    done = java_version()
     if done.reason:
-        state: HealthState = "broken" if is_there else "absent"
+        state: HealthState = "broken" if has_java() else "absent"
         yield HealthCheck("java", "Java", state, done.reason, gives, "install a Java runtime")
     else:
         yield HealthCheck("java", "Java", "works", done.output, gives)

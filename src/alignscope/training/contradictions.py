@@ -16,7 +16,8 @@ TEXT_ONLY = {"attention", "perturbation"}
 class Rule(NamedTuple):
     """Entries of a section as dotted paths, what must hold of their values and how that is asked for.
 
-    A path that begins with `/` counts from the top of the file, others from the section. A rule is silent where one of its entries could not be read or is in a section that is left out.
+    A path that begins with `/` counts from the top of the file, others from the section. A rule is silent where one of
+    its entries could not be read or is in a section that is left out.
     """
 
     entries: tuple[str, ...]
@@ -217,7 +218,7 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
     settings.LoraPlan: (
         *_at_least(1, "rank"),
         *_above_zero("alpha"),
-        _rule("dropout", lambda share: 0 <= share < 1, "a share from 0 to below 1"),
+        *_shares_below_one("dropout"),
     ),
     settings.DistillationPlan: (*_filled("model"), *_above_zero("weight")),
     recipe.Recipe: (
