@@ -62,8 +62,9 @@ def noun_figure(study: Study) -> list[tuple[str, Markup]]:
         points = noun_points(study, by)
         if points:
             title = f"{says} ({study.unit(by)})"
-            name = f"figure-3-{by}"
-            chart = line_chart([Curve(says, tuple(points))], title=name, x_title="nouns in the caption")
+            chart = line_chart(
+                [Curve(says, tuple(points))], title=f"Score by nouns, {title}", x_title="nouns in the caption"
+            )
             panels.append((title, chart))
     return panels
 

@@ -169,8 +169,8 @@ def contour_figure(study: Study, figures: Sequence[str]) -> list[Panel]:
     for one in read_rows(path, DensityCell):
         if one.figure in figures:
             found.setdefault(one.figure, {}).setdefault(one.series, []).append(one)
-    ordered = sorted(found, key=figures.index)
-    return [(_block_in_words(figure), contours(found[figure], title=figure)) for figure in ordered]
+    titles = {figure: _block_in_words(figure) for figure in sorted(found, key=figures.index)}
+    return [(title, contours(found[figure], title=title)) for figure, title in titles.items()]
 
 
 def _block_in_words(figure: str) -> str:
@@ -301,7 +301,9 @@ def special_figure(study: Study) -> list[Panel]:
         (
             _ordinal(what),
             line_chart(
-                [Curve(name, tuple(points)) for name, points in mine.items()], title=what, x_title="layer"
+                [Curve(name, tuple(points)) for name, points in mine.items()],
+                title=_ordinal(what),
+                x_title="layer",
             ),
         )
         for what, mine in curves.items()
