@@ -13,7 +13,7 @@ from alignscope.reporting.bars import Bar, bar_chart
 from alignscope.reporting.curves import Curve, line_chart
 from alignscope.reporting.guided_numbers import PEOPLE, START, Study, template_of
 from alignscope.reporting.run import read_rows
-from alignscope.reporting.wording import is_number
+from alignscope.reporting.wording import counted, is_number
 
 NOUNS, VERBS = ("NOUN", "PROPN"), ("VERB",)
 TOP_WORDS, TOP_PATTERNS = 10, 3
@@ -115,10 +115,8 @@ def content_words(words: Sequence[tuple[str, str, float]]) -> str:
     >>> content_words([("a", "DET", 0.5), ("dog", "NOUN", 0.1), ("runs", "VERB", 0.1)])
     '1 noun, 1 verb'
     """
-    counts = [
-        (sum(tag in tags for _, tag, _ in words), name) for tags, name in ((NOUNS, "noun"), (VERBS, "verb"))
-    ]
-    return ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, name in counts)
+    classes = ((NOUNS, "noun"), (VERBS, "verb"))
+    return ", ".join(counted(sum(tag in tags for _, tag, _ in words), name) for tags, name in classes)
 
 
 def mined_figure(study: Study) -> list[Mined]:
