@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,12 +92,22 @@ def test_each_printed_number_stands_beside_the_same_kind_of_ours() -> None:
     assert tables_of(look([effect("own", "accuracy", "swap_relation", 0.5)]), printed_in_paper()) == {}
 
 
-def test_the_page_has_them_and_their_files(tmp_path: Path) -> None:
+def written(tmp_path: Path) -> Path:
     variants = [{"name": name, "says": name, "recipe": {}} for name in ("ft", "cae-attention")]
     study = {"name": "s", "baseline": "ft", "seeds": [0, 1], "start": None, "variants": variants}
     write_json(tmp_path / "run.json", {"identity": {"kind": "variants", "study": study}, "finished": True})
     write_parquet(tmp_path / "effects.parquet", found(), Effect)
-    html = variants_page(tmp_path).read_text()
+    return variants_page(tmp_path)
+
+
+def test_wide_tables_fit_a_narrow_window_of_a_desk(tmp_path: Path, tab: Any) -> None:
+    tab.open(written(tmp_path).as_uri(), width=900)
+    tab.value("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    assert tab.value("document.documentElement.scrollWidth") == 900
+
+
+def test_the_page_has_them_and_their_files(tmp_path: Path) -> None:
+    html = written(tmp_path).read_text()
     assert "paper 69.7" in html
     assert "Winoground text" in html
     assert 'id="table-2"' not in html
