@@ -328,11 +328,14 @@ def _gap(effect: Effect) -> str:
 
     >>> _gap(Effect("v", "m", "g", "share", 0, 0, 0, 5, 0, "b", -0.03, -0.042, -0.018, 0, .95, ""))
     '−3.0 ± 1.2'
+    >>> _gap(Effect("v", "m", "g", "cosine", 0, 0, 0, 5, 0, "b", -0.001, -0.012, 0.01, 0, .95, ""))
+    '+0.00 ± 0.01'
     """
     value = effect.difference
     assert value is not None
     half = _half(effect.difference_low, effect.difference_high, effect)
-    return f"{'−' if value < 0 else '+'}{_plain(abs(value), effect)}{half}"
+    text = _plain(value, effect)
+    return f"{'' if text.startswith('−') else '+'}{text}{half}"
 
 
 def _half(low: float | None, high: float | None, effect: Effect) -> str:
@@ -340,9 +343,13 @@ def _half(low: float | None, high: float | None, effect: Effect) -> str:
 
 
 def _plain(value: float, effect: Effect) -> str:
+    """A number in its unit; one that rounds to zero has no sign."""
+    size = abs(value)
     if effect.unit in ("correlation", "cosine"):
-        return f"{value:.2f}"
-    return f"{100 * value:.1f}" if effect.unit == "share" else number(value, effect.unit)
+        text = f"{size:.2f}"
+    else:
+        text = f"{100 * size:.1f}" if effect.unit == "share" else number(size, effect.unit)
+    return f"−{text}" if value < 0 and float(text) else text
 
 
 def _links(directory: Path, name: str, seeds: Sequence[int], parts: Sequence[str]) -> list[Markup]:
