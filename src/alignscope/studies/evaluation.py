@@ -262,7 +262,7 @@ def _refuse_missing(task: Task, contents: Contents) -> Counter[str]:
         raise BadData(
             f"{task.benchmark.name}: {count:,} of {total:,} items cannot be scored ({', '.join(parts)}); "
             f"{told} lists them with the reasons. A number over the others would be one of another set: "
-            "put in what is missing and --resume, or give --allow-missing to have it said in the signature"
+            "put in what is missing and --resume, or --resume --allow-missing to have it said in the signature"
         )
     return lost
 
