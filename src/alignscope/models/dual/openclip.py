@@ -206,7 +206,7 @@ def find_tokenizer(directory: Path, sizes: Sizes, *, may_search: bool) -> Any:
     if found is None:
         raise CheckpointError(
             f"no tokenizer in {directory}: put tokenizer.json, or vocab.json and merges.txt, or open_clip's {MERGES} "
-            "there, or name a directory that has one (tokenizer=)"
+            "there, or name a directory that has one (--tokenizer DIR; in Python tokenizer=)"
             + (", or pip install open_clip_torch elsewhere and copy it from there" if may_search else "")
         )
     if found.eos_token_id >= found.vocab_size:
