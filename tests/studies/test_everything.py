@@ -310,4 +310,7 @@ def test_each_study_is_a_command_that_says_what_it_found(
     ran = CliRunner().invoke(app, ["reproduce", name, "--config", "own.toml"])
     assert isinstance(ran.exception, BadInput)
     assert f"{name} cannot run, it wants:\n  [" in str(ran.exception)
+    ran = CliRunner().invoke(app, ["reproduce", "all", "--config", "own.toml"])
+    assert f"\n  {name}: [" in str(ran.exception)
+    assert "cannot run" not in ran.stderr  # the error says it, and once is enough
     assert len(asked) == 2

@@ -121,8 +121,10 @@ def everything(
 
     kind = _kind(quick, config)
     place, plans = out or Path("runs") / _named("papers", kind), _plans(list(VERBS), kind, config)
-    for line in (f"{plan.name} cannot run, it wants {line}" for plan in plans for line in plan.missing):
-        tell(line, err=True)
+    can_run = not all(plan.missing for plan in plans)  # else the error says why of each
+    for plan in plans if can_run else ():
+        for line in plan.missing:
+            tell(f"{plan.name} cannot run, it wants {line}", err=True)
     with bars() as progress:
         told = reproduce(
             plans,
