@@ -85,8 +85,10 @@ def test_a_folder_is_no_hub_id_and_a_model_may_be(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_used_says_why(text: str, told: str, tmp_path: Path) -> None:
     with pytest.raises(BadRecipe, match=told):
         named(tmp_path, text)
-    with pytest.raises(BadRecipe, match=r"there is no file .*real\.toml is one to begin with"):
+    with pytest.raises(BadRecipe, match=r"there is no file .*real\.toml is one to begin with") as error:
         read_named(tmp_path / "none.toml")
+    shipped = str(error.value).partition("none.toml: ")[2].partition(" is one")[0]
+    assert Path(shipped).read_text() == (STUDIES / "real.toml").read_text()  # also where the clone is not
 
 
 def test_parts_go_and_the_last_of_a_table_stays() -> None:

@@ -17,6 +17,7 @@ from alignscope.errors import BadRecipe
 from alignscope.models.captioners.seen import named_captioners
 from alignscope.models.zoo import MODELS, looks_like_hub_id
 from alignscope.registry import did_you_mean
+from alignscope.training.reading import find
 
 FOLDERS: Mapping[str, str] = {
     "coco": "COCO's images: train2014/ and val2014/ (cocodataset.org)",
@@ -113,7 +114,8 @@ def read_named(path: Path) -> Named:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise BadRecipe(f"there is no file {path}: recipes/studies/real.toml is one to begin with") from None
+        shipped = find("real", kind="study", within="studies")
+        raise BadRecipe(f"there is no file {path}: {shipped} is one to begin with, copy it") from None
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadRecipe(f"{path} cannot be read as TOML: {error}") from None
     known = {"folders": FOLDERS, "models": MODEL_NAMES}
