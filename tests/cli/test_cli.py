@@ -88,6 +88,7 @@ def test_an_exported_world_has_regions_for_the_tiny_models(tmp_path):
     done = CliRunner().invoke(app, ["world", "export", str(tmp_path), "--size", "12", "--width", "256"])
     assert done.exit_code == 0, done.output
     features, other = tmp_path / "regions" / "regions.tsv", tmp_path / "regions" / "other.tsv"
+    assert f"takes regions 256 wide also: --regions {features}" in done.output.replace("\n", " ")
     names, rest = zip(*(line.split("\t", 1) for line in features.read_text().splitlines()), strict=True)
     moved = zip(names, (rest[1], rest[0], *rest[2:]), strict=True)
     other.write_text("".join(f"{name}\t{fields}\n" for name, fields in moved))

@@ -41,3 +41,6 @@ def export(
         return
     tell(f"{size} scenes: {directory.resolve()}")
     tell(f"alignscope audit MODEL --pairs {directory / 'pairs.jsonl'} --images {directory / 'images'}")
+    tell(
+        f"of a model that takes regions {width} wide also: --regions {directory / 'regions' / 'regions.tsv'}"
+    )
