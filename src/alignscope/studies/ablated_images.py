@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -206,11 +206,3 @@ def _usable(images: SceneImages, name: str, cuts: Cuts) -> Labelled | Problem:
         what = f"{boxless} of {len(seen.labels)} labels have no box: no region can be given them"
         return Problem(name, images.name, what, "unscored")
     return seen
-
-
-def lacking_by_cut(lacking: Counter[tuple[Cut, str]]) -> dict[tuple[str, int], int]:
-    """How many images each cut could not be made of."""
-    found: defaultdict[tuple[str, int], int] = defaultdict(int)
-    for (cut, _), many in lacking.items():
-        found[cut] += many
-    return dict(found)
