@@ -1,4 +1,4 @@
-"""The studies of papers A, B and C one after another, and one page of what they found (issue 9)."""
+"""The studies of papers A, B and C one after another, and one page of what they found."""
 
 from __future__ import annotations
 
