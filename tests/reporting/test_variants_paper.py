@@ -29,6 +29,9 @@ def found() -> list[Effect]:
         effect("cae-attention", "accuracy", "swap_relation", 0.625, 0.125),
         effect("cae-attention", "accuracy", "replace_relation", 0.75, -0.05),
         effect("cae-attention", "recall@5", "text to image", 0.9, 0.0),
+        effect("cae-attention", "recall@1", "text to image", 0.5, 0.0),
+        effect("cae-attention", "recall@1", "image to text", 0.5, 0.0),
+        effect("cae-attention", "recall@5", "image to text", 0.9, 0.0),
         effect("cae-attention", "paraphrase spearman", "all", 0.321, 0.02),
         effect("cae-attention", "accuracy", "all kinds (macro)", 0.7, 0.1),
     ]
