@@ -247,7 +247,7 @@ def test_every_number_of_a_table_has_its_signature_and_the_printed_number(tmp_pa
         "score|data:captions|v:1|variant:ce,uniter,clip,uniter-odds,cider,people|seeds:5|interval:student"
     ]
     html = guided_page(directory).read_text()
-    for shown in ("90.0", "+20.0 ± 1.00", "paper 90.4↑", signatures_in(table)[0], "84.6"):
+    for shown in ("90.0", "+20.0 ±\N{NO-BREAK SPACE}1.00", "paper 90.4↑", signatures_in(table)[0], "84.6"):
         assert shown in html, shown
     template = dict(all_tables(read_study(directory))["table-7"].rows)["UNITER (100 × probability)"]
     assert [(one.value, one.paper) for one in template] == [(70.0, "71.6"), (74.0, "80.5"), (4.0, "+8.9")]

@@ -216,7 +216,7 @@ def test_the_terminal_gets_the_same_sentences_and_files_the_same_numbers(study):
     first, *rest = findings_of(directory)
     assert first == f"{headline(findings(read_study(directory)))}."
     assert rest[0].startswith("More even attention: supported. standard deviation")
-    assert "(−4.90 ± 0.25, below zero in 3 of 3 seeds)" in html
+    assert "(−4.90 ±\N{NO-BREAK SPACE}0.25, below zero in 3 of 3 seeds)" in html
     with (directory / "tables" / "figure-5.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["column"] == "any number taken: scene"]
     assert [float(row["value"]) for row in rows] == pytest.approx([25.1, 0.1])

@@ -101,7 +101,7 @@ def test_one_that_fails_is_told_and_the_others_run(tmp_path: Path) -> None:
     assert 'href="captions/report.html"' in html
     assert 'href="composition/report.html"' not in html
     assert html.count("Cae answer more foils than ft, over all kinds") == 2
-    assert html.count("Cae: above it in mean over kinds (+5.0 ± 2.0).") == 2
+    assert html.count("Cae: above it in mean over kinds (+5.0 ±\N{NO-BREAK SPACE}2.0).") == 2
     assert "no claims" not in html  # five seeds each
     assert summary_of(out)[1] == "composition (paper B, 0 s): ValueError: odd <b>tensor</b>"
 

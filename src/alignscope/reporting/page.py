@@ -193,5 +193,6 @@ def png_size(png: str) -> tuple[int, int]:
 
 
 def firm(text: str) -> Markup:
-    """Keep a number and its percent sign on one line."""
-    return Markup(re.sub(r"(\d) %", "\\1\N{NARROW NO-BREAK SPACE}%", str(escape(text))))
+    """Keep a number on one line with its percent sign, and with the sign of half an interval."""
+    firmer = str(escape(text)).replace("± ", "±\N{NO-BREAK SPACE}")
+    return Markup(re.sub(r"(\d) %", "\\1\N{NARROW NO-BREAK SPACE}%", firmer))
