@@ -67,7 +67,12 @@ def test_the_page_escapes_names_and_shows_every_number(tmp_path):
     html = page(study(tmp_path / "run", effects(0.05, 0.02))).read_text()
     assert "plain &lt;b&gt;fine-tuning" in html
     assert "<b>fine-tuning" not in html
-    for shown in ("65.0\N{NARROW NO-BREAK SPACE}%", "+5.0 ±\N{NO-BREAK SPACE}2.0", "±\N{NO-BREAK SPACE}1.0", "data:world-test"):
+    for shown in (
+        "65.0\N{NARROW NO-BREAK SPACE}%",
+        "+5.0 ±\N{NO-BREAK SPACE}2.0",
+        "±\N{NO-BREAK SPACE}1.0",
+        "data:world-test",
+    ):
         assert shown in html, shown
 
 
