@@ -33,7 +33,7 @@ from alignscope.models.dual.loading import (
     quiet,
     reason_of,
 )
-from alignscope.models.fingerprint import CLASS_NAMES, whole
+from alignscope.models.fingerprint import CLASS_NAMES, name_of, whole
 from alignscope.models.hub import look_for
 from alignscope.records import Regions
 
@@ -270,7 +270,7 @@ def load(path_or_hub_id: str | Path, *, device: str = "cpu") -> Detector:
         )
     check_report(source, report, but=COUNTER)
     check_finite(source, model)
-    name = Path(source).resolve().name if is_local else source
+    name = name_of(source)
     return Detector(model.to(place).eval(), image_processor, name=name)
 
 

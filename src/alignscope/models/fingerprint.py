@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -80,3 +81,15 @@ def _read(state: Mapping[str, Tensor]) -> Any:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.flatten().view(torch.uint8).numpy().data)
     return digest
+
+
+def name_of(source: str | Path) -> str:
+    """What a model is called: a hub id as it is, a directory's own name; of OUT/model, which training wrote, OUT's.
+
+    >>> name_of("openai/clip-vit-base-patch32")
+    'openai/clip-vit-base-patch32'
+    """
+    if not Path(source).is_dir():
+        return str(source)
+    directory = Path(source).resolve()
+    return directory.parent.name if directory.name == "model" else directory.name

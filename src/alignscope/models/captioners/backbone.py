@@ -35,7 +35,7 @@ from alignscope.models.dual.loading import (
     quiet,
     reason_of,
 )
-from alignscope.models.fingerprint import weights_digest
+from alignscope.models.fingerprint import name_of, weights_digest
 
 HEADS = ("num_attention_heads", "num_heads")
 """Entries of a configuration that models without attention lack."""
@@ -141,7 +141,7 @@ def open_backbone(path_or_hub_id: str | Path, *, device: str = "cpu") -> Backbon
         check_report(source, report)
     model = whole.base_model.to(place).eval()
     check_finite(source, model)
-    name = Path(source).resolve().name if is_local else source
+    name = name_of(source)
     return Backbone(model, processor, name=name)
 
 

@@ -31,6 +31,7 @@ from alignscope.models.dual.loading import (
     quiet,
     reason_of,
 )
+from alignscope.models.fingerprint import name_of
 from alignscope.models.zoo import CAPTIONERS
 
 OWN: dict[str, type[PreTrainedModel]] = {
@@ -123,13 +124,13 @@ def save_captioner(captioner: AutoregressiveCaptioner, directory: Path) -> None:
 def _own(directory: Path, named: str, vocabulary: Path | None) -> AutoregressiveCaptioner:
     """A directory that `save_captioner` wrote."""
     words = Vocabulary.read(vocabulary or directory / FILE)
-    return captioner_of(_model(directory, OWN[named]), words, name=directory.resolve().name)
+    return captioner_of(_model(directory, OWN[named]), words, name=name_of(directory))
 
 
 def _oscar(directory: Path) -> AutoregressiveCaptioner:
     """A directory that `save_captioner` wrote of an Oscar."""
     model, words = _model(directory, OscarForCaptioning), oscar_loading.tokenizer_of(directory)
-    return oscar_loading.captioner_of(model, words, name=directory.resolve().name)
+    return oscar_loading.captioner_of(model, words, name=name_of(directory))
 
 
 def _model(directory: Path, model_class: Any) -> Any:
@@ -172,5 +173,5 @@ def _of_transformers(source: str, named: str, device: str, dtype: str) -> Autore
     decoder = loading.load(source, device=device, dtype=dtype).decoder
     assert isinstance(decoder, CaptionDecoder)  # `named` is one of KINDS
     speller = TransformersSpeller(decoder, READERS[named])
-    name = Path(source).resolve().name if Path(source).is_dir() else source
+    name = name_of(source)
     return AutoregressiveCaptioner(speller, TokenizerWords(decoder), name=name)

@@ -32,6 +32,7 @@ from alignscope.models.dual.loading import (
     quiet,
     reason_of,
 )
+from alignscope.models.fingerprint import name_of
 from alignscope.registry import did_you_mean
 
 ARCHITECTURES = frozenset({*KINDS, *MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.values()})
@@ -77,7 +78,7 @@ def load(
         model.to(place, number).eval()
         check_finite(source, model)
         decoder = _captioner if named in KINDS else _chat
-        name = Path(source).resolve().name if Path(source).is_dir() else source
+        name = name_of(source)
         made = decoder(source, model, named, chosen, template)
         return GenerativeScorer(made, name=f"{name}[{made.scoring}]")
 

@@ -20,6 +20,7 @@ from alignscope.models.captioners.oscar_speller import OscarSpeller
 from alignscope.models.cross.fresh import word_tokenizer
 from alignscope.models.cross.oscar import TIED, OscarConfig
 from alignscope.models.dual.loading import FAILURES, quiet, reason_of
+from alignscope.models.fingerprint import name_of
 
 FILES = ("pytorch_model.bin", "model.safetensors")
 SIGN = "bert.img_embedding.weight"
@@ -49,7 +50,7 @@ def official(directory: Path, state: dict[str, Tensor]) -> AutoregressiveCaption
         model = OscarForCaptioning.from_pretrained(
             None, config=config, state_dict=fitted.weights, dtype=torch.float32
         )
-    return captioner_of(model, tokenizer_of(directory), name=directory.resolve().name)
+    return captioner_of(model, tokenizer_of(directory), name=name_of(directory))
 
 
 def captioner_of(

@@ -23,6 +23,7 @@ from alignscope.models.dual.loading import (
     compute_dtype,
     quiet,
 )
+from alignscope.models.fingerprint import name_of
 from alignscope.models.hub import look_for
 from alignscope.registry import Registry
 
@@ -79,7 +80,7 @@ def load(
         if takes_pixels and family.grid(config) is not None:
             tower = getattr(config, "vision_config", None) or config.image_config
             check_image_size(source, tower, partial(pixels, image_processor))
-    name = Path(source).resolve().name if Path(source).is_dir() else source
+    name = name_of(source)
     model.to(place, number).eval()
     check_finite(source, model)
     return TransformersCrossEncoder(

@@ -25,6 +25,7 @@ from transformers import (
 from alignscope.errors import BadInput, CheckpointError, CheckpointMismatch, UnknownName
 from alignscope.models.dual.encoder import TransformersDualEncoder, patch_grid
 from alignscope.models.dual.families import FAMILIES
+from alignscope.models.fingerprint import name_of
 from alignscope.registry import did_you_mean
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -74,7 +75,7 @@ def load(
     check_finite(source, model)
     for each, value in zip(numbers, exact, strict=True):
         each.data = value.to(place)  # the score is computed in float32: its scale and bias stay exact
-    name = Path(source).resolve().name if is_local else source
+    name = name_of(source)
     encoder = TransformersDualEncoder(model, tokenizer, image_processor, name=name)
     check_image_size(source, config.vision_config, encoder.image_transform.pixels)
     return encoder
