@@ -221,7 +221,11 @@ def _missing(plan: BenchmarkPlan) -> Iterator[str]:
     if not total:
         yield f"{place} annotations: no item in {plan.annotations}, wanted {facts.files}"
     elif lost == total or (lost and not plan.allow_missing):
-        rest = "" if lost == total else ", or give allow_missing = true to have it said in every signature"
+        rest = (
+            ""
+            if lost == total
+            else ", or give its table in the study allow_missing = true to have it said in every signature"
+        )
         yield f"{place}: {lost:,} of {total:,} items cannot be scored, such as {first}: put them there{rest}"
 
 
