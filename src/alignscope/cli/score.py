@@ -102,7 +102,7 @@ def score(
         return
     if result.waiting:
         tell(
-            f"this part is done; {result.waiting} of {result.shards} shards wait for the others: {directory}"
+            f"this part is done; of {result.shards} shards, {result.waiting} wait for other parts: {directory}"
         )
         return
     tell(text_table(result.measurements))
