@@ -1,8 +1,8 @@
 """`alignscope evaluate`: a model's scores on a benchmark, option by option, and what is counted of them.
 
 Unique images and texts are encoded once and kept by content, or every pair is scored where a model reads
-both together (`pairwise`); questions are streamed, so that memory does not grow with them. A stopped run goes on where it was; several processes (torchrun) make the same
-files as one.
+both together (`pairwise`); questions are streamed, so that memory does not grow with them. A stopped run goes
+on where it was; several processes (torchrun) make the same files as one.
 """
 
 from __future__ import annotations
