@@ -170,7 +170,7 @@ def _told(
 
 def _check_scorer(model: object, scores: object, regions: object, names: Sequence[str]) -> None:
     if (model is None) == (scores is None):
-        raise BadInput("give a model or a file of scores made elsewhere, one of the two")
+        raise BadInput("give a model (--model) or a file of scores made elsewhere (--scores), one of the two")
     if scores is not None and len(names) > 1:
         raise BadInput(f"one file of scores for {len(names)} benchmarks: evaluate them one by one")
     if scores is not None and regions is not None:
