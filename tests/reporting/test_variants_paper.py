@@ -115,7 +115,7 @@ def test_the_page_has_them_and_their_files(tmp_path: Path) -> None:
     assert "Winoground text" in html
     assert 'id="table-2"' not in html
     assert "ARO&#39;s attribute falls with all four variants" in html
-    assert "two seeds give" in html
+    assert "one or two seeds give" in html
     assert "<h1>Quick run, no claim: Cae-attention answer more" in html
     with (tmp_path / "tables" / "table-1.csv").open(newline="") as file:
         rows = {(row["model"], row["column"]): row for row in csv.DictReader(file)}
