@@ -35,7 +35,7 @@ from alignscope.data.images import ImageFolder, open_image
 from alignscope.data.world.world import World
 from alignscope.files import read_jsonl, write_jsonl
 from alignscope.models.dual.encoder import TransformersDualEncoder
-from alignscope.studies.evaluation import evaluate
+from alignscope.studies.benchmarking.evaluation import evaluate
 
 SUGARCREPE = Path(__file__).parents[2] / "shared" / "data" / "sugar_crepe"
 CONTEXT, SIDE = 77, 224
@@ -46,7 +46,7 @@ from pathlib import Path
 from alignscope.data.benchmarks.world import PAIRS
 from alignscope.data.images import ImageFolder
 from alignscope.models.zoo import open_model
-from alignscope.studies.evaluation import evaluate
+from alignscope.studies.benchmarking.evaluation import evaluate
 model, place = open_model("tiny-clip"), Path(sys.argv[1])
 start, busy = time.perf_counter(), time.process_time()
 evaluate(model, PAIRS, place / "pairs.jsonl", ImageFolder(place / "images"), place / "run")

@@ -158,7 +158,7 @@ def imported() -> None:
     import transformers.models.clip.modeling_clip
 
     import alignscope.cli
-    import alignscope.studies.guided
+    import alignscope.studies.captions.guided
     import alignscope.studies.public
 
     assert all((pyarrow.parquet, sklearn.linear_model, transformers, alignscope))

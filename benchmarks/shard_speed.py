@@ -30,9 +30,9 @@ from alignscope.data.world.grammar import WEB
 from alignscope.data.world.world import World
 from alignscope.models.dual.loading import load
 from alignscope.models.protocols import DualEncoder
-from alignscope.studies.sharded import Here, score
-from alignscope.studies.shards import How
-from alignscope.studies.shards_ray import ray_scorers
+from alignscope.studies.shards.one_shard import How
+from alignscope.studies.shards.sharded import Here, score
+from alignscope.studies.shards.with_ray import ray_scorers
 from alignscope.training.samples import StreamedSample
 from alignscope.training.streaming import matching, read_shard
 

@@ -14,10 +14,10 @@ _PUBLIC = {
     "attribute": "alignscope.studies.public:attribute",
     "audit": "alignscope.studies.public:audit",
     "calibrate": "alignscope.studies.public:calibrate",
-    "evaluate": "alignscope.studies.benchmarks:evaluate",
+    "evaluate": "alignscope.studies.benchmarking.suite:evaluate",
     "inspect": "alignscope.studies.public:inspect",
     "model": "alignscope.models.zoo:open_model",
-    "score": "alignscope.studies.sharded:score",
+    "score": "alignscope.studies.shards.sharded:score",
     "World": "alignscope.data.world.world:World",
 }
 __all__ = ["attribute", "audit", "calibrate", "evaluate", "inspect", "model", "score", "World"]  # noqa: RUF022  (sorted without regard to case)

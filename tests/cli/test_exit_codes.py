@@ -74,7 +74,7 @@ def test_a_command_that_keeps_nothing_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from alignscope import cli
-    from alignscope.studies import verification
+    from alignscope.studies.benchmarking import verification
 
     def stopped(run: Path, model: str) -> dict[str, list[object]]:
         raise KeyboardInterrupt

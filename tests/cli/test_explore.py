@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from alignscope.cli import app
 from alignscope.errors import BadData, BadInput
-from alignscope.studies.explore_server import ExploreServer
+from alignscope.studies.exploring.server import ExploreServer
 
 
 def test_the_printed_address_answers_until_ctrl_c(tmp_path: Path) -> None:

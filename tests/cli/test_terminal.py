@@ -53,7 +53,7 @@ def test_errors_give_the_terminal_no_orders(tmp_path: Path) -> None:
 def test_a_file_that_nobody_spoke_of_is_one_message(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from alignscope.studies import verification
+    from alignscope.studies.benchmarking import verification
 
     def vanished(run: Path, model: str) -> None:
         (run / "gone").read_bytes()

@@ -8,7 +8,7 @@ import pytest
 from alignscope.data.benchmarks.orders import COCO_ORDER, FLICKR_ORDER, write_order_set
 from alignscope.errors import BadData
 from alignscope.records import Problem, Question, Shown
-from alignscope.studies.orders import write_orders
+from alignscope.studies.benchmarking.orders import write_orders
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 KINDS = ("nouns_and_adjectives", "all_but_nouns_and_adjectives", "within_trigrams", "trigrams")

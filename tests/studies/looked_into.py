@@ -11,7 +11,7 @@ import torch
 from alignscope.errors import BadData, Unsupported
 from alignscope.models.captioners.inside import Inside, Written
 from alignscope.records import Box, Label, Labelled, Regions, SceneLabel
-from alignscope.studies.scene_images import SceneImages
+from alignscope.studies.scenes.images import SceneImages
 
 LAYERS, HEADS = 2, 3
 

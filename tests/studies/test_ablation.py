@@ -26,9 +26,9 @@ from alignscope.records import (
     SceneLabel,
     TagCoverage,
 )
-from alignscope.studies.ablated_images import Cuts
-from alignscope.studies.ablation import AblationSettings, ablation
-from alignscope.studies.scene_images import NamedObjects, SceneImages
+from alignscope.studies.scenes.ablated_images import Cuts
+from alignscope.studies.scenes.ablation import AblationSettings, ablation
+from alignscope.studies.scenes.images import NamedObjects, SceneImages
 
 
 def there(seen):

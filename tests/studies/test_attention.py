@@ -14,8 +14,8 @@ from alignscope.errors import BadImage, BadInput, OutputExists
 from alignscope.files import read_jsonl, read_parquet
 from alignscope.models.captioners.seen import open_seen
 from alignscope.records import BlockCell, BlockSpread, DensityCell, GroupTest, Inbound, Measurement, UnitName
-from alignscope.studies.attention import AttentionSettings, attention, inbound_numbers, layers_of
-from alignscope.studies.scene_images import WorldImages, scene_images
+from alignscope.studies.scenes.attention import AttentionSettings, attention, inbound_numbers, layers_of
+from alignscope.studies.scenes.images import WorldImages, scene_images
 
 NAMES = ["tree", "traffic light", "man"]
 QUICK = AttentionSettings(draws=50)
@@ -222,7 +222,7 @@ def test_layers_by_words_and_numbers():
 
 
 def test_a_stopped_run_goes_on_where_it_was(tmp_path, monkeypatch):
-    monkeypatch.setattr("alignscope.studies.insides.PART", 2)
+    monkeypatch.setattr("alignscope.studies.scenes.insides.PART", 2)
     images, settings = made(6), AttentionSettings(draws=20, figures=0)
     whole = attention({"m": Drawn()}, images, tmp_path / "whole", settings=settings)
 

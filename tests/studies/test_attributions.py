@@ -15,10 +15,10 @@ from alignscope.errors import BadData, BadInput, OutputExists, UnknownName, Unsu
 from alignscope.files import read_jsonl, read_parquet
 from alignscope.models.zoo import open_model
 from alignscope.records import Caption, Faithfulness, Measurement, Point, Word, WordHeat
-from alignscope.studies import attributions
-from alignscope.studies.attributions import write_attributions
-from alignscope.studies.checks import Plan, sampled
-from alignscope.studies.streams import Whole
+from alignscope.studies.auditing import attributions
+from alignscope.studies.auditing.attributions import write_attributions
+from alignscope.studies.auditing.map_checks import Plan, sampled
+from alignscope.studies.auditing.streams import Whole
 
 SIZE = 11
 METHODS = ("attention", "gradcam", "gradient", "perturbation")

@@ -14,7 +14,7 @@ from alignscope.files import read_jsonl, read_parquet
 from alignscope.models.zoo import open_model
 from alignscope.records import Choice, EditedScore, Measurement, Rank, WordHeat
 from alignscope.reporting.run import thumbnail_name
-from alignscope.studies.audit import audit
+from alignscope.studies.auditing.audit import audit
 
 SIZE = 12
 

@@ -9,9 +9,9 @@ from alignscope.data.world.world import World
 from alignscope.files import read_jsonl, read_parquet
 from alignscope.models.zoo import open_model
 from alignscope.records import TextScore
-from alignscope.studies.probed_texts import Settings
-from alignscope.studies.probes import probe
-from alignscope.studies.texts import TextSettings, texts
+from alignscope.studies.captions.probed_texts import Settings
+from alignscope.studies.captions.probes import probe
+from alignscope.studies.captions.texts import TextSettings, texts
 
 WORLD = World("test", size=12)
 SCENES = [scene.id for scene in WORLD.scenes]

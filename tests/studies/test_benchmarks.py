@@ -14,7 +14,7 @@ from alignscope.data.world.world import World
 from alignscope.errors import BadData, BadInput, UnknownName
 from alignscope.files import read_parquet
 from alignscope.records import Measurement, OptionScore
-from alignscope.studies.benchmarks import named
+from alignscope.studies.benchmarking.suite import named
 
 CROSS = Path(__file__).parents[1] / "cross" / "conftest.py"
 

@@ -9,7 +9,7 @@ from alignscope.data.world.grammar import WEB
 from alignscope.data.world.world import World
 from alignscope.errors import BadData, BadInput
 from alignscope.probing.captions import read_caption_file
-from alignscope.studies.captioned import (
+from alignscope.studies.captions.captioned import (
     Names,
     Worlds,
     are_scenes,

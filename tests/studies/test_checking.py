@@ -16,7 +16,7 @@ from alignscope.data.benchmarks.table import BENCHMARKS
 from alignscope.errors import OutputExists
 from alignscope.files import read_jsonl
 from alignscope.records import Problem, Question, Shown
-from alignscope.studies.checking import SubsetCheck, check_benchmark
+from alignscope.studies.benchmarking.checking import SubsetCheck, check_benchmark
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 LINES = [

@@ -15,7 +15,7 @@ from alignscope.errors import BadData, OutputExists
 from alignscope.evaluation.paired import Paired
 from alignscope.files import read_parquet, write_json, write_parquet
 from alignscope.records import Choice, Measurement, OptionScore, Rank
-from alignscope.studies.comparison import compare
+from alignscope.studies.benchmarking.comparison import compare
 
 spec = importlib.util.spec_from_file_location(
     "option_scores", Path(__file__).parents[1] / "evaluation" / "option_scores.py"

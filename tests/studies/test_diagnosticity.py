@@ -15,8 +15,14 @@ from alignscope.errors import BadInput
 from alignscope.files import read_parquet
 from alignscope.models.captioners.seen import open_seen
 from alignscope.records import Association, Measurement, RankedObject, RankOverlap, RegionTag
-from alignscope.studies.diagnosticity import DiagnosticitySettings, diagnosticity
-from alignscope.studies.scene_images import NamedObjects, WorldImages, named_objects, objects_of, scene_images
+from alignscope.studies.scenes.diagnosticity import DiagnosticitySettings, diagnosticity
+from alignscope.studies.scenes.images import (
+    NamedObjects,
+    WorldImages,
+    named_objects,
+    objects_of,
+    scene_images,
+)
 
 OBJECTS = {
     "i0": ["car", "traffic light", "man"],

@@ -9,7 +9,7 @@ from alignscope.data.benchmarks.table import BENCHMARKS
 from alignscope.errors import BadData, BadInput, OutputExists
 from alignscope.files import read_jsonl, read_parquet
 from alignscope.records import Measurement, OptionScore
-from alignscope.studies.elsewhere import evaluate_scores
+from alignscope.studies.benchmarking.given_scores import evaluate_scores
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no published score files at {DATA}")

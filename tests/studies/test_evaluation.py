@@ -17,8 +17,8 @@ from alignscope.errors import BadData, OutputExists
 from alignscope.files import read_jsonl, read_parquet
 from alignscope.models.zoo import open_model
 from alignscope.records import Measurement
-from alignscope.studies import encoding
-from alignscope.studies.evaluation import evaluate
+from alignscope.studies.benchmarking import encoding
+from alignscope.studies.benchmarking.evaluation import evaluate
 
 spec = importlib.util.spec_from_file_location("toy_benchmark", Path(__file__).with_name("toy_benchmark.py"))
 assert spec is not None

@@ -13,7 +13,7 @@ from alignscope.data.images import ImageFolder
 from alignscope.errors import BadData, BadInput
 from alignscope.files import read_jsonl, read_parquet
 from alignscope.records import Rank
-from alignscope.studies.evaluation import evaluate
+from alignscope.studies.benchmarking.evaluation import evaluate
 
 spec = importlib.util.spec_from_file_location("toy_benchmark", Path(__file__).with_name("toy_benchmark.py"))
 assert spec is not None

@@ -23,8 +23,8 @@ from alignscope.files import read_jsonl, read_parquet
 from alignscope.models.cross.loading import load
 from alignscope.models.protocols import Tokens, Traits
 from alignscope.records import OptionScore, Rank, Regions
-from alignscope.studies import pairwise
-from alignscope.studies.evaluation import evaluate
+from alignscope.studies.benchmarking import pairwise
+from alignscope.studies.benchmarking.evaluation import evaluate
 
 
 def beside(*parts):
@@ -139,7 +139,7 @@ def test_records_are_those_of_a_plain_loop(place, tmp_path):
 
 def test_a_pair_is_scored_once_a_chunk_and_the_texts_of_an_image_lie_together(place, tmp_path, monkeypatch):
     monkeypatch.setattr(pairwise, "QUESTIONS", 1000)
-    monkeypatch.setattr("alignscope.studies.evaluation.QUESTIONS", 1000)
+    monkeypatch.setattr("alignscope.studies.benchmarking.evaluation.QUESTIONS", 1000)
     model = Known()
     run_on(place, tmp_path / "run", model=model)
     heard = [(image, " ".join(text.casefold().split()[:6])) for image, text in model.asked]

@@ -14,10 +14,10 @@ from alignscope.data.world.grammar import is_true
 from alignscope.data.world.paraphrases import understood
 from alignscope.errors import BadData, BadImage, BadInput, MissingExtra, NoRoom, UnknownName
 from alignscope.models.protocols import PairScorer
-from alignscope.studies import explore
-from alignscope.studies.explore import ALTERNATIVES, Explorer
-from alignscope.studies.explore_gallery import MOST_LISTED, MOST_UPLOADS, folder_gallery, world_gallery
-from alignscope.studies.inspection import LEAVING_OUT
+from alignscope.studies.auditing.inspection import LEAVING_OUT
+from alignscope.studies.exploring import explore
+from alignscope.studies.exploring.explore import ALTERNATIVES, Explorer
+from alignscope.studies.exploring.gallery import MOST_LISTED, MOST_UPLOADS, folder_gallery, world_gallery
 
 FREE = "A brown dog sits to the left of a ball"
 

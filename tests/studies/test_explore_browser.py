@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 import alignscope
-from alignscope.studies.explore import Explorer
-from alignscope.studies.explore_gallery import world_gallery
-from alignscope.studies.explore_server import ExploreServer
+from alignscope.studies.exploring.explore import Explorer
+from alignscope.studies.exploring.gallery import world_gallery
+from alignscope.studies.exploring.server import ExploreServer
 
 driver = runpy.run_path(str(Path(__file__).parents[1] / "reporting" / "chromium.py"))
 tab, axe = driver["tab"], driver["axe"]

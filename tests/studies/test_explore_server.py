@@ -20,11 +20,11 @@ from PIL import Image
 
 import alignscope
 from alignscope.errors import BadInput
-from alignscope.studies import explore_server
-from alignscope.studies.explore import Explorer
-from alignscope.studies.explore_gallery import world_gallery
-from alignscope.studies.explore_server import ExploreServer
-from alignscope.studies.inspection import LEAVING_OUT
+from alignscope.studies.auditing.inspection import LEAVING_OUT
+from alignscope.studies.exploring import server as explore_server
+from alignscope.studies.exploring.explore import Explorer
+from alignscope.studies.exploring.gallery import world_gallery
+from alignscope.studies.exploring.server import ExploreServer
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)> a red dog'
 

@@ -14,7 +14,7 @@ from alignscope.errors import BadData, OutputExists
 from alignscope.evaluation.baselines import by_text
 from alignscope.files import read_jsonl, read_parquet, write_json, write_parquet
 from alignscope.records import Measurement, OptionScore, Question, Signature
-from alignscope.studies.leakage import find_leaks, text_scores
+from alignscope.studies.benchmarking.leakage import find_leaks, text_scores
 
 ITEMS = 12
 SIGNATURE = Signature("", "toy", "ab", 0, 0, "none", "none")
@@ -103,7 +103,7 @@ def test_what_cannot_be_compared_is_said(pairs: Path, run: Path, tmp_path: Path)
     with pytest.raises(BadData, match="OptionScore"):
         find_leaks("pairs", pairs, training, out, run=run)
     (tmp_path / "empty.jsonl").write_text("")
-    with pytest.raises(BadData, match="no item of pairs"):
+    with pytest.raises(BadData, match="got no usable record"):
         find_leaks("pairs", tmp_path / "empty.jsonl", training, out)
     assert not out.exists()
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from alignscope.errors import BadRecipe
-from alignscope.studies.everything import VERBS, plans_of, toml_of
-from alignscope.studies.named import FOLDERS, MODEL_NAMES, Named, filled, read_named, without
+from alignscope.studies.reproducing.everything import VERBS, plans_of, toml_of
+from alignscope.studies.reproducing.named import FOLDERS, MODEL_NAMES, Named, filled, read_named, without
 
 STUDIES = Path(__file__).parents[2] / "recipes" / "studies"
 

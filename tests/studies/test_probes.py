@@ -16,9 +16,9 @@ from alignscope.files import read_jsonl, read_parquet
 from alignscope.models.protocols import Tokens, Traits
 from alignscope.probing.templates import Template
 from alignscope.records import MadeCaption, Measurement, Point, TextScore
-from alignscope.studies.caption_scores import paper_score, unit_of
-from alignscope.studies.probed_texts import Settings
-from alignscope.studies.probes import probe
+from alignscope.studies.captions.caption_scores import paper_score, unit_of
+from alignscope.studies.captions.probed_texts import Settings
+from alignscope.studies.captions.probes import probe
 
 TRAITS = Traits(
     *("cross", "patch", None, 20, "gelu", "first", False, True, (), 1.0), score="match", match_index=1

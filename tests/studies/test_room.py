@@ -15,11 +15,11 @@ from alignscope.data.world.world import World
 from alignscope.errors import NoRoom
 from alignscope.files import read_jsonl, read_parquet
 from alignscope.records import Choice, EditedScore, OptionScore, Rank, WordHeat
-from alignscope.studies.attributions import write_attributions
-from alignscope.studies.audit import Settings, audit
-from alignscope.studies.checks import Plan
-from alignscope.studies.evaluation import evaluate
-from alignscope.studies.streams import Whole
+from alignscope.studies.auditing.attributions import write_attributions
+from alignscope.studies.auditing.audit import Settings, audit
+from alignscope.studies.auditing.map_checks import Plan
+from alignscope.studies.auditing.streams import Whole
+from alignscope.studies.benchmarking.evaluation import evaluate
 
 
 def beside(*parts):

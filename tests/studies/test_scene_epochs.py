@@ -4,8 +4,8 @@ import pytest
 
 from alignscope.errors import MissingExtra
 from alignscope.files import read_jsonl, write_jsonl
-from alignscope.studies import scene_epochs
-from alignscope.studies.scene_epochs import METRICS, write_epochs
+from alignscope.studies.scenes import epochs as scene_epochs
+from alignscope.studies.scenes.epochs import METRICS, write_epochs
 
 
 def written(directory, captions, *, references=True):

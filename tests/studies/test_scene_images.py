@@ -16,7 +16,7 @@ from PIL import Image
 from alignscope.data.world.world import World
 from alignscope.errors import BadData, BadInput
 from alignscope.records import Labelled
-from alignscope.studies.scene_images import (
+from alignscope.studies.scenes.images import (
     HighLevelImages,
     WorldImages,
     fitting,

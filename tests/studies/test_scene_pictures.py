@@ -8,8 +8,8 @@ from PIL import Image
 
 from alignscope.data.world.render import render
 from alignscope.data.world.world import World
-from alignscope.studies.scene_images import WorldImages, scene_images
-from alignscope.studies.scene_pictures import scene_pictures
+from alignscope.studies.scenes.images import WorldImages, scene_images
+from alignscope.studies.scenes.pictures import scene_pictures
 
 
 def test_the_worlds_images_are_shown_as_they_are_drawn():

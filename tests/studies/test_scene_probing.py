@@ -27,11 +27,11 @@ from alignscope.records import (
     SceneProbeDifference,
     SceneProbeScore,
 )
-from alignscope.studies import scene_probing
-from alignscope.studies.ablated_images import Cuts
-from alignscope.studies.scene_images import NamedObjects, SceneImages
-from alignscope.studies.scene_probing import SceneSettings, joined, scene_probes
-from alignscope.studies.scene_states import mean_state, raw_state
+from alignscope.studies.scenes import probing as scene_probing
+from alignscope.studies.scenes.ablated_images import Cuts
+from alignscope.studies.scenes.images import NamedObjects, SceneImages
+from alignscope.studies.scenes.probing import SceneSettings, joined, scene_probes
+from alignscope.studies.scenes.states import mean_state, raw_state
 
 NAMES = {"road": ["car", "sky"], "sea": ["boat", "sky"], "snow": ["ski", "sky"]}
 NOUNS = ["car", "boat", "ski", "sky"]
@@ -280,13 +280,11 @@ def test_a_stopped_run_goes_on_with_the_states_and_probes_it_has(tmp_path, monke
     monkeypatch.setattr(scene_probing, "probe", probing)
     with pytest.raises(BadData, match="again"):
         run(tmp_path / "two", models={"A": stopped}, resume=True)
-    assert (
-        stopped.seen.count("i00") == 1
-    )  # looked at once to know what the captioner takes, its states are kept
+    assert stopped.seen.count("i00") == 2  # for the width and the blocks it takes; its states are kept
     monkeypatch.setattr(scene_probing, "probe", real)
     stopped.seen = []
     two = run(tmp_path / "two", models={"A": stopped}, resume=True)
-    assert stopped.seen == ["i00"]
+    assert stopped.seen == ["i00", "i00"]
     assert (two.scores, two.differences, two.counts) == (one.scores, one.differences, one.counts)
 
 

@@ -20,10 +20,10 @@ from alignscope.errors import BadData, BadInput, OutputExists, Unsupported
 from alignscope.files import read_jsonl, read_parquet
 from alignscope.models.dual.loading import load
 from alignscope.records import Measurement
-from alignscope.studies import sharded
 from alignscope.studies.output import alone
-from alignscope.studies.shard_numbers import limit_of
-from alignscope.studies.shards import How, score_shard
+from alignscope.studies.shards import sharded
+from alignscope.studies.shards.numbers import limit_of
+from alignscope.studies.shards.one_shard import How, score_shard
 
 HERE = Path(__file__).parent
 COUNT, EACH = 4, 5
@@ -110,7 +110,7 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, {here!r})
 import alignscope
-from alignscope.studies import sharded
+from alignscope.studies.shards import sharded
 real, done = os.replace, []
 def replace(source, target):
     if "scores" in str(target):

@@ -15,8 +15,8 @@ from shard_cases import caption, pairs, picture, shard
 from alignscope.errors import BadData, NoRoom, Unsupported
 from alignscope.models.dual.loading import load
 from alignscope.models.zoo import open_model
-from alignscope.studies import shards as module
-from alignscope.studies.shards import How, check_able, score_shard
+from alignscope.studies.shards import one_shard as module
+from alignscope.studies.shards.one_shard import How, check_able, score_shard
 
 
 @pytest.fixture(scope="module")

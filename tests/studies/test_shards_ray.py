@@ -15,8 +15,8 @@ from shard_cases import shards
 import alignscope
 from alignscope.errors import AlignscopeError, BadData, BadInput, MissingExtra
 from alignscope.models.dual.loading import load
-from alignscope.studies.shards import How, score_shard
-from alignscope.studies.shards_ray import TRIES, RayScorers, ray_scorers
+from alignscope.studies.shards.one_shard import How, score_shard
+from alignscope.studies.shards.with_ray import TRIES, RayScorers, ray_scorers
 from alignscope.training.streaming import matching
 
 HERE = Path(__file__).parent
@@ -150,7 +150,7 @@ from functools import partial
 from pathlib import Path
 import alignscope
 from alignscope.models import zoo
-from alignscope.studies import sharded
+from alignscope.studies.shards import sharded
 real = zoo.open_model
 def dying_once(name, *, flag, **how):
     try:

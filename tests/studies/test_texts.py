@@ -9,7 +9,7 @@ from alignscope.errors import BadInput, OutputExists
 from alignscope.files import read_jsonl, read_parquet
 from alignscope.language import arpa, ngrams
 from alignscope.records import CaptionSurprise, GramCount, Measurement
-from alignscope.studies.texts import TextSettings, texts
+from alignscope.studies.captions.texts import TextSettings, texts
 
 OWN = ["a dog on the grass", "a cat near a cat", "two dogs", "a man with a dog on a bike"]
 QUICK = TextSettings(draws=50, metrics=("BLEU-1", "CIDEr"))

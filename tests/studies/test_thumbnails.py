@@ -11,7 +11,7 @@ from PIL import Image
 
 from alignscope.errors import BadImage, UnwritableOutput
 from alignscope.records import Item, Problem
-from alignscope.studies.thumbnails import write_thumbnails
+from alignscope.studies.auditing.thumbnails import write_thumbnails
 
 
 @dataclass

@@ -7,7 +7,7 @@ import pytest
 from alignscope.errors import BadRecipe, OutputExists
 from alignscope.files import read_parquet
 from alignscope.records import Effect, Trial
-from alignscope.studies.variants import compare_variants, read_study
+from alignscope.studies.composition.variants import compare_variants, read_study
 
 SCENES = 'data = { kind = "world", images = 24, register = { attribute_rate = 0.5, relation_rate = 0.5, scene_rate = 0.3, size_rate = 0.2, object_rate = 0.8 } }'
 STUDY = f"""

@@ -8,8 +8,8 @@ import pytest
 from alignscope.data.benchmarks.table import BENCHMARKS
 from alignscope.errors import BadData, UnknownName
 from alignscope.evaluation.published import verdict
-from alignscope.studies.elsewhere import evaluate_scores
-from alignscope.studies.verification import verified
+from alignscope.studies.benchmarking.given_scores import evaluate_scores
+from alignscope.studies.benchmarking.verification import verified
 
 SCORES = Path(__file__).parents[2].parent / "shared" / "data" / "winoground_tags" / "reference_scores"
 

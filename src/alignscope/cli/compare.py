@@ -24,7 +24,7 @@ def compare(
 ) -> None:
     """Compare SECOND with FIRST: accuracy differences, intervals, McNemar's test with Holm's correction."""
     from alignscope.cli.machine import say
-    from alignscope.studies.comparison import compare as run
+    from alignscope.studies.benchmarking.comparison import compare as run
 
     found = run(first, second, out=out, overwrite=overwrite, draws=draws, seed=seed)
     say(**vars(found)) if as_json else tell(str(found))

@@ -11,7 +11,7 @@ from alignscope.cli import options as shared
 from alignscope.cli.terminal import tell
 
 if TYPE_CHECKING:
-    from alignscope.studies.checking import Checked
+    from alignscope.studies.benchmarking.checking import Checked
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -54,7 +54,7 @@ def check(
     from alignscope.cli.machine import say
     from alignscope.data.benchmarks.facts import told_of
     from alignscope.data.benchmarks.table import BENCHMARKS
-    from alignscope.studies.checking import check_benchmark
+    from alignscope.studies.benchmarking.checking import check_benchmark
 
     known = BENCHMARKS[benchmark]
     checked = check_benchmark(known, annotations, images, decode=decode, out=out, overwrite=overwrite)
@@ -88,7 +88,7 @@ def orders(
     """Write an order set for aro-coco-order or aro-flickr-order: seeded shuffles of CAPTIONS."""
     from alignscope.cli.machine import say
     from alignscope.errors import OutputExists
-    from alignscope.studies.orders import write_orders
+    from alignscope.studies.benchmarking.orders import write_orders
 
     if out.exists() and not overwrite:
         raise OutputExists(f"{out} exists: give --overwrite or another --out")

@@ -14,7 +14,7 @@ from alignscope.cli import options as shared
 from alignscope.cli.terminal import tell
 
 if TYPE_CHECKING:
-    from alignscope.studies.benchmarks import Evaluation
+    from alignscope.studies.benchmarking.suite import Evaluation
 
 Benchmarks = Annotated[
     list[str], typer.Argument(help="names (`alignscope data list` tells them) or the suite `composition`")

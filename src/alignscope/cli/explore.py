@@ -43,9 +43,9 @@ def explore(
     from alignscope.attribution.options import Options, layers_of
     from alignscope.data.regionfiles import open_regions
     from alignscope.models.zoo import open_models
-    from alignscope.studies.explore import Explorer
-    from alignscope.studies.explore_gallery import folder_gallery, world_gallery
-    from alignscope.studies.explore_server import ExploreServer, is_loopback
+    from alignscope.studies.exploring.explore import Explorer
+    from alignscope.studies.exploring.gallery import folder_gallery, world_gallery
+    from alignscope.studies.exploring.server import ExploreServer, is_loopback
 
     explorer = Explorer(
         open_models(

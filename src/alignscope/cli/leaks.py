@@ -29,7 +29,7 @@ def leaks(
     """Find items of BENCHMARK whose image or captions are in the files of --training."""
     from alignscope.cli.machine import say
     from alignscope.reporting.tables import text_table
-    from alignscope.studies.leakage import find_leaks, numbers_beside
+    from alignscope.studies.benchmarking.leakage import find_leaks, numbers_beside
 
     found = find_leaks(benchmark, annotations, training, out, run=run, seed=seed, overwrite=overwrite)
     seen = found.training

@@ -109,8 +109,8 @@ def texts(
     from alignscope.cli.progress import bars
     from alignscope.evaluation.caption_metrics import METRICS
     from alignscope.reporting.probes import captions_text, words_text
-    from alignscope.studies.texts import TextSettings
-    from alignscope.studies.texts import texts as look
+    from alignscope.studies.captions.texts import TextSettings
+    from alignscope.studies.captions.texts import texts as look
 
     settings = TextSettings(
         seed, draws, order, smoothing, unknown, tuple(metric or METRICS), names, top, mined, tagger
@@ -316,8 +316,8 @@ def _run(
     import alignscope
     from alignscope.cli.progress import bars
     from alignscope.reporting.probes import columns_text
-    from alignscope.studies.probes import Settings
-    from alignscope.studies.probes import probe as run
+    from alignscope.studies.captions.probes import Settings
+    from alignscope.studies.captions.probes import probe as run
 
     as_json = how.pop("as_json")
     opening = {"device": how.pop("device"), "dtype": how["dtype"]}

@@ -34,7 +34,7 @@ from alignscope.cli.probe_attention import (
 from alignscope.cli.terminal import tell
 
 if TYPE_CHECKING:
-    from alignscope.studies.scene_images import HighLevelImages, NamedObjects, SceneImages, WorldImages
+    from alignscope.studies.scenes.images import HighLevelImages, NamedObjects, SceneImages, WorldImages
 
 Both = Annotated[
     bool, typer.Option("--both", help="the world with the cue of the scene in every picture, and in none")
@@ -139,8 +139,8 @@ def ablation(
     """Caption images without their informative objects: what changes, and how sure captioners are (paper C, T5, Figs. 5-7)."""
     from alignscope.cli.progress import bars
     from alignscope.reporting.ablation_tables import ablation_text
-    from alignscope.studies.ablation import AblationSettings
-    from alignscope.studies.ablation import ablation as look
+    from alignscope.studies.scenes.ablation import AblationSettings
+    from alignscope.studies.scenes.ablation import ablation as look
 
     told = {"scenes": scene_set, "recipe": recipe, "agreement": agreement}
     plan = _plan(
@@ -228,7 +228,7 @@ def scenes(
     from alignscope.errors import BadInput
     from alignscope.probing.scene_probes import ProbeSettings
     from alignscope.reporting.ablation_tables import scenes_text
-    from alignscope.studies.scene_probing import SceneSettings, joined, scene_probes
+    from alignscope.studies.scenes.probing import SceneSettings, joined, scene_probes
 
     if intact and count:
         raise BadInput(f"got --intact and --count {count[0]}, wanted one of them")
@@ -284,7 +284,7 @@ def _also(
 ) -> WorldImages | HighLevelImages | None:
     """Images beside those of a plan that captioners may have been trained on."""
     from alignscope.errors import BadInput
-    from alignscope.studies.scene_images import WorldImages
+    from alignscope.studies.scenes.images import WorldImages
 
     if isinstance(plan, WorldImages):
         if captions or regions or labels:
@@ -310,7 +310,7 @@ def _sets(
 ) -> dict[str, SceneImages]:
     """Images by name; of the world also in two versions."""
     from alignscope.errors import BadInput
-    from alignscope.studies.scene_images import WorldImages, scene_images
+    from alignscope.studies.scenes.images import WorldImages, scene_images
 
     sets: dict[str, SceneImages] = {}
     for one in (plan, more):
@@ -334,7 +334,7 @@ def _named_objects(
 ) -> NamedObjects:
     """What objects are told of, in images that are not those ablated."""
     from alignscope.errors import BadInput
-    from alignscope.studies.scene_images import HighLevelImages, named_objects
+    from alignscope.studies.scenes.images import HighLevelImages, named_objects
 
     if reference is None and isinstance(also, HighLevelImages):
         reference = replace(also, images=None, regions=None if also.labels else also.regions)
@@ -359,7 +359,7 @@ def _cuts(
 
     from alignscope.errors import BadInput
     from alignscope.probing.ablating import Reading
-    from alignscope.studies.ablated_images import Cuts
+    from alignscope.studies.scenes.ablated_images import Cuts
 
     named = tuple(dict.fromkeys(readings or ["image"]))
     unknown = [one for one in named if one not in get_args(Reading)]

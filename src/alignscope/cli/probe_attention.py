@@ -16,7 +16,7 @@ from alignscope.cli.terminal import tell
 
 if TYPE_CHECKING:
     from alignscope.models.captioners.inside import SeenInside
-    from alignscope.studies.scene_images import HighLevelImages, WorldImages
+    from alignscope.studies.scenes.images import HighLevelImages, WorldImages
 
 Captioners = Annotated[
     list[str],
@@ -122,9 +122,9 @@ def attention(
     """
     from alignscope.cli.progress import bars
     from alignscope.reporting.attention_tables import attention_text
-    from alignscope.studies.attention import AttentionSettings
-    from alignscope.studies.attention import attention as run
-    from alignscope.studies.scene_images import scene_images
+    from alignscope.studies.scenes.attention import AttentionSettings
+    from alignscope.studies.scenes.attention import attention as run
+    from alignscope.studies.scenes.images import scene_images
 
     plan = _plan(scenes, background, feature_width, hl, regions, labels, images, seed, {"sizes": sizes})
     settings = AttentionSettings(
@@ -235,10 +235,10 @@ def diagnosticity(
     from alignscope.cli.progress import bars
     from alignscope.probing.diagnosticity import DEPTHS
     from alignscope.reporting.attention_tables import diagnosticity_text
-    from alignscope.studies.diagnosticity import DiagnosticitySettings
-    from alignscope.studies.diagnosticity import diagnosticity as run
-    from alignscope.studies.scene_images import named_objects, objects_of
-    from alignscope.studies.scene_images import scene_images as opened
+    from alignscope.studies.scenes.diagnosticity import DiagnosticitySettings
+    from alignscope.studies.scenes.diagnosticity import diagnosticity as run
+    from alignscope.studies.scenes.images import named_objects, objects_of
+    from alignscope.studies.scenes.images import scene_images as opened
 
     told = {"scenes": scene_set, "recipe": recipe, "agreement": agreement}
     plan = _plan(scenes, background, feature_width, hl, regions, labels, None, seed, told | {"sizes": sizes})
@@ -309,7 +309,7 @@ def _plan(
 ) -> WorldImages | HighLevelImages:
     """The images that options name; those of one source do not go with the other."""
     from alignscope.errors import BadInput
-    from alignscope.studies.scene_images import HighLevelImages, WorldImages
+    from alignscope.studies.scenes.images import HighLevelImages, WorldImages
 
     if hl is None:
         given = {"--regions": regions, "--labels": labels, "--sizes": told["sizes"], "--images": images}
@@ -336,7 +336,7 @@ def _reference(
 ) -> WorldImages | HighLevelImages | None:
     """Whose scenes and objects PMI is of; None for the images looked at."""
     from alignscope.errors import BadInput
-    from alignscope.studies.scene_images import HighLevelImages, WorldImages
+    from alignscope.studies.scenes.images import HighLevelImages, WorldImages
 
     if captions is None:
         if labels is not None or regions is not None:

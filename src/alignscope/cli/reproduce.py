@@ -13,7 +13,7 @@ from alignscope.cli.options import Device, Json, Overwrite, Resume
 from alignscope.cli.terminal import tell
 
 if TYPE_CHECKING:
-    from alignscope.studies.everything import Kind, Plan
+    from alignscope.studies.reproducing.everything import Kind, Plan
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Processes = Annotated[int, typer.Option(help="jobs side by side, of one thread each", min=1)]
@@ -62,7 +62,7 @@ def _command(name: str) -> None:
         from alignscope.cli.machine import say
         from alignscope.cli.progress import bars
         from alignscope.errors import BadInput
-        from alignscope.studies.everything import VERBS
+        from alignscope.studies.reproducing.everything import VERBS
 
         kind = _kind(quick, config)
         (plan,) = _plans([name], kind, config, study)
@@ -117,7 +117,7 @@ def everything(
     from alignscope.cli.machine import say
     from alignscope.cli.progress import bars
     from alignscope.reporting.everything import summary_of
-    from alignscope.studies.everything import VERBS, reproduce
+    from alignscope.studies.reproducing.everything import VERBS, reproduce
 
     kind = _kind(quick, config)
     place, plans = out or Path("runs") / _named("papers", kind), _plans(list(VERBS), kind, config)
@@ -162,8 +162,8 @@ def _plans(
 ) -> tuple[Plan, ...]:
     """The studies as they can be made; what is left out of them is said."""
     from alignscope.errors import BadInput
-    from alignscope.studies.everything import plans_of, toml_of
-    from alignscope.studies.named import read_named
+    from alignscope.studies.reproducing.everything import plans_of, toml_of
+    from alignscope.studies.reproducing.named import read_named
 
     if study is not None and kind == "quick":
         raise BadInput(f"got --study {study} and --quick, which is a study of its own: give one of them")

@@ -26,7 +26,10 @@ Changes = Annotated[
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="a TOML file, or a name in ./recipes or among alignscope's own, such as paper-b/ft")
+        str,
+        typer.Argument(
+            help="a TOML file, or a name in ./recipes or among alignscope's own, such as paper-b/ft"
+        ),
     ],
     out: Annotated[Path | None, typer.Option(help="directory of the run; default runs/NAME")] = None,
     changes: Changes = None,

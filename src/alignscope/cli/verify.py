@@ -19,7 +19,7 @@ def verify(
     """Print the gap between RUN and what was published of a model, with the known reasons."""
     from alignscope.cli.machine import say
     from alignscope.evaluation.published import verdict
-    from alignscope.studies.verification import verified
+    from alignscope.studies.benchmarking.verification import verified
 
     found = verified(run, model)
     if as_json:

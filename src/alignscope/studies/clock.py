@@ -1,9 +1,13 @@
-"""How long the stages of a run took."""
+"""How far the stages of a run are, and how long they took."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import final
+
+Progress = Callable[[str, int, int], None]
+"""Told the stage, what of it is done and how much there is."""
 
 
 @final

@@ -6,7 +6,7 @@ Images go in parts of a fixed size, kept as they come, so that a stopped run goe
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -23,9 +23,9 @@ from alignscope.files import read_jsonl, write_jsonl
 from alignscope.models.detectors import Detector, Prepared
 from alignscope.records import Problem, Regions
 from alignscope.records.regions import fault_of_regions
+from alignscope.studies.clock import Progress
 from alignscope.studies.output import alone, claim
 
-Progress = Callable[[str, int, int], None]
 PART = 64  # images kept at a time
 
 

@@ -26,11 +26,11 @@ from alignscope.errors import BadData, UnknownName
 from alignscope.files import read_jsonl, write_jsonl
 from alignscope.models.protocols import DualEncoder, PairScorer, Picture, is_dual
 from alignscope.records import Item, ItemSource, Problem, Regions
+from alignscope.studies.auditing.streams import Chunk
+from alignscope.studies.benchmarking.scoring import pair_scores
+from alignscope.studies.clock import Progress
 from alignscope.studies.pictures import Pictures, RegionsOf
-from alignscope.studies.scoring import pair_scores
-from alignscope.studies.streams import Chunk
 
-Progress = Callable[[str, int, int], None]
 PAIRS = 512  # scored and kept at a time
 
 

@@ -6,7 +6,6 @@ same bytes, and no image is dropped silently.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -21,9 +20,9 @@ from alignscope.errors import BadData
 from alignscope.files import read_jsonl, whole, write_json, write_jsonl
 from alignscope.models.captioners.backbone import Backbone
 from alignscope.records import Problem
+from alignscope.studies.clock import Progress
 from alignscope.studies.output import RUN, alone, claim
 
-Progress = Callable[[str, int, int], None]
 PART = 64  # images whose problems are kept at a time
 LONGEST = 255  # bytes in the name of a file
 

@@ -29,15 +29,15 @@ from alignscope.models.protocols import PairScorer
 from alignscope.models.zoo import open_model
 from alignscope.records import Attribution, Caption, ItemSource, Measurement, Problem, Regions, Signature
 from alignscope.registry import did_you_mean
-from alignscope.studies.attributions import Attributions, attributed, write_attributions
-from alignscope.studies.audit import Audit, Settings
-from alignscope.studies.audit import audit as run
-from alignscope.studies.calibration import calibrated, calibration_pairs
-from alignscope.studies.checks import Plan
-from alignscope.studies.embeddings import Progress
-from alignscope.studies.inspection import LEAVING_OUT, inspection
+from alignscope.studies.auditing.attributions import Attributions, attributed, write_attributions
+from alignscope.studies.auditing.audit import Audit, Settings
+from alignscope.studies.auditing.audit import audit as run
+from alignscope.studies.auditing.calibration import calibrated, calibration_pairs
+from alignscope.studies.auditing.inspection import LEAVING_OUT, inspection
+from alignscope.studies.auditing.map_checks import Plan
+from alignscope.studies.auditing.streams import Stream, Whole
+from alignscope.studies.clock import Progress
 from alignscope.studies.pictures import Pictures, RegionsOf, made_known, picture_of, regions_of
-from alignscope.studies.streams import Stream, Whole
 
 CALIBRATED = 256  # scenes of the world from which pairs are drawn
 Pairs = Path | str | ItemSource | Sequence[tuple[Image, str | Caption]]

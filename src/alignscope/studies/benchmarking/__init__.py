@@ -1,0 +1,1 @@
+"""Public benchmarks: run, checked, compared with published numbers and with each other."""

@@ -1,0 +1,1 @@
+"""Fine-tuning with and without attribution losses and negatives, over seeds (paper B)."""

@@ -1,0 +1,1 @@
+"""A page on which captions are typed: answers, pictures, the server."""

@@ -1,0 +1,1 @@
+"""Scores of webdataset shards, by one process, several, or a Ray cluster."""
