@@ -95,7 +95,7 @@ def _head(sections: Sequence[Section]) -> Iterator[str]:
         "Written by `make bench` (`benchmarks/bench.py`); all numbers of a run are also in `runs/bench/bench.json`.",
         "A ratio is taken within a round, both sides on the same load in the same process or one after the other;",
         "told are the median and the quartiles over rounds, as *spread*. *Wanted* is there where an issue names a",
-        "bound. Every benchmark runs in a fresh process of one thread. Models have published sizes and random",
+        "bound. Every benchmark runs in a fresh process, of one thread unless a note says two. Models have published sizes and random",
         "weights unless a line says otherwise: speed does not depend on what they have learnt. Where a note says so, a ratio",
         "is of processor time, with the wall clock's beside it. A load above the number of cores says that other jobs ran",
         "beside a benchmark: ratios of the wall clock are then less sure than they look.",
