@@ -254,3 +254,14 @@ def test_subsets_with_bars_in_their_names_are_kept_without_annotations(tmp_path)
     path.write_text("".join(json.dumps(row(name, text, 1)) + "\n" for name in names for text in (0, 1)))
     found = bare_questions(path, BENCHMARKS["vl-checklist"])
     assert [one.subset for one in found] == ["Relation/spatial/vg", "Object/Size/large/hake"]
+
+
+def test_items_of_another_benchmark_are_refused_without_annotations(tmp_path):
+    path = tmp_path / "scores.jsonl"
+    path.write_text(
+        "".join(json.dumps(row(f"other/{n}", text, 1)) + "\n" for n in range(3) for text in (0, 1))
+    )
+    with pytest.raises(
+        BadData, match="got items such as 'other/0', none of sugarcrepe, whose items are SUBSET/KEY"
+    ):
+        bare_questions(path, BENCHMARKS["sugarcrepe"])

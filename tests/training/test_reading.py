@@ -379,5 +379,10 @@ def test_recipes_are_found_by_path_and_by_name(monkeypatch: pytest.MonkeyPatch) 
             find(wrong)
     with pytest.raises(UnknownName, match="did you mean 'paper-b/ft'"):
         find("paper-b/tf")
+    with pytest.raises(
+        UnknownName, match="no recipe 'studies/scenes'"
+    ):  # what `reproduce` reads trains nothing
+        find("studies/scenes")
+    assert find("scenes", within="studies") == Path("recipes/studies/scenes.toml")
     with pytest.raises(BadRecipe, match="cannot be read"):
         read(Path("recipes"))

@@ -120,7 +120,19 @@ def bare_questions(
     size = benchmark.sizes.get("", 0)
     if size and all(name.isdecimal() for name in most):
         most = {str(number): most.get(str(number), 1) for number in range(size)}
-    return [_bare(name, benchmark, 1 + last, (tags or {}).get(name, ())) for name, last in most.items()]
+    found = [_bare(name, benchmark, 1 + last, (tags or {}).get(name, ())) for name, last in most.items()]
+    subsets = [name for name in benchmark.sizes if name]
+    if (
+        subsets
+        and found
+        and all("/" in name for name in most)
+        and not any(q.subset in subsets for q in found)
+    ):
+        raise BadData(
+            f"{path}: got items such as {next(iter(most))!r}, none of {benchmark.name}, whose items are "
+            f"SUBSET/KEY with a SUBSET of {', '.join(subsets)}; check the file, or give the annotations"
+        )
+    return found
 
 
 def valse_places(annotations: Path, benchmark: Benchmark) -> dict[str, str]:

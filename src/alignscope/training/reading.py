@@ -33,6 +33,7 @@ KINDS: dict[str, Any] = {
     "captioner": Captioning,
 }
 """What a recipe trains, by the entry that only it has."""
+STUDIES = "studies"  # folder of recipes that are none: `reproduce` reads them
 _NAMES = {int: "a whole number", float: "a finite number", str: "a text", bool: "true or false"}
 
 
@@ -46,7 +47,7 @@ def find(name: str, *, kind: str = "recipe", within: str = "") -> Path:
         return path
     known = {p.stem: p for p in sorted(path.parent.glob("*.toml"))} if path.parent != Path() else {}
     for folder in (shipped(), FOLDER):
-        files = sorted((folder / within).rglob("*.toml"))
+        files = [p for p in sorted((folder / within).rglob("*.toml")) if within or STUDIES not in p.parts]
         known |= {str(p.relative_to(folder / within).with_suffix("")): p for p in files}
     stem = str((path.relative_to(FOLDER) if path.is_relative_to(FOLDER) else path).with_suffix(""))
     for each in (name, stem, stem.removeprefix(f"{within}/")):

@@ -142,7 +142,9 @@ def _scored(
     if not planned.asked:
         first = next(iter(planned.problems), None)
         why = f" (first: {first.subject}: {first.what})" if first else ""
-        raise BadInput(f"got captions of which no text could be made{why}, wanted some: correct the files")
+        raise BadInput(
+            f"got captions of which no text could be made{why}, wanted some: correct the files or ask for less"
+        )
     opened, measurements, problems = [], list[Measurement](), list[Problem]()
     for scorer in found:
         images, wrong = opened_images(scorer, **step)
