@@ -61,16 +61,18 @@ def encode_images(
 def encode_texts(
     model: DualEncoder, plan: Plan, store: EmbeddingStore, group: Processes, *, batch_size: int, tell: Tell
 ) -> None:
-    """Embeddings of the plan's texts that the store lacks, texts of like length together.
+    """Embeddings of the plan's texts that the store lacks; the model puts texts of like many tokens together.
 
-    As many in a batch as images: on processors 64 take two thirds of the time of 256 (ViT-B/32's text tower).
+    It gets `SHARD` batches at a time for that. As many texts in a batch as images: on processors 64 take two thirds
+    of the time of 256 (ViT-B/32's text tower).
     """
 
     def encode(batch: Sequence[tuple[bytes, str]]) -> Encoded:
         vectors = model.encode_texts([text for _, text in batch], batch_size=batch_size)
         return Encoded([key for key, _ in batch], vectors, [()] * len(batch))
 
-    _in_shards(batches(plan.unique_texts(batch_size), batch_size), encode, store, group, tell)
+    work = batches(plan.unique_texts(batch_size), SHARD * batch_size)
+    _in_shards(work, encode, store, group, tell, kept_at_a_time=1)
 
 
 def opened_image(images: Images, shown: Shown) -> Image:
@@ -112,8 +114,10 @@ def _in_shards(
     store: EmbeddingStore,
     group: Processes,
     tell: Tell,
+    *,
+    kept_at_a_time: int = SHARD,
 ) -> None:
-    """This process's batches, without what is held, kept several at a time.
+    """This process's batches, without what is held, kept so many at a time.
 
     A batch is held as a whole or not at all, so a run that goes on makes the batches it would have made.
     """
@@ -124,7 +128,7 @@ def _in_shards(
             lacking = [(key, thing) for key, thing in batch if key not in held]
             if lacking:
                 made.append(encode(lacking))
-            if len(made) == SHARD:
+            if len(made) == kept_at_a_time:
                 _keep(made, store)
                 made = []
         tell(number + 1)

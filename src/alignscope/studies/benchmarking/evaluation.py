@@ -34,7 +34,7 @@ from alignscope.files import (
 from alignscope.models.protocols import DualEncoder, PairScorer, is_dual
 from alignscope.processes import Processes, processes
 from alignscope.records import DRAWS, Measurement, OptionScore, Problem, Question, Rank, Signature
-from alignscope.studies.benchmarking.encoding import encode_images, encode_texts, settle
+from alignscope.studies.benchmarking.encoding import SHARD, encode_images, encode_texts, settle
 from alignscope.studies.benchmarking.pairwise import (
     QUESTIONS,
     Pairs,
@@ -281,7 +281,7 @@ def _encode(task: Task, contents: Contents, group: Processes, progress: Progress
         model, images = _encodable(task)
         if images is not None:
             encode_images(model, sources.plan, images, sources.images, group, batch_size=size, tell=told)
-        told = tell("texts", -(-texts // size))
+        told = tell("texts", -(-texts // (SHARD * size)))
         encode_texts(model, sources.plan, sources.texts, group, batch_size=size, tell=told)
     group.wait()
 
