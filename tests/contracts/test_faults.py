@@ -98,7 +98,7 @@ def test_workers_end_when_the_process_that_began_them_is_killed(tmp_path: Path) 
     """Else one at work would write into a directory that a resumed run has claimed."""
     code = (
         "import os, signal, sys, time\n"
-        "from alignscope.studies.reproducing.workers import workers\n"
+        "from alignscope.studies.workers import workers\n"
         "if __name__ == '__main__':\n"
         "    with workers(1) as pool:\n"
         "        print(pool.submit(os.getpid).result(), flush=True)\n"

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 import alignscope
 from alignscope.studies.reproducing.everything import VERBS, toml_of
-from alignscope.studies.reproducing.over_seeds import toml_entries
+from alignscope.studies.over_seeds import toml_entries
 from alignscope.training.reading import find, read, shipped
 assert Path(alignscope.__file__).is_relative_to(sys.argv[1]), alignscope.__file__
 assert shipped().is_relative_to(sys.argv[1]), shipped()

@@ -18,7 +18,7 @@ from alignscope.records import Caption, Faithfulness, Measurement, Point, Word, 
 from alignscope.studies.auditing import attributions
 from alignscope.studies.auditing.attributions import write_attributions
 from alignscope.studies.auditing.map_checks import Plan, sampled
-from alignscope.studies.auditing.streams import Whole
+from alignscope.studies.streams import Whole
 
 SIZE = 11
 METHODS = ("attention", "gradcam", "gradient", "perturbation")

@@ -11,7 +11,7 @@ from alignscope.data.world.world import World
 from alignscope.errors import BadInput, CalibrationError, LengthMismatch
 from alignscope.models.protocols import Traits
 from alignscope.records import Signature
-from alignscope.studies.auditing.calibration import calibrated, calibration_pairs, doubts
+from alignscope.studies.calibration import calibrated, calibration_pairs, doubts
 
 SIGNATURE = Signature("accuracy", "toys", "9f31c2", 5, 4, "toy", "ab12")
 TRAITS = Traits(

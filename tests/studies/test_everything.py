@@ -18,9 +18,9 @@ from alignscope.records import Effect
 from alignscope.reporting.everything import Told, summary_of, told_in
 from alignscope.reporting.pages import page
 from alignscope.studies.output import is_finished
+from alignscope.studies.over_seeds import Compared
 from alignscope.studies.reproducing.everything import VERBS, Plan, Verb, plans_of, reproduce, toml_of
 from alignscope.studies.reproducing.named import read_named
-from alignscope.studies.reproducing.over_seeds import Compared
 from alignscope.studies.scenes.captioners import HighLevelImages, WorldImages
 
 ROOT = Path(__file__).parents[2]

@@ -24,7 +24,7 @@ from alignscope.records import Effect, Measurement, TextScore, Trial
 from alignscope.studies.captions import guided
 from alignscope.studies.captions.guided import guide
 from alignscope.studies.captions.guided_plan import GuidedStudy, missing_of, read_guided
-from alignscope.studies.reproducing.over_seeds import Compared
+from alignscope.studies.over_seeds import Compared
 from alignscope.training import captioning
 from alignscope.training.captioning_material import mean_of
 from alignscope.training.metrics import Seen
@@ -35,7 +35,7 @@ STUDIES = Path(__file__).parents[2] / "recipes" / "studies"
 
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alignscope.studies.reproducing.workers.workers", here)
+    monkeypatch.setattr("alignscope.studies.workers.workers", here)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Compared:
     """The study of two seeds, done without a stop."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("alignscope.studies.reproducing.workers.workers", here)
+        patch.setattr("alignscope.studies.workers.workers", here)
         return guide(read_guided(file), tmp_path_factory.mktemp("whole") / "out")
 
 

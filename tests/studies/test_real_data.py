@@ -22,9 +22,9 @@ from alignscope.records import Effect, OptionScore, Trial
 from alignscope.reporting.variants import findings_of
 from alignscope.studies.composition.variant_numbers import means_of
 from alignscope.studies.composition.variants import compare_variants, read_study, study_of
+from alignscope.studies.over_seeds import Compared, toml_entries
 from alignscope.studies.reproducing.everything import Plan, plans_of
 from alignscope.studies.reproducing.named import read_named
-from alignscope.studies.reproducing.over_seeds import Compared, toml_entries
 
 STUDY = """
 name = "toy"
@@ -88,7 +88,7 @@ def whole(user: Path, tmp_path_factory: pytest.TempPathFactory) -> Compared:
     out = tmp_path_factory.mktemp("whole") / "out"
     first = {"sts-b": BENCHMARKS["sts-b"]}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("alignscope.studies.reproducing.workers.workers", here)
+        patch.setattr("alignscope.studies.workers.workers", here)
         compare_variants(replace(plan_of(user, first).study, pairs=None), out)
         before = {path: path.stat().st_mtime_ns for path in out.glob("*/*/training/model/*.safetensors")}
         assert len(before) == 2

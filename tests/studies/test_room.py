@@ -18,8 +18,8 @@ from alignscope.records import Choice, EditedScore, OptionScore, Rank, WordHeat
 from alignscope.studies.auditing.attributions import write_attributions
 from alignscope.studies.auditing.audit import Settings, audit
 from alignscope.studies.auditing.map_checks import Plan
-from alignscope.studies.auditing.streams import Whole
 from alignscope.studies.benchmarking.evaluation import evaluate
+from alignscope.studies.streams import Whole
 
 
 def beside(*parts):

@@ -11,7 +11,7 @@ from alignscope.errors import BadRecipe, OutputExists
 from alignscope.files import read_parquet
 from alignscope.models.pretrained import HERE
 from alignscope.records import Ablated, Effect
-from alignscope.studies.reproducing.over_seeds import Compared
+from alignscope.studies.over_seeds import Compared
 from alignscope.studies.scenes.captioners import captioners_of_scenes, done, read_scenes
 from alignscope.training.reading import find, read
 from alignscope.training.recipe import Captioning, SavedCaptioner
@@ -61,7 +61,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Compared:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("alignscope.studies.reproducing.workers.workers", here)
+        patch.setattr("alignscope.studies.workers.workers", here)
         return captioners_of_scenes(read_scenes(file), tmp_path_factory.mktemp("whole") / "out")
 
 
@@ -93,7 +93,7 @@ def test_the_share_of_changed_captions_is_that_of_the_captions(found: Compared, 
 def test_what_is_finished_is_not_done_again(
     found: Compared, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alignscope.studies.reproducing.workers.workers", here)
+    monkeypatch.setattr("alignscope.studies.workers.workers", here)
     monkeypatch.setattr("alignscope.studies.scenes.captioners._ANALYSES", {})  # nothing is asked for
     again = captioners_of_scenes(read_scenes(file), found.directory, resume=True)
     assert again.effects == found.effects

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from alignscope.studies.reproducing.workers import ONE_THREAD, workers
+from alignscope.studies.workers import ONE_THREAD, workers
 
 
 def test_workers_have_one_thread_and_the_environment_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:

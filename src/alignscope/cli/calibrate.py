@@ -30,7 +30,7 @@ def calibrate(
     """Score up to 64 images of --pairs with their own and with another's caption; refuse a flipped head."""
     import alignscope
     from alignscope.cli.machine import say
-    from alignscope.studies.auditing.calibration import doubts
+    from alignscope.studies.calibration import doubts
 
     how: dict[str, Any] = {"device": device, "dtype": dtype, "activation": activation}
     how |= {"tokenizer": tokenizer, "match_index": match_index, "scoring": scoring}
@@ -46,7 +46,7 @@ def calibrate(
 
 def _tell(name: str, found: Measurement) -> None:
     from alignscope.reporting.wording import interval_in_words, value_in_words
-    from alignscope.studies.auditing.calibration import doubts
+    from alignscope.studies.calibration import doubts
 
     if found.value is None:
         tell(found.reason)

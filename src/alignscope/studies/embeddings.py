@@ -26,12 +26,19 @@ from alignscope.errors import BadData, UnknownName
 from alignscope.files import read_jsonl, write_jsonl
 from alignscope.models.protocols import DualEncoder, PairScorer, Picture, is_dual
 from alignscope.records import Item, ItemSource, Problem, Regions
-from alignscope.studies.auditing.streams import Chunk
-from alignscope.studies.benchmarking.scoring import pair_scores
 from alignscope.studies.clock import Progress
 from alignscope.studies.pictures import Pictures, RegionsOf
+from alignscope.studies.streams import Chunk
 
 PAIRS = 512  # scored and kept at a time
+
+
+def pair_scores(
+    first: Float[Tensor, "pair dim"], second: Float[Tensor, "pair dim"], *, scale: float, bias: float
+) -> list[float]:
+    """scale * cosine + bias in float32, pair by pair: equal embeddings get equal scores, which a matrix
+    product does not promise."""
+    return ((first * second).sum(dim=-1) * scale + bias).tolist()
 
 
 @runtime_checkable

@@ -32,12 +32,12 @@ from alignscope.registry import did_you_mean
 from alignscope.studies.auditing.attributions import Attributions, attributed, write_attributions
 from alignscope.studies.auditing.audit import Audit, Settings
 from alignscope.studies.auditing.audit import audit as run
-from alignscope.studies.auditing.calibration import calibrated, calibration_pairs
 from alignscope.studies.auditing.inspection import LEAVING_OUT, inspection
 from alignscope.studies.auditing.map_checks import Plan
-from alignscope.studies.auditing.streams import Stream, Whole
+from alignscope.studies.calibration import calibrated, calibration_pairs
 from alignscope.studies.clock import Progress
 from alignscope.studies.pictures import Pictures, RegionsOf, made_known, picture_of, regions_of
+from alignscope.studies.streams import Stream, Whole
 
 CALIBRATED = 256  # scenes of the world from which pairs are drawn
 Pairs = Path | str | ItemSource | Sequence[tuple[Image, str | Caption]]

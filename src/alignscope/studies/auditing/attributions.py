@@ -22,15 +22,15 @@ from alignscope.language.replacements import CONCEPTS, Candidates, candidates
 from alignscope.models.protocols import PairScorer, is_dual
 from alignscope.records import Attribution, Item, Measurement, Point, Problem, Signature
 from alignscope.reporting.attribution import attribution_page
-from alignscope.studies.auditing.calibration import calibration
 from alignscope.studies.auditing.map_checks import Plan, checks, sampled
 from alignscope.studies.auditing.parts import Found, facts, has_part, in_parts, merged_parts
-from alignscope.studies.auditing.streams import Chunk, Slice, Stream
 from alignscope.studies.auditing.summary import summarised
+from alignscope.studies.calibration import calibration
 from alignscope.studies.clock import Clock, Progress
 from alignscope.studies.embeddings import ImageRows, images_of
 from alignscope.studies.output import RUN, claimed
 from alignscope.studies.pictures import RegionsOf, made_known, strangers
+from alignscope.studies.streams import Chunk, Slice, Stream
 
 CHUNK = 512  # lines at a time
 RARE = 200  # captions per occurrence that a candidate needs, up to OFTEN occurrences

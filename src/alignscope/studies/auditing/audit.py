@@ -40,13 +40,13 @@ from alignscope.records import (
 )
 from alignscope.reporting.audit import audit_page
 from alignscope.studies.auditing.attributions import CHUNK, occurrences, truncated, unsupported, word_heats
-from alignscope.studies.auditing.calibration import calibration
 from alignscope.studies.auditing.edits import Edit, plan_edits
 from alignscope.studies.auditing.examples import examples
 from alignscope.studies.auditing.map_checks import Plan, checks, sampled
 from alignscope.studies.auditing.parts import Found, in_parts, merged_parts
 from alignscope.studies.auditing.summary import Summary, summarised
 from alignscope.studies.auditing.thumbnails import write_thumbnails
+from alignscope.studies.calibration import calibration
 from alignscope.studies.clock import Clock, Progress
 from alignscope.studies.embeddings import Embedded, Said, Seen, embed_images, embed_texts, scores_of
 from alignscope.studies.output import RUN, claimed

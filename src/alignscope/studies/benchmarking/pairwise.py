@@ -31,7 +31,6 @@ from alignscope.models.cross.regions import check_regions
 from alignscope.models.protocols import PairScorer, Picture, is_dual
 from alignscope.processes import Processes
 from alignscope.records import Measurement, OptionScore, Problem, Question, Regions, Shown, Signature
-from alignscope.studies.auditing.calibration import calibrated, calibration_pairs, doubts
 from alignscope.studies.benchmarking.encoding import Tell, opened_image
 from alignscope.studies.benchmarking.plan import Images, Plan, name_of, shown_of
 from alignscope.studies.benchmarking.scoring import (
@@ -44,6 +43,7 @@ from alignscope.studies.benchmarking.scoring import (
     image_content,
     text_content,
 )
+from alignscope.studies.calibration import calibrated, calibration_pairs, doubts
 from alignscope.studies.clock import Progress
 from alignscope.studies.pictures import Pictures, RegionsOf
 from alignscope.studies.store import batches, found, opened

@@ -7,9 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, final, runtime_checkable
 
-from jaxtyping import Float
-from torch import Tensor
-
 from alignscope.data.benchmarks.facts import Benchmark
 from alignscope.data.options import Place, options, places
 from alignscope.evaluation.retrieval import IMAGE_TO_TEXT, TEXT_TO_IMAGE, ranks
@@ -17,6 +14,7 @@ from alignscope.models.protocols import Traits
 from alignscope.processes import ALONE, Processes
 from alignscope.records import OptionScore, Problem, Question, Rank, Shown
 from alignscope.studies.benchmarking.plan import CHUNK, Known, Plan
+from alignscope.studies.embeddings import pair_scores
 from alignscope.studies.store import EmbeddingStore, batches
 
 Lines = Iterable[Question | Problem]
@@ -124,14 +122,6 @@ def scored(benchmark: Benchmark, chunk: Chunk, sources: Sources) -> list[OptionS
             for (row, place), value in zip(mine, values, strict=True):
                 scores[row][place] = value
     return [each for one, said in zip(asked, scores, strict=True) for each in options(one, benchmark, said)]
-
-
-def pair_scores(
-    first: Float[Tensor, "pair dim"], second: Float[Tensor, "pair dim"], *, scale: float, bias: float
-) -> list[float]:
-    """scale * cosine + bias in float32, pair by pair: equal embeddings get equal scores, which a matrix
-    product does not promise."""
-    return ((first * second).sum(dim=-1) * scale + bias).tolist()
 
 
 def _first(chunk: Chunk, question: Question, place: Place) -> bytes:

@@ -28,7 +28,7 @@ from alignscope.records import (
     TextScore,
 )
 from alignscope.studies.auditing.attributions import truncated
-from alignscope.studies.auditing.calibration import calibration
+from alignscope.studies.calibration import calibration
 from alignscope.studies.captions.captioned import Pictured, pictured
 from alignscope.studies.clock import Progress
 from alignscope.studies.embeddings import Embedded, Seen, embed_images, embed_texts, scores_of

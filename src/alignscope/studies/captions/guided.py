@@ -26,8 +26,8 @@ from alignscope.studies.captions.probes import probe
 from alignscope.studies.captions.texts import TextSettings, texts
 from alignscope.studies.clock import Progress
 from alignscope.studies.output import RUN, claimed, is_finished
-from alignscope.studies.reproducing.over_seeds import Compared, summed_up
-from alignscope.studies.reproducing.workers import in_stages
+from alignscope.studies.over_seeds import Compared, summed_up
+from alignscope.studies.workers import in_stages
 from alignscope.training import captioning
 from alignscope.training.captioning_material import Part, material
 from alignscope.training.recipe import KarpathyCaptions, SavedCaptioner

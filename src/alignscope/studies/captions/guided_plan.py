@@ -18,7 +18,7 @@ from alignscope.models.zoo import MODELS, kind_of, looks_like_hub_id, open_model
 from alignscope.probing.templates import NOUN_COUNTS
 from alignscope.records import DRAWS
 from alignscope.studies.captions.captioned import check_names
-from alignscope.studies.reproducing.over_seeds import toml_entries
+from alignscope.studies.over_seeds import toml_entries
 from alignscope.training.reading import section
 from alignscope.training.recipe import (
     Captioning,

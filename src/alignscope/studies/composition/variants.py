@@ -34,14 +34,14 @@ from alignscope.studies.composition.variant_numbers import (
     trials_of,
 )
 from alignscope.studies.output import RUN, claimed
-from alignscope.studies.reproducing.over_seeds import (
+from alignscope.studies.over_seeds import (
     Compared,
     check_names,
     summed_up,
     toml_entries,
     with_recipe,
 )
-from alignscope.studies.reproducing.workers import in_stages
+from alignscope.studies.workers import in_stages
 from alignscope.training.finetune import finetune
 from alignscope.training.reading import section
 from alignscope.training.settings import FineTuning

@@ -1,1 +1,1 @@
-"""The papers' studies as one: what they share, what of a user's data is there, their order."""
+"""The papers' studies as one: what of a user's data is there, their order, their page."""

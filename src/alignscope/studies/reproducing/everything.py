@@ -25,8 +25,8 @@ from alignscope.studies.clock import Progress
 from alignscope.studies.composition.variant_numbers import OnBenchmarks, missing_of_benchmarks
 from alignscope.studies.composition.variants import Study, compare_variants, study_of
 from alignscope.studies.output import RUN, claimed, is_finished
+from alignscope.studies.over_seeds import Compared, toml_entries
 from alignscope.studies.reproducing.named import Named, filled, without
-from alignscope.studies.reproducing.over_seeds import Compared, toml_entries
 from alignscope.studies.scenes.captioners import SceneStudy, captioners_of_scenes, scenes_of
 from alignscope.training.reading import find
 

@@ -25,14 +25,13 @@ from alignscope.reporting.scenes import scenes_page
 from alignscope.reporting.scenes_examples import shown_images
 from alignscope.studies.clock import Progress
 from alignscope.studies.output import RUN, claimed, is_finished
-from alignscope.studies.reproducing.over_seeds import (
+from alignscope.studies.over_seeds import (
     Compared,
     check_names,
     summed_up,
     toml_entries,
     with_recipe,
 )
-from alignscope.studies.reproducing.workers import in_stages
 from alignscope.studies.scenes.ablated_images import Cuts
 from alignscope.studies.scenes.ablation import AblationSettings, ablation
 from alignscope.studies.scenes.attention import AttentionSettings, attention
@@ -47,6 +46,7 @@ from alignscope.studies.scenes.images import (
 )
 from alignscope.studies.scenes.pictures import scene_pictures
 from alignscope.studies.scenes.probing import SceneSettings, scene_probes
+from alignscope.studies.workers import in_stages
 from alignscope.training import captioning
 from alignscope.training.reading import find, read, section
 from alignscope.training.recipe import Captioning, SavedCaptioner
