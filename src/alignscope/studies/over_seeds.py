@@ -27,10 +27,11 @@ class Compared:
 
 def toml_entries(path: Path) -> dict[str, Any]:
     """What a study's file says; a name of one in recipes/studies, such as `composition-towers`, does as well."""
-    return _parsed(find(str(path), kind="study", within="studies"))
+    return parsed(find(str(path), kind="study", within="studies"))
 
 
-def _parsed(path: Path) -> dict[str, Any]:
+def parsed(path: Path) -> dict[str, Any]:
+    """A file of TOML as it stands."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -52,7 +53,7 @@ def with_recipe(own: Mapping[str, Any], where: str) -> dict[str, Any]:
         return dict(own)
     if not isinstance(own["recipe"], str):
         raise BadRecipe(f"{where}: got recipe = {own['recipe']!r}, wanted the name of one as text")
-    return {**_parsed(find(own["recipe"])), **{name: one for name, one in own.items() if name != "recipe"}}
+    return {**parsed(find(own["recipe"])), **{name: one for name, one in own.items() if name != "recipe"}}
 
 
 def summed_up(out: Path, trials: Sequence[Trial], *, baseline: str, signature: str) -> list[Effect]:

@@ -7,7 +7,6 @@ of the study out that cannot do without (a scorer, a benchmark), or the study, w
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from alignscope.errors import BadRecipe
 from alignscope.models.captioners.seen import named_captioners
 from alignscope.models.zoo import MODELS, looks_like_hub_id
 from alignscope.registry import did_you_mean
+from alignscope.studies.over_seeds import parsed
 from alignscope.training.reading import find
 
 FOLDERS: Mapping[str, str] = {
@@ -111,13 +111,10 @@ class Without(NamedTuple):
 
 def read_named(path: Path) -> Named:
     """The user's file: tables `[folders]` and `[models]`, every entry a text, none that no study knows."""
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
+    if not path.exists():
         shipped = find("real", kind="study", within="studies")
-        raise BadRecipe(f"there is no file {path}: {shipped} is one to begin with, copy it") from None
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadRecipe(f"{path} cannot be read as TOML: {error}") from None
+        raise BadRecipe(f"there is no file {path}: {shipped} is one to begin with, copy it")
+    tables = parsed(path)
     known = {"folders": FOLDERS, "models": MODEL_NAMES}
     wrong = [f"[{name}]: unknown table, {did_you_mean(name, known)}" for name in tables if name not in known]
     values: dict[str, str] = {}

@@ -240,8 +240,9 @@ class _Work:
     def done(self, progress: Progress) -> Scored:
         """Score what this process has to, and write the numbers of all where that was the last."""
         mine = [path for place, path in enumerate(self.paths) if self.group.is_mine(place)]
-        known = [self._facts(path) for path in mine if self._is_scored(path)]
-        todo = [path for path in mine if not self._is_scored(path)]
+        before = {path for path in mine if self._is_scored(path)}
+        known = [self._facts(path) for path in mine if path in before]
+        todo = [path for path in mine if path not in before]
         check = partial(limit_of, shards=len(mine), unscored=self.unscored)
         check(known)
         progress("shards", len(known), len(mine))
